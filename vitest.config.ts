@@ -1,0 +1,28 @@
+import { defineConfig } from 'vitest/config';
+
+const MINUTE_MS = 60_000;
+
+/** Real VMs share two cores in the heavier suites, so those run one file at a time. */
+function suite(name: string, include: string[], timeoutMs: number) {
+  const serial = name !== 'unit';
+  return {
+    test: {
+      name,
+      include,
+      testTimeout: timeoutMs,
+      hookTimeout: timeoutMs,
+      fileParallelism: !serial,
+    },
+  };
+}
+
+export default defineConfig({
+  test: {
+    projects: [
+      suite('unit', ['{app,host-agent,runner-image,bpf}/**/*.test.ts', 'test/rules/*.test.ts'], 20_000),
+      suite('contract', ['test/contract/**/*.test.ts'], 2 * MINUTE_MS),
+      suite('integration', ['test/integration/**/*.test.ts'], 5 * MINUTE_MS),
+      suite('e2e', ['test/e2e/**/*.test.ts'], 8 * MINUTE_MS),
+    ],
+  },
+});
