@@ -19,7 +19,11 @@ function suite(name: string, include: string[], timeoutMs: number) {
 export default defineConfig({
   test: {
     projects: [
-      suite('unit', ['{app,host-agent,runner-image,bpf}/**/*.test.ts', 'test/rules/*.test.ts'], 20_000),
+      suite(
+        'unit',
+        ['{app,host-agent,runner-image,bpf}/**/*.test.ts', 'test/rules/*.test.ts'],
+        20_000,
+      ),
       suite('contract', ['test/contract/**/*.test.ts'], 2 * MINUTE_MS),
       suite('integration', ['test/integration/**/*.test.ts'], 5 * MINUTE_MS),
       suite('e2e', ['test/e2e/**/*.test.ts'], 8 * MINUTE_MS),

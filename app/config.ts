@@ -1,0 +1,141 @@
+/** The control plane's configuration: read from the environment once, checked, frozen. */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { z } from 'zod';
+import { ArchitectError } from '../host-agent/protocol/errors.ts';
+
+export class ConfigError extends ArchitectError {
+  readonly code = 'CONFIG';
+  readonly retry = 'never';
+}
+
+const Address = z
+  .string()
+  .regex(/^[^:\s]+:\d{1,5}$/, 'wants HOST:PORT')
+  .transform((text) => {
+    const colon = text.lastIndexOf(':');
+    return { host: text.slice(0, colon), port: Number(text.slice(colon + 1)) };
+  });
+export type Address = Readonly<z.infer<typeof Address>>;
+
+const Flag = z.enum(['true', 'false']).transform((text) => text === 'true');
+
+const Environment = z.object({
+  ARCHITECT_HOME: z.string().startsWith('/').default('/var/lib/architect'),
+  ARCHITECT_FLEET: z
+    .string()
+    .regex(/^[a-z0-9]{1,12}$/)
+    .default('main'),
+  ARCHITECT_LISTEN: Address.default({ host: '127.0.0.1', port: 3000 }),
+  ARCHITECT_AGENTS_LISTEN: Address.optional(),
+  ARCHITECT_AGENTS_URL: z.url({ protocol: /^https$/ }).optional(),
+  ARCHITECT_API_LISTEN: Address.optional(),
+  ARCHITECT_POLICY_FILE: z.string().startsWith('/').optional(),
+  ARCHITECT_IMAGE_PROFILE: z.enum(['small', 'full']).default('full'),
+  ARCHITECT_CPU_MODEL: z.string().min(1).default('qemu64'),
+  ARCHITECT_PROVIDER: z.enum(['local', 'static']).default('local'),
+  ARCHITECT_LOCAL_HOSTS: z.coerce.number().int().min(0).max(50).default(2),
+  ARCHITECT_LOCAL_HOST_SIZE: z
+    .string()
+    .regex(/^\d+cpu-\d+gb$/, 'wants for example 4cpu-8gb')
+    .default('4cpu-8gb'),
+  ARCHITECT_LOCAL_UPLINK: Flag.default(true),
+  ARCHITECT_TICK_MS: z.coerce.number().int().min(50).max(60_000).default(2_000),
+  ARCHITECT_CANCEL_REFUSED_RUNS: Flag.default(false),
+  ARCHITECT_LOG_LEVEL: z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info'),
+  REDIS_URL: z.url({ protocol: /^rediss?$/ }).optional(),
+  GITHUB_API_URL: z.url().default('https://api.github.com'),
+  GITHUB_APP_ID: z.coerce.number().int().positive(),
+  GITHUB_PRIVATE_KEY_FILE: z.string().startsWith('/'),
+  GITHUB_WEBHOOK_SECRET_FILE: z.string().startsWith('/'),
+});
+
+export interface Config {
+  readonly homeDir: string;
+  readonly dataDir: string;
+  readonly artifactsDir: string;
+  readonly apiSocket: string;
+  readonly fleet: string;
+  readonly listen: Address;
+  /** Where host-agents dial in; unset: the local provider's bridge address, port 3443. */
+  readonly agentsListen: Address | undefined;
+  readonly agentsUrl: string | undefined;
+  readonly apiListen: Address | undefined;
+  readonly policyFile: string | undefined;
+  readonly imageProfile: 'small' | 'full';
+  readonly cpuModel: string;
+  readonly provider: 'local' | 'static';
+  readonly local: {
+    readonly hosts: number;
+    readonly vcpus: number;
+    readonly memoryMib: number;
+    readonly uplink: boolean;
+  };
+  readonly tickMs: number;
+  readonly cancelRefusedRuns: boolean;
+  readonly logLevel: string;
+  readonly redisUrl: string | undefined;
+  readonly github: {
+    readonly apiUrl: string;
+    readonly appId: number;
+    readonly privateKey: string;
+    readonly webhookSecret: string;
+  };
+}
+
+/** Throws ConfigError naming every variable that is wrong and what it should hold. */
+export function readConfig(environment: NodeJS.ProcessEnv): Config {
+  const parsed = Environment.safeParse(environment);
+  if (!parsed.success) throw new ConfigError(describeIssues(parsed.error));
+  const env = parsed.data;
+  const dataDir = join(env.ARCHITECT_HOME, 'fleets', env.ARCHITECT_FLEET);
+  const [vcpus = 0, memoryGib = 0] = (env.ARCHITECT_LOCAL_HOST_SIZE.match(/\d+/g) ?? []).map(
+    Number,
+  );
+  return Object.freeze({
+    homeDir: env.ARCHITECT_HOME,
+    dataDir,
+    artifactsDir: join(env.ARCHITECT_HOME, 'artifacts'),
+    apiSocket: join(dataDir, 'api.sock'),
+    fleet: env.ARCHITECT_FLEET,
+    listen: env.ARCHITECT_LISTEN,
+    agentsListen: env.ARCHITECT_AGENTS_LISTEN,
+    agentsUrl: env.ARCHITECT_AGENTS_URL,
+    apiListen: env.ARCHITECT_API_LISTEN,
+    policyFile: env.ARCHITECT_POLICY_FILE,
+    imageProfile: env.ARCHITECT_IMAGE_PROFILE,
+    cpuModel: env.ARCHITECT_CPU_MODEL,
+    provider: env.ARCHITECT_PROVIDER,
+    local: {
+      hosts: env.ARCHITECT_LOCAL_HOSTS,
+      vcpus,
+      memoryMib: memoryGib * 1024,
+      uplink: env.ARCHITECT_LOCAL_UPLINK,
+    },
+    tickMs: env.ARCHITECT_TICK_MS,
+    cancelRefusedRuns: env.ARCHITECT_CANCEL_REFUSED_RUNS,
+    logLevel: env.ARCHITECT_LOG_LEVEL,
+    redisUrl: env.REDIS_URL,
+    github: {
+      apiUrl: env.GITHUB_API_URL,
+      appId: env.GITHUB_APP_ID,
+      privateKey: readSecret(env.GITHUB_PRIVATE_KEY_FILE),
+      webhookSecret: readSecret(env.GITHUB_WEBHOOK_SECRET_FILE),
+    },
+  });
+}
+
+function describeIssues(error: z.ZodError): string {
+  const lines = error.issues.map((issue) => `  ${issue.path.join('.')}: ${issue.message}`);
+  return `The configuration is not usable:\n${lines.join('\n')}\nSee "Configuration" in README.md.`;
+}
+
+function readSecret(path: string): string {
+  try {
+    return readFileSync(path, 'utf8').trim();
+  } catch (cause) {
+    throw new ConfigError(`Cannot read ${path}. Check that the file exists and is readable.`, {
+      cause,
+    });
+  }
+}

@@ -1,0 +1,69 @@
+/**
+ * What the reconciler needs of the world, one small interface each, so that tests and the
+ * 10,000-job bench can stand in for any of them.
+ */
+import type { HostFacts, PoolSpec } from '../../host-agent/protocol/host-facts.ts';
+import type { HostId, JobId, VmId } from '../../host-agent/protocol/ids.ts';
+import type { AgentOutcome, AgentRequest, Report } from '../../host-agent/protocol/messages.ts';
+import type { JobFacts, JobMoment, JobOrigin, JobRecord, VmRecord } from '../records/records.ts';
+
+/** A host as its agent's connection shows it. */
+export interface FleetHost {
+  readonly id: HostId;
+  readonly hostname: string;
+  readonly state: 'connected' | 'away' | 'turned-away';
+  readonly turnedAwayWhy: string | undefined;
+  readonly facts: HostFacts | undefined;
+  readonly report: Report | undefined;
+  /** When `state` last changed. */
+  readonly stateSinceMs: number;
+}
+
+/** The host-agents. Only the process that holds the reconciler's lease has connections. */
+export interface Fleet {
+  hosts(): readonly FleetHost[];
+  /** Rejects when the host is away or does not answer in REQUEST_TIMEOUT_MS. */
+  request(hostId: HostId, request: AgentRequest, signal?: AbortSignal): Promise<AgentOutcome>;
+  /** Calls back on each connect, disconnect and report, with nothing in it: a hint to look. */
+  onChange(listener: () => void): () => void;
+}
+
+export interface Runners {
+  /** Registers a JIT runner for the job. A taken name (409) is deregistered first if it is idle. */
+  mint(request: {
+    readonly origin: JobOrigin;
+    readonly labels: readonly string[];
+    readonly runnerName: string;
+  }): Promise<{ readonly runnerId: number; readonly jitConfig: string }>;
+  /** A busy runner is never removed. */
+  remove(origin: JobOrigin, runnerId: number): Promise<'removed' | 'busy' | 'absent'>;
+}
+
+export interface JobNotices {
+  /** Tells the job's author, where the App may write checks; otherwise does nothing. */
+  refused(job: JobRecord, why: string): Promise<void>;
+  lost(job: JobRecord, cause: string): Promise<void>;
+}
+
+/** GitHub's word on jobs: for recovery when Redis was emptied and for jobs that went quiet. */
+export interface JobSource {
+  readJob(origin: JobOrigin, id: JobId): Promise<JobFacts | undefined>;
+  /** Every queued or running job that any installation shows; bounded pages. */
+  listOpenJobs(): Promise<readonly JobFacts[]>;
+}
+
+/** What is known of each job for good, on disk (SQLite): survives Redis. */
+export interface Evidence {
+  rememberJob(job: JobRecord): void;
+  rememberVm(vm: VmRecord): void;
+  moment(jobId: JobId, moment: JobMoment, atMs: number): void;
+  timeline(jobId: JobId): readonly { readonly moment: JobMoment; readonly atMs: number }[];
+  openJobs(): readonly JobRecord[];
+  readJob(jobId: JobId): JobRecord | undefined;
+  readVm(vmId: VmId): VmRecord | undefined;
+}
+
+export interface PoolSource {
+  /** The pool that new hosts must fit and new VMs start from. */
+  pool(): PoolSpec;
+}

@@ -1,0 +1,102 @@
+/**
+ * The working records of one fleet. They live in Redis and may vanish at any moment: each can be
+ * rebuilt from GitHub (jobs), the host-agents' reports (VMs) and the job evidence on disk.
+ * Every record has one owner, the reconciler's lease holder or the intake worker, and a generation
+ * number that a write must match, so that a stale writer loses.
+ */
+import { z } from 'zod';
+import { HostId, JobId, VmId } from '../../host-agent/protocol/ids.ts';
+import { InstanceClass } from '../../host-agent/protocol/instance-class.ts';
+import { VmPhase } from '../../host-agent/protocol/vm-report.ts';
+
+/** Where on GitHub a job is: enough to mint a runner for it and to ask about it again. */
+export const JobOrigin = z.object({
+  installationId: z.int(),
+  owner: z.string().max(100),
+  repo: z.string().max(100),
+  /** Runners are registered with the organisation where there is one, else with the repository. */
+  scope: z.enum(['organization', 'repository']),
+  runId: z.int(),
+  headSha: z.string().max(64),
+});
+export type JobOrigin = Readonly<z.infer<typeof JobOrigin>>;
+
+export const JobRecord = z.object({
+  id: JobId,
+  generation: z.int().min(1),
+  origin: JobOrigin,
+  name: z.string().max(500),
+  workflowName: z.string().max(500),
+  /** All of the job's labels, as GitHub gave them. */
+  labels: z.array(z.string().max(500)).max(100),
+  class: InstanceClass,
+  state: z.enum(['queued', 'in-progress', 'completed', 'refused', 'lost']),
+  /** Why it was refused or lost: one sentence for the user. */
+  why: z.string().max(1000).nullable(),
+  conclusion: z.string().max(32).nullable(),
+  /** From `in_progress`: which runner GitHub gave the job to. */
+  runnerName: z.string().max(128).nullable(),
+  vmId: VmId.nullable(),
+  vmsStarted: z.int().min(0),
+  queuedAtMs: z.int(),
+  startedAtMs: z.int().nullable(),
+  completedAtMs: z.int().nullable(),
+});
+export type JobRecord = Readonly<z.infer<typeof JobRecord>>;
+
+export const VmRecord = z.object({
+  id: VmId,
+  generation: z.int().min(1),
+  hostId: HostId,
+  phase: VmPhase,
+  class: InstanceClass,
+  forJob: JobId.nullable(),
+  runsJob: JobId.nullable(),
+  runnerId: z.int().nullable(),
+  runnerName: z.string().max(128).nullable(),
+  phaseSinceMs: z.int(),
+  createdAtMs: z.int(),
+  why: z.string().max(500).nullable(),
+});
+export type VmRecord = Readonly<z.infer<typeof VmRecord>>;
+
+/** The runner's name on GitHub: readable, unique, and enough to find its VM again. */
+export function runnerNameOf(vmId: VmId): string {
+  return `architect-${vmId}`;
+}
+
+/** Undefined for a runner that is not one of ours. */
+export function vmIdOfRunner(runnerName: string): VmId | undefined {
+  if (!runnerName.startsWith('architect-')) return undefined;
+  return VmId.safeParse(runnerName.slice('architect-'.length)).data;
+}
+
+/** What a `workflow_job` event, or GitHub's answer about a job, says of it. */
+export interface JobFacts {
+  readonly id: JobId;
+  readonly origin: JobOrigin;
+  readonly name: string;
+  readonly workflowName: string;
+  readonly labels: readonly string[];
+  readonly status: 'waiting' | 'queued' | 'in_progress' | 'completed';
+  readonly conclusion: string | null;
+  readonly runnerName: string | null;
+  /** Wall clock of GitHub, milliseconds since 1970. */
+  readonly createdAtMs: number;
+  readonly startedAtMs: number | null;
+  readonly completedAtMs: number | null;
+}
+
+/** Moments in a job's life, for its timeline. */
+export const JobMoment = z.enum([
+  'webhook-received',
+  'vm-requested',
+  'vm-started',
+  'guest-ready',
+  'runner-assigned',
+  'runner-online',
+  'in-progress',
+  'completed',
+  'vm-destroyed',
+]);
+export type JobMoment = z.infer<typeof JobMoment>;

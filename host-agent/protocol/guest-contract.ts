@@ -1,0 +1,40 @@
+/**
+ * What the image promises to the host-agent. Both sides read these names from here.
+ *
+ * The host-agent runs the two programs through the QEMU guest agent (`guest-exec`, data on standard
+ * input, never in argv). Both are idempotent and end within seconds; exit code 0 is success, else
+ * standard error says why.
+ *
+ *   renew-identity   stdin: RenewIdentity as JSON. Sets clock, random pool, machine id, boot id,
+ *                    host name, SSH host keys, addresses, routes, DNS.
+ *   accept-job       stdin: the JIT configuration. Writes it 0600, then starts the runner, which
+ *                    reads it into its environment and deletes the file before the first step.
+ */
+import { z } from 'zod';
+
+export const RENEW_IDENTITY_PATH = '/opt/architect/renew-identity';
+export const ACCEPT_JOB_PATH = '/opt/architect/accept-job';
+export const JIT_CONFIG_PATH = '/run/architect/jitconfig';
+/** One line, a RunnerState as JSON; rewritten atomically whenever the state changes. */
+export const RUNNER_STATE_PATH = '/run/architect/runner-state';
+/** virtio-serial port names, as udev shows them under /dev/virtio-ports. */
+export const GUEST_AGENT_PORT = 'org.qemu.guest_agent.0';
+
+export const RenewIdentity = z.object({
+  hostname: z.string().max(63),
+  /** 32 hexadecimal digits. */
+  machineId: z.string().regex(/^[0-9a-f]{32}$/),
+  bootId: z.uuid(),
+  /** 64 bytes of the host's randomness, base64. */
+  seed: z.base64(),
+  unixTimeMs: z.int(),
+  network: z.object({
+    address: z.ipv4(),
+    gateway: z.ipv4(),
+    mtu: z.int().min(1280).max(9216),
+    dns: z.array(z.ipv4()).max(3),
+    /** Extra lines of /etc/hosts: the simulated GitHub has no public name. */
+    hosts: z.array(z.object({ name: z.string().max(253), address: z.ipv4() })).max(16),
+  }),
+});
+export type RenewIdentity = Readonly<z.infer<typeof RenewIdentity>>;

@@ -1,0 +1,114 @@
+/**
+ * The control plane's and the host-agent's words to each other: JSON text frames over one WebSocket
+ * (TLS, client certificate), which the agent opens.
+ *
+ *   agent → control plane   hello, report, result
+ *   control plane → agent   welcome | turned-away, request
+ *
+ * A request carries an id; its result carries the same. Requests are idempotent: the same request
+ * again, on the same connection or a later one, changes nothing and gives the same result. A
+ * result says that the request was taken or refused; what becomes of it is in the reports.
+ */
+import { z } from 'zod';
+import { HostFacts, PoolSpec } from './host-facts.ts';
+import { Digest, HostId, JobId, VmId } from './ids.ts';
+import { InstanceClass } from './instance-class.ts';
+import { VmReport } from './vm-report.ts';
+
+export const PROTOCOL_VERSION = 1;
+
+/** No frame is larger; a report of 500 VMs is about 300 kB. */
+export const MAX_FRAME_BYTES = 1024 * 1024;
+export const REPORT_INTERVAL_MS = 5_000;
+export const REQUEST_TIMEOUT_MS = 15_000;
+export const MAX_VMS_PER_HOST = 500;
+
+export const Hello = z.object({
+  type: z.literal('hello'),
+  protocol: z.int(),
+  agentVersion: z.string().max(64),
+  /** Differs at every start of the agent's process. */
+  bootId: z.uuid(),
+  facts: HostFacts,
+});
+export type Hello = Readonly<z.infer<typeof Hello>>;
+
+export const Report = z.object({
+  type: z.literal('report'),
+  /** Grows by one with every report of this process. */
+  seq: z.int().min(1),
+  sentAtMs: z.int(),
+  /** Artifacts that are complete and verified on this host. */
+  artifacts: z.array(Digest).max(100),
+  vms: z.array(VmReport).max(MAX_VMS_PER_HOST),
+  /** The host said that it goes away (a spot notice), and when. */
+  notice: z.object({ deadlineMs: z.int(), source: z.string().max(64) }).nullable(),
+});
+export type Report = Readonly<z.infer<typeof Report>>;
+
+export const StartVm = z.object({
+  kind: z.literal('start-vm'),
+  vmId: VmId,
+  class: InstanceClass,
+  pool: PoolSpec,
+});
+export const AssignJob = z.object({
+  kind: z.literal('assign-job'),
+  vmId: VmId,
+  jobId: JobId,
+  /** Base64, as GitHub gave it. A secret: it goes into the guest and nowhere else. */
+  jitConfig: z.string().max(64 * 1024),
+});
+export const StopVm = z.object({
+  kind: z.literal('stop-vm'),
+  vmId: VmId,
+  why: z.string().max(500),
+});
+/** The control plane has read the VM's end: the agent may forget it. */
+export const ForgetVm = z.object({ kind: z.literal('forget-vm'), vmId: VmId });
+export const FetchArtifacts = z.object({
+  kind: z.literal('fetch-artifacts'),
+  digests: z.array(Digest).max(10),
+});
+
+export const AgentRequest = z.discriminatedUnion('kind', [
+  StartVm,
+  AssignJob,
+  StopVm,
+  ForgetVm,
+  FetchArtifacts,
+]);
+export type AgentRequest = Readonly<z.infer<typeof AgentRequest>>;
+export type StartVm = Readonly<z.infer<typeof StartVm>>;
+export type AssignJob = Readonly<z.infer<typeof AssignJob>>;
+
+export const RequestFrame = z.object({
+  type: z.literal('request'),
+  requestId: z.string().max(64),
+  request: AgentRequest,
+});
+export type RequestFrame = Readonly<z.infer<typeof RequestFrame>>;
+
+export const AgentOutcome = z.discriminatedUnion('kind', [
+  z.object({ kind: z.literal('taken') }),
+  z.object({ kind: z.literal('refused'), why: z.string().max(500) }),
+]);
+export type AgentOutcome = Readonly<z.infer<typeof AgentOutcome>>;
+
+export const ResultFrame = z.object({
+  type: z.literal('result'),
+  requestId: z.string().max(64),
+  outcome: AgentOutcome,
+});
+export type ResultFrame = Readonly<z.infer<typeof ResultFrame>>;
+
+/** Admitted: from now on the host may be given VMs of this pool. */
+export const Welcome = z.object({ type: z.literal('welcome'), hostId: HostId, pool: PoolSpec });
+/** Connected but not in any pool, with the reason; the agent shows it and asks again later. */
+export const TurnedAway = z.object({ type: z.literal('turned-away'), why: z.string().max(1000) });
+
+export const AgentFrame = z.discriminatedUnion('type', [Hello, Report, ResultFrame]);
+export type AgentFrame = Readonly<z.infer<typeof AgentFrame>>;
+
+export const ControlFrame = z.discriminatedUnion('type', [Welcome, TurnedAway, RequestFrame]);
+export type ControlFrame = Readonly<z.infer<typeof ControlFrame>>;
