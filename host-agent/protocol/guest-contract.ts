@@ -33,8 +33,6 @@ export const RenewIdentity = z.object({
     gateway: z.ipv4(),
     mtu: z.int().min(1280).max(9216),
     dns: z.array(z.ipv4()).max(3),
-    /** Extra lines of /etc/hosts: the simulated GitHub has no public name. */
-    hosts: z.array(z.object({ name: z.string().max(253), address: z.ipv4() })).max(16),
   }),
 });
 export type RenewIdentity = Readonly<z.infer<typeof RenewIdentity>>;
