@@ -1,0 +1,41 @@
+import { expect, test } from 'vitest';
+import { AgentConfigError, readAgentConfig } from './config.ts';
+
+test('an empty environment gives the defaults of a static host', () => {
+  expect(readAgentConfig({})).toEqual({
+    agentDir: '/var/lib/architect/agent',
+    vmsDir: '/var/lib/architect/agent/vms',
+    artifactsDir: '/var/lib/architect/artifacts',
+    tokenFile: undefined,
+    capacity: undefined,
+    fleet: 'main',
+    logLevel: 'info',
+    guestDns: [],
+    guestAllow: [],
+    underlayMtu: 1500,
+  });
+});
+
+test('lists are comma-separated and capacity reads as a class name', () => {
+  const config = readAgentConfig({
+    ARCHITECT_AGENT_CAPACITY: '4cpu-8gb',
+    ARCHITECT_GUEST_DNS: '192.0.2.1, 192.0.2.2',
+    ARCHITECT_GUEST_ALLOW: '10.1.0.0/16',
+  });
+  expect(config.capacity).toEqual({ vcpus: 4, memoryMib: 8192 });
+  expect(config.guestDns).toEqual(['192.0.2.1', '192.0.2.2']);
+  expect(config.guestAllow).toEqual(['10.1.0.0/16']);
+  expect(Object.isFrozen(config)).toBe(true);
+});
+
+test.each([
+  ['ARCHITECT_AGENT_DIR', 'relative'],
+  ['ARCHITECT_AGENT_CAPACITY', '4 cores'],
+  ['ARCHITECT_FLEET', 'Main Fleet'],
+  ['ARCHITECT_GUEST_DNS', 'resolver.example'],
+  ['ARCHITECT_GUEST_ALLOW', '10.0.0.0/33'],
+  ['ARCHITECT_UNDERLAY_MTU', '100'],
+])('%s=%s is refused by name', (name, value) => {
+  expect(() => readAgentConfig({ [name]: value })).toThrow(AgentConfigError);
+  expect(() => readAgentConfig({ [name]: value })).toThrow(name);
+});

@@ -1,0 +1,85 @@
+/** The host-agent's configuration: read from the environment once, checked, frozen. */
+import { join } from 'node:path';
+import { z } from 'zod';
+import { ArchitectError } from './protocol/errors.ts';
+
+export class AgentConfigError extends ArchitectError {
+  readonly code = 'AGENT_CONFIG';
+  readonly retry = 'never';
+}
+
+const AbsolutePath = z.string().startsWith('/', 'wants an absolute path');
+
+const CapacityText = z
+  .string()
+  .regex(/^\d{1,4}cpu-\d{1,5}gb$/, 'wants for example 4cpu-8gb')
+  .transform((text) => {
+    const [vcpus = 0, memoryGib = 0] = (text.match(/\d+/g) ?? []).map(Number);
+    return { vcpus, memoryMib: memoryGib * 1024 };
+  });
+
+function list<T extends z.ZodType<string, string>>(item: T, limit: number) {
+  return z
+    .string()
+    .transform((text) => text.split(',').map((part) => part.trim()))
+    .transform((parts) => parts.filter((part) => part !== ''))
+    .pipe(z.array(item).max(limit));
+}
+
+const Environment = z.object({
+  ARCHITECT_AGENT_DIR: AbsolutePath.default('/var/lib/architect/agent'),
+  ARCHITECT_ARTIFACTS: AbsolutePath.default('/var/lib/architect/artifacts'),
+  ARCHITECT_AGENT_TOKEN_FILE: AbsolutePath.optional(),
+  ARCHITECT_AGENT_CAPACITY: CapacityText.optional(),
+  ARCHITECT_FLEET: z
+    .string()
+    .regex(/^[a-z0-9]{1,12}$/, 'wants 1–12 lowercase letters and digits')
+    .default('main'),
+  ARCHITECT_LOG_LEVEL: z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info'),
+  ARCHITECT_GUEST_DNS: list(z.ipv4(), 3).default([]),
+  ARCHITECT_GUEST_ALLOW: list(z.cidrv4(), 64).default([]),
+  ARCHITECT_UNDERLAY_MTU: z.coerce.number().int().min(1280).max(9216).default(1500),
+});
+
+export interface AgentConfig {
+  /** Identity, journals, run-time state; owned by root. */
+  readonly agentDir: string;
+  /** One folder per VM, named by its id. */
+  readonly vmsDir: string;
+  readonly artifactsDir: string;
+  /** Holds the enrolment token; deleted once the host has its own certificate. */
+  readonly tokenFile: string | undefined;
+  /** Undefined: measured from the machine, less a reserve. */
+  readonly capacity: { readonly vcpus: number; readonly memoryMib: number } | undefined;
+  readonly fleet: string;
+  readonly logLevel: string;
+  /** Empty: the host's own resolvers. */
+  readonly guestDns: readonly string[];
+  /** Private prefixes that guests may reach nevertheless, as CIDR. */
+  readonly guestAllow: readonly string[];
+  readonly underlayMtu: number;
+}
+
+/** Throws AgentConfigError naming every variable that is wrong and what it should hold. */
+export function readAgentConfig(environment: NodeJS.ProcessEnv): AgentConfig {
+  const parsed = Environment.safeParse(environment);
+  if (!parsed.success) throw new AgentConfigError(describeIssues(parsed.error));
+  const env = parsed.data;
+  return Object.freeze({
+    agentDir: env.ARCHITECT_AGENT_DIR,
+    vmsDir: join(env.ARCHITECT_AGENT_DIR, 'vms'),
+    artifactsDir: env.ARCHITECT_ARTIFACTS,
+    tokenFile: env.ARCHITECT_AGENT_TOKEN_FILE,
+    capacity: env.ARCHITECT_AGENT_CAPACITY,
+    fleet: env.ARCHITECT_FLEET,
+    logLevel: env.ARCHITECT_LOG_LEVEL,
+    guestDns: Object.freeze(env.ARCHITECT_GUEST_DNS),
+    guestAllow: Object.freeze(env.ARCHITECT_GUEST_ALLOW),
+    underlayMtu: env.ARCHITECT_UNDERLAY_MTU,
+  });
+}
+
+function describeIssues(error: z.ZodError): string {
+  const lines = error.issues.map((issue) => `  ${issue.path.join('.')}: ${issue.message}`);
+  return `The host-agent's configuration is not usable:\n${lines.join('\n')}\nSee "Configuration" in README.md.`;
+}
