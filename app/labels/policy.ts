@@ -1,0 +1,125 @@
+/**
+ * What the operator allows jobs to ask for. A label is written by whoever may open a pull request,
+ * so nothing is allowed that the policy does not allow. The file is YAML or JSON:
+ *
+ *   defaultClass: { cpu: 2, ram: 4, disk: 20 }
+ *   classes:
+ *     large: { cpu: 8, ram: 32, disk: 40 }
+ *   allowList: true            # false: every size and extra label that the grammar can express
+ *   limits: { cpu: 8, ram: 32, disk: 100 }
+ *   architectures: [x64]
+ *   allowOnDemand: true        # may a label say spot=false?
+ *   extraLabels: [self-hosted, linux, x64]
+ *   repositories:              # the first match counts; a repository without one is refused
+ *     - match: acme/*
+ *       limits: { cpu: 4 }
+ *       classes: [small]       # named classes it may use; all, when not given
+ */
+import { readFileSync } from 'node:fs';
+import { parse } from 'yaml';
+import { z } from 'zod';
+import { ArchitectError } from '../../host-agent/protocol/errors.ts';
+import { Architecture } from '../../host-agent/protocol/instance-class.ts';
+
+export class PolicyError extends ArchitectError {
+  readonly code = 'POLICY';
+  readonly retry = 'never';
+}
+
+const ClassName = z
+  .string()
+  .regex(/^[a-z0-9._-]{1,64}$/, 'wants lower-case letters, digits, . _ -');
+const Cpu = z.int().min(1).max(256);
+const RamGb = z.int().min(1).max(4096);
+const DiskGb = z.int().min(1).max(16_384);
+
+const NamedClass = z.strictObject({
+  cpu: Cpu,
+  ram: RamGb,
+  disk: DiskGb.default(20),
+  arch: Architecture.default('x64'),
+});
+export type NamedClass = Readonly<z.infer<typeof NamedClass>>;
+
+const Limits = z.strictObject({
+  cpu: Cpu.default(8),
+  ram: RamGb.default(32),
+  disk: DiskGb.default(100),
+});
+export type Limits = Readonly<z.infer<typeof Limits>>;
+
+const RepositoryRule = z.strictObject({
+  /** `owner/repo`; `*` stands for any characters but a slash, and alone for every repository. */
+  match: z.string().min(1).max(201),
+  limits: z
+    .strictObject({ cpu: Cpu.optional(), ram: RamGb.optional(), disk: DiskGb.optional() })
+    .default({}),
+  classes: z.array(ClassName).max(100).optional(),
+  allowOnDemand: z.boolean().optional(),
+});
+export type RepositoryRule = Readonly<z.infer<typeof RepositoryRule>>;
+
+const BUILT_IN_CLASSES = {
+  small: { cpu: 1, ram: 2, disk: 20, arch: 'x64' as const },
+  medium: { cpu: 4, ram: 8, disk: 20, arch: 'x64' as const },
+  large: { cpu: 8, ram: 16, disk: 20, arch: 'x64' as const },
+  '8cpu-32gb': { cpu: 8, ram: 32, disk: 20, arch: 'x64' as const },
+};
+
+const Policy = z.strictObject({
+  defaultClass: NamedClass.default({ cpu: 2, ram: 4, disk: 20, arch: 'x64' }),
+  classes: z.record(ClassName, NamedClass).default(BUILT_IN_CLASSES),
+  allowList: z.boolean().default(true),
+  limits: Limits.default({ cpu: 8, ram: 32, disk: 100 }),
+  architectures: z.array(Architecture).min(1).default(['x64']),
+  allowOnDemand: z.boolean().default(true),
+  extraLabels: z
+    .array(z.string().min(1).max(100).toLowerCase())
+    .max(100)
+    .default(['self-hosted', 'linux', 'x64']),
+  repositories: z
+    .array(RepositoryRule)
+    .max(1000)
+    .default([{ match: '*', limits: {} }]),
+});
+export type Policy = Readonly<z.infer<typeof Policy>>;
+
+export const DEFAULT_POLICY: Policy = Object.freeze(Policy.parse({}));
+
+/** Throws PolicyError naming each setting that is wrong. An empty text is the default policy. */
+export function parsePolicy(text: string): Policy {
+  const parsed = Policy.safeParse(readYaml(text) ?? {});
+  if (parsed.success) return Object.freeze(parsed.data);
+  const issues = parsed.error.issues.map((at) => `  ${at.path.join('.')}: ${at.message}`);
+  throw new PolicyError(`The policy file is not usable:\n${issues.join('\n')}`);
+}
+
+/** The policy in the file, or the default one where no file is configured. Throws PolicyError. */
+export function readPolicy(path: string | undefined): Policy {
+  if (path === undefined) return DEFAULT_POLICY;
+  try {
+    return parsePolicy(readFileSync(path, 'utf8'));
+  } catch (cause) {
+    if (cause instanceof PolicyError) throw cause;
+    throw new PolicyError(`Cannot read the policy file ${path}.`, { cause });
+  }
+}
+
+/** The first rule that matches `owner/repo`; undefined: the repository is not served at all. */
+export function ruleForRepository(policy: Policy, repository: string): RepositoryRule | undefined {
+  return policy.repositories.find((rule) => matches(rule.match, repository));
+}
+
+function matches(pattern: string, repository: string): boolean {
+  if (pattern === '*') return true;
+  const parts = pattern.split('*').map((part) => part.replaceAll(/[.+?^${}()|[\]\\]/g, '\\$&'));
+  return new RegExp(`^${parts.join('[^/]*')}$`, 'i').test(repository);
+}
+
+function readYaml(text: string): unknown {
+  try {
+    return parse(text);
+  } catch (cause) {
+    throw new PolicyError('The policy file is neither YAML nor JSON.', { cause });
+  }
+}
