@@ -8,7 +8,7 @@
  *
  * Invariants: a folder under its final name was verified in full before it got that name, and the
  * rename is the only way to get one. Two makers of the same artifact race harmlessly: the second
- * finds the name taken and drops its own copy. Opening checks sizes and the description's hash
+ * finds the name taken and drops its own copy, unless what stands there is damaged. Opening checks sizes and the description's hash
  * again, not the files' hashes: they were checked once, and a start must not read gigabytes.
  */
 import { randomUUID } from 'node:crypto';
@@ -34,6 +34,9 @@ import {
 import { Digest } from '../protocol/ids.ts';
 import { ArtifactDamagedError, ArtifactMissingError } from './artifact-errors.ts';
 import { hashFile, sha256Hex } from './hash-file.ts';
+
+/** Longer than any build or fetch takes. */
+const ABANDONED_AFTER_MS = 24 * 60 * 60_000;
 
 export const ARTIFACT_DESCRIPTION = 'artifact.json';
 
@@ -85,7 +88,7 @@ export async function publishArtifact(request: {
 
 /**
  * Gives a complete, verified staging folder its final name, durably. When another maker was first,
- * the folder is dropped.
+ * the folder is dropped, unless the other one is damaged: then it is replaced.
  */
 export async function settleArtifact(request: {
   readonly storeDir: string;
@@ -103,7 +106,8 @@ export async function settleArtifact(request: {
     await rename(stagingDir, join(storeDir, artifactFolder(digest)));
   } catch (error) {
     if (!isTaken(error)) throw error;
-    await rm(stagingDir, { recursive: true, force: true });
+    if (await hasArtifact(storeDir, digest)) await rm(stagingDir, { recursive: true, force: true });
+    else await replaceDamaged(storeDir, stagingDir, digest);
   }
   await syncPath(storeDir);
 }
@@ -142,6 +146,22 @@ export async function listArtifacts(storeDir: string, limit: number): Promise<re
   return digests.filter((digest) => digest !== undefined).slice(0, limit);
 }
 
+/**
+ * Removes staging folders that nobody has touched for a day: what a killed maker left behind.
+ * Gives their names.
+ */
+export async function sweepStaging(storeDir: string, nowMs: number): Promise<readonly string[]> {
+  const swept = [];
+  for (const name of await readdir(storeDir).catch(() => [])) {
+    if (!name.startsWith('.tmp-')) continue;
+    const touched = (await stat(join(storeDir, name)).catch(() => undefined))?.mtimeMs ?? nowMs;
+    if (nowMs - touched < ABANDONED_AFTER_MS) continue;
+    await rm(join(storeDir, name), { recursive: true, force: true });
+    swept.push(name);
+  }
+  return swept;
+}
+
 /** Reads a description whose hash was checked; throws ArtifactDamagedError for one of another shape. */
 export function parseArtifact(bytes: Uint8Array, digest: Digest): Artifact {
   try {
@@ -153,6 +173,14 @@ export function parseArtifact(bytes: Uint8Array, digest: Digest): Artifact {
       { cause, context: { digest } },
     );
   }
+}
+
+async function replaceDamaged(storeDir: string, stagingDir: string, digest: Digest): Promise<void> {
+  const finalDir = join(storeDir, artifactFolder(digest));
+  const discarded = join(storeDir, `.tmp-${randomUUID()}`);
+  await rename(finalDir, discarded);
+  await rename(stagingDir, finalDir);
+  await rm(discarded, { recursive: true, force: true });
 }
 
 async function readDescription(dir: string, digest: Digest): Promise<Uint8Array> {
