@@ -1,0 +1,12 @@
+/** What the intake needs of the rest of the control plane. */
+import type { JobFacts } from '../records/records.ts';
+
+export interface JobIntake {
+  /**
+   * Puts the facts into the job's record: idempotent, and indifferent to order, since events come
+   * late, twice and out of order. Rejects when the store does not answer; the event is tried again.
+   */
+  applyJobFacts(facts: JobFacts, receivedAtMs: number): Promise<void>;
+  /** Asks the reconciler to look now. Never throws. */
+  nudge(): void;
+}

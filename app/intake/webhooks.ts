@@ -1,0 +1,120 @@
+/**
+ * GitHub's front door: the Probot app behind POST /api/github/webhooks.
+ *
+ *     body (bounded) ── signature over the raw body ── parse ── enqueue ── 200
+ *          413, 408            400 as Probot answers      400       503
+ *
+ * Invariants:
+ * - The handler adds one job to the queue and does nothing else: no record, no API call.
+ * - Every request is answered within 10 s, after which GitHub gives it up: a delivery that was not
+ *   queued gets an error, so that GitHub records it as failed and it can be sent again.
+ */
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Logger } from 'pino';
+import { createNodeMiddleware, Probot } from 'probot';
+import type { Config } from '../config.ts';
+import { readBody } from './body.ts';
+import { type IncomingDelivery, parseDelivery } from './delivery.ts';
+import type { IntakeQueue } from './queue.ts';
+
+export const WEBHOOK_PATH = '/api/github/webhooks';
+const MAX_REQUESTS_AT_ONCE = 512;
+const BODY_ANSWERS = { 'too-large': 413, 'too-slow': 408, broken: 400 } as const;
+
+/** True when the request was for the webhook path and has been (or is being) answered. */
+export type WebhookHandler = (request: IncomingMessage, response: ServerResponse) => boolean;
+
+export interface WebhookOptions {
+  readonly github: Config['github'];
+  readonly queue: Pick<IntakeQueue, 'add'>;
+  readonly logger: Logger;
+  readonly now?: () => number;
+}
+
+/** The Octokit webhook middleware answers with the `status` of what a handler throws. */
+class DeliveryError extends Error {
+  readonly status: number;
+
+  constructor(status: number, message: string) {
+    super(message);
+    this.name = 'DeliveryError';
+    this.status = status;
+  }
+}
+
+/** Builds the Probot app; mount the handler on the control plane's HTTP server. */
+export async function createWebhookHandler(options: WebhookOptions): Promise<WebhookHandler> {
+  const { github, queue, logger, now = Date.now } = options;
+  const probot = new Probot({
+    appId: github.appId,
+    privateKey: github.privateKey,
+    secret: github.webhookSecret,
+    baseUrl: github.apiUrl,
+    // Probot logs each refused delivery as an error, with its request: `handle` logs one line instead.
+    log: logger.child({}, { level: 'silent' }),
+  });
+  const middleware = await createNodeMiddleware((app) => app.onAny((event) => enqueue(event)), {
+    probot,
+    webhooksPath: WEBHOOK_PATH,
+  });
+  let underWay = 0;
+  return (request, response) => {
+    if (pathOf(request) !== WEBHOOK_PATH) return false;
+    if (underWay >= MAX_REQUESTS_AT_ONCE) {
+      refuse(response, 503, 'too many requests at once');
+      return true;
+    }
+    underWay += 1;
+    void handle(request, response).finally(() => {
+      underWay -= 1;
+    });
+    return true;
+  };
+
+  async function enqueue({ id, name, payload }: IncomingDelivery): Promise<void> {
+    const parsed = parseDelivery({ id, name, payload }, now());
+    if (parsed.kind === 'ignored') return;
+    if (parsed.kind === 'malformed') throw new DeliveryError(400, parsed.why);
+    await queue.add(parsed.delivery).catch((err: unknown) => {
+      logger.error({ err, deliveryId: id }, 'a delivery could not be queued');
+      throw new DeliveryError(503, 'the queue is not available; send the delivery again');
+    });
+  }
+
+  async function handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    try {
+      const ready = request.method !== 'POST' || (await takeBody(request, response));
+      if (ready) await middleware(request, response);
+    } catch (err) {
+      logger.error({ err }, 'a webhook request failed');
+      if (!response.headersSent) refuse(response, 500, 'internal error');
+    }
+    if (response.statusCode >= 400) {
+      const { statusCode } = response;
+      const deliveryId = request.headers['x-github-delivery'];
+      logger.warn({ statusCode, deliveryId }, 'a webhook request was refused');
+    }
+  }
+}
+
+/** Hands the raw body to Octokit's middleware, which takes a string in `request.body`. */
+async function takeBody(request: IncomingMessage, response: ServerResponse): Promise<boolean> {
+  const body = await readBody(request);
+  if (body.kind === 'body') {
+    Object.assign(request, { body: body.text });
+    return true;
+  }
+  refuse(response, BODY_ANSWERS[body.kind], `the body is ${body.kind}`);
+  return false;
+}
+
+function pathOf(request: IncomingMessage): string {
+  const [path = ''] = (request.url ?? '').split('?');
+  return path.replace(/\/+$/, '');
+}
+
+function refuse(response: ServerResponse, status: number, error: string): void {
+  // What of the body was not read must not be taken for the next request.
+  response.writeHead(status, { 'content-type': 'application/json', connection: 'close' });
+  response.end(JSON.stringify({ error }));
+}

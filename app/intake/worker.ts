@@ -1,0 +1,82 @@
+/**
+ * From the queue to the records: each event becomes facts about a job, the facts go to the records,
+ * and the reconciler is asked to look. An event that fails is tried again by the queue, then kept in
+ * its bounded failed set: GitHub is asked about quiet jobs anyway, so a lost event is no lost job.
+ */
+import { type Job, UnrecoverableError, Worker } from 'bullmq';
+import type { Logger } from 'pino';
+import { factsOfEvent } from '../github/job-facts.ts';
+import { parseLabel } from '../labels/grammar.ts';
+import type { OpenRedis } from '../redis/open-redis.ts';
+import { QueuedEvent } from './delivery.ts';
+import type { JobIntake } from './ports.ts';
+import { INTAKE_QUEUE } from './queue.ts';
+
+const CONCURRENCY = 16;
+const CLOSE_TIMEOUT_MS = 5_000;
+
+export interface IntakeWorkerOptions {
+  readonly redis: Pick<OpenRedis, 'connections' | 'keyPrefix'>;
+  readonly intake: JobIntake;
+  readonly logger: Logger;
+}
+
+export interface IntakeWorker {
+  /** Lets the events that are being worked on end, for CLOSE_TIMEOUT_MS at most. */
+  close(): Promise<void>;
+}
+
+/** Works until closed; while Redis is away it waits and resumes by itself. */
+export function startIntakeWorker({ redis, intake, logger }: IntakeWorkerOptions): IntakeWorker {
+  const work = (job: Job<unknown>) => takeEvent({ data: job.data, intake, logger });
+  const worker = new Worker<unknown, void>(INTAKE_QUEUE, work, {
+    connection: redis.connections.openBlocking(),
+    prefix: redis.keyPrefix,
+    concurrency: CONCURRENCY,
+    skipVersionCheck: true,
+  });
+  worker.on('error', (err) => logger.debug({ err }, 'intake worker'));
+  worker.on('failed', (job, err) => {
+    const attempt = job?.attemptsMade;
+    const final = job === undefined || err instanceof UnrecoverableError || isLast(job);
+    const level = final ? 'error' : 'warn';
+    logger[level]({ err, deliveryId: job?.id, attempt, final }, 'an event could not be taken in');
+  });
+  return { close: () => closeWorker(worker) };
+}
+
+function isLast(job: Job<unknown>): boolean {
+  return job.attemptsMade >= (job.opts.attempts ?? 1);
+}
+
+interface Taking {
+  readonly data: unknown;
+  readonly intake: JobIntake;
+  readonly logger: Logger;
+}
+
+async function takeEvent({ data, intake, logger }: Taking): Promise<void> {
+  const parsed = QueuedEvent.safeParse(data);
+  // It was checked before it was queued: this is another version's, and no attempt will mend it.
+  if (!parsed.success) throw new UnrecoverableError('the queued event is not understood');
+  const event = parsed.data;
+  if (event.name === 'installation') {
+    const { action, installation } = event.payload;
+    logger.info({ action, installationId: installation.id }, 'an installation changed');
+    return;
+  }
+  const facts = factsOfEvent(event.payload);
+  const ours = facts?.labels.some((label) => parseLabel(label).kind !== 'not-ours') ?? false;
+  if (facts === undefined || !ours) return;
+  await intake.applyJobFacts(facts, event.receivedAtMs);
+  logger.info({ jobId: facts.id, status: facts.status }, 'a job event was taken in');
+  intake.nudge();
+}
+
+async function closeWorker(worker: Worker): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const timer = setTimeout(resolve, CLOSE_TIMEOUT_MS);
+  // Its connection is closed with the others, by whoever opened them.
+  await Promise.race([worker.close().catch(() => undefined), promise]);
+  clearTimeout(timer);
+}
