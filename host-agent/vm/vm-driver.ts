@@ -1,0 +1,81 @@
+/**
+ * What the rest of the host-agent sees of one VM. One driver per VM owns every effect on it: its
+ * QEMU, its files, its cgroup. Its network (namespace, tap) is made before and removed after by the
+ * caller.
+ *
+ *   startVm(spec, context)   answers at once with a driver in `allocating`; a start that fails shows
+ *                            as phase `failed` with its why, never as an exception
+ *   adoptVm(vmDir, context)  after a restart of the agent: takes the running QEMU over again; a VM
+ *                            that died meanwhile comes back as a driver in `failed`
+ *
+ * Invariants: no secret is kept in the VM's folder; QEMU outlives the agent; after `stop` has
+ * settled no process, cgroup or file of the VM is left but `state.json`.
+ */
+import type { Logger } from 'pino';
+import { z } from 'zod';
+import { PoolSpec } from '../protocol/host-facts.ts';
+import type { JobId } from '../protocol/ids.ts';
+import { VmId } from '../protocol/ids.ts';
+import { InstanceClass } from '../protocol/instance-class.ts';
+import type { AgentOutcome } from '../protocol/messages.ts';
+import type { VmReport } from '../protocol/vm-report.ts';
+
+/** The VM's own network namespace, made by host-agent/net, and the guest's addresses in it. */
+export const VmNetwork = z.object({
+  /** For example `/run/netns/ar-main-vm-1a2b3c4d`. */
+  netnsPath: z.string().startsWith('/'),
+  /** A tap in that namespace which QEMU_UID may open (`ip tuntap add … user 64055`). */
+  tapName: z.string().max(15),
+  guestAddress: z.ipv4(),
+  gateway: z.ipv4(),
+  mtu: z.int().min(1280).max(9216),
+  dns: z.array(z.ipv4()).max(3),
+});
+export type VmNetwork = Readonly<z.infer<typeof VmNetwork>>;
+
+export const VmStart = z.object({
+  vmId: VmId,
+  class: InstanceClass,
+  pool: PoolSpec,
+  /** Artifact folders, complete and verified. They and the VM's folder are readable by QEMU_UID. */
+  imageDir: z.string().startsWith('/'),
+  templateDir: z.string().startsWith('/'),
+  /** Made by the driver; every parent must be traversable by QEMU_UID. */
+  vmDir: z.string().startsWith('/'),
+  network: VmNetwork,
+  fleet: z.string().regex(/^[a-z0-9]{1,12}$/),
+});
+export type VmStart = Readonly<z.infer<typeof VmStart>>;
+
+/** Host's wall clock, milliseconds since 1970, with fractions; null until reached. */
+export const StartTimes = z.object({
+  decidedAtMs: z.number().nullable(),
+  spawnedAtMs: z.number().nullable(),
+  qmpReadyAtMs: z.number().nullable(),
+  loadedAtMs: z.number().nullable(),
+  /** The guest agent's first answer. */
+  guestAnsweredAtMs: z.number().nullable(),
+  idleAtMs: z.number().nullable(),
+});
+export type StartTimes = Readonly<z.infer<typeof StartTimes>>;
+
+/** The report without what only the caller knows: the token's epoch. */
+export type VmSnapshot = Omit<VmReport, 'epoch'>;
+
+export interface VmDriver {
+  readonly vmId: VmId;
+  snapshot(): VmSnapshot;
+  times(): StartTimes;
+  /** Hands the job's runner in. Again for the same job: taken, without a second effect. */
+  assign(job: { readonly jobId: JobId; readonly jitConfig: string }): Promise<AgentOutcome>;
+  /** Ends the VM for good and removes what it used. Idempotent; settles when all is gone. */
+  stop(why: string): Promise<void>;
+  /** Calls back after each change of the snapshot; answers how to unsubscribe. */
+  onChange(listener: () => void): () => void;
+  /** The agent ends, the VM goes on: closes connections and timers, touches nothing else. */
+  detach(): void;
+}
+
+export interface DriverContext {
+  readonly logger: Logger;
+}
