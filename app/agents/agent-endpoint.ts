@@ -106,8 +106,8 @@ async function answer(exchange: Exchange): Promise<void> {
 }
 
 async function route({ options, limit, request, response }: Exchange): Promise<void> {
-  const path = new URL(request.url ?? '/', 'https://endpoint').pathname;
-  if (path === '/enrol') return await answerEnrolment({ ...options, limit, request, response });
+  if (request.url === '/enrol')
+    return await answerEnrolment({ ...options, limit, request, response });
   if (findCaller(request, options.enrolment) === undefined) {
     refuse(response, 401, 'A certificate of an enrolled host is needed.');
     return;
@@ -122,8 +122,10 @@ async function route({ options, limit, request, response }: Exchange): Promise<v
     return;
   }
   const file = await findArtifactFile(options.artifactsDir, wanted);
-  if (file === undefined) refuse(response, 404, 'This artifact or file is not in the store.');
-  return;
+  if (file === undefined) {
+    refuse(response, 404, 'This artifact or file is not in the store.');
+    return;
+  }
   await sendArtifactFile(file, response).catch((error: unknown) => {
     options.logger.warn({ err: error, digest: wanted.digest }, 'artifact transfer broke off');
     response.destroy();
