@@ -21,12 +21,18 @@ export interface ObservedJob {
   readonly vmId: VmId | undefined;
   /** VMs started for this job so far; capped by `maxVmsPerJob`. */
   readonly vmsStarted: number;
+  /** When GitHub started it, by our own clock's view; undefined before `in-progress`. */
+  readonly startedAtMs: number | undefined;
+  /** Its labels in one form: jobs with the same ones can take each other's runners. */
+  readonly labelsKey: string;
 }
 
 export interface ObservedHost {
   readonly id: HostId;
   /** `connected` and admitted to the pool; only then it is given VMs. */
   readonly state: 'connected' | 'away' | 'turned-away' | 'draining';
+  /** When `state` last changed. */
+  readonly stateSinceMs: number;
   readonly capacity: Capacity;
   readonly templateReady: boolean;
 }
@@ -66,6 +72,18 @@ export interface PlannerConfig {
   readonly startTimeoutMs: number;
   /** An assigned runner that got no job in this time is given up (JIT runners expire). */
   readonly assignTimeoutMs: number;
+  /** How long a runner may have ended before GitHub says what became of its job. */
+  readonly completionGraceMs: number;
   /** A VM whose host is away this long is held for dead. */
   readonly hostAwayTimeoutMs: number;
 }
+
+export const DEFAULT_PLANNER_CONFIG: PlannerConfig = Object.freeze({
+  maxVms: 1000,
+  maxVmsPerJob: 5,
+  maxStartsPerTick: 100,
+  startTimeoutMs: 120_000,
+  assignTimeoutMs: 300_000,
+  completionGraceMs: 20_000,
+  hostAwayTimeoutMs: 60_000,
+});

@@ -59,6 +59,8 @@ export interface Evidence {
   moment(jobId: JobId, moment: JobMoment, atMs: number): void;
   timeline(jobId: JobId): readonly { readonly moment: JobMoment; readonly atMs: number }[];
   openJobs(): readonly JobRecord[];
+  /** VMs that had not ended when they were last written. */
+  openVms(): readonly VmRecord[];
   readJob(jobId: JobId): JobRecord | undefined;
   readVm(vmId: VmId): VmRecord | undefined;
 }
@@ -66,4 +68,9 @@ export interface Evidence {
 export interface PoolSource {
   /** The pool that new hosts must fit and new VMs start from. */
   pool(): PoolSpec;
+}
+
+/** Fresh single-use tokens for hosts that a provider launches. */
+export interface EnrolmentTokens {
+  issue(): string;
 }

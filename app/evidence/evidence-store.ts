@@ -1,0 +1,146 @@
+/**
+ * What is known of each job and VM for good: a SQLite file in the data folder, mode 0600, fsynced
+ * at every commit. It survives Redis, and what Redis forgot is rebuilt from it. It holds no secret:
+ * records and moments only, never a JIT configuration.
+ *
+ * The driver is Node's own and synchronous: a write is there when the call returns.
+ */
+import { chmodSync, closeSync, openSync } from 'node:fs';
+import { DatabaseSync } from 'node:sqlite';
+import { z } from 'zod';
+import { ArchitectError } from '../../host-agent/protocol/errors.ts';
+import type { JobId, VmId } from '../../host-agent/protocol/ids.ts';
+import type { Evidence } from '../reconciler/ports.ts';
+import { JobMoment, JobRecord, VmRecord } from '../records/records.ts';
+
+export class EvidenceError extends ArchitectError {
+  readonly code = 'EVIDENCE';
+  readonly retry = 'never';
+}
+
+const SCHEMA_VERSION = 1;
+const BUSY_TIMEOUT_MS = 5_000;
+const MAX_OPEN = 20_000;
+
+const SCHEMA = `
+  CREATE TABLE job (id TEXT PRIMARY KEY, open INTEGER NOT NULL, record TEXT NOT NULL) STRICT;
+  CREATE INDEX job_open ON job (id) WHERE open = 1;
+  CREATE TABLE vm (id TEXT PRIMARY KEY, open INTEGER NOT NULL, record TEXT NOT NULL) STRICT;
+  CREATE INDEX vm_open ON vm (id) WHERE open = 1;
+  CREATE TABLE moment (
+    job_id TEXT NOT NULL, moment TEXT NOT NULL, at_ms INTEGER NOT NULL,
+    PRIMARY KEY (job_id, moment)
+  ) STRICT, WITHOUT ROWID;
+  PRAGMA user_version = ${SCHEMA_VERSION};
+`;
+
+/** What GitHub says of a job comes once; what a VM lives through, again with the job's next VM. */
+const FIRST_COUNTS: ReadonlySet<JobMoment> = new Set([
+  'webhook-received',
+  'in-progress',
+  'completed',
+]);
+
+const RecordRow = z.object({ record: z.string() });
+const MomentRow = z.object({ moment: JobMoment, at_ms: z.int() });
+
+export class EvidenceStore implements Evidence {
+  readonly #database: DatabaseSync;
+
+  private constructor(database: DatabaseSync) {
+    this.#database = database;
+  }
+
+  /** Creates the file where there is none. Throws EvidenceError for one of a newer version. */
+  static open(path: string): EvidenceStore {
+    closeSync(openSync(path, 'a', 0o600));
+    chmodSync(path, 0o600);
+    const database = new DatabaseSync(path);
+    database.exec(`PRAGMA busy_timeout = ${BUSY_TIMEOUT_MS}`);
+    database.exec('PRAGMA journal_mode = WAL');
+    database.exec('PRAGMA synchronous = FULL');
+    try {
+      ensureSchema(database, path);
+    } catch (cause) {
+      database.close();
+      throw cause;
+    }
+    return new EvidenceStore(database);
+  }
+
+  close(): void {
+    this.#database.close();
+  }
+
+  rememberJob(job: JobRecord): void {
+    const open = job.state === 'queued' || job.state === 'in-progress';
+    this.#database
+      .prepare('INSERT OR REPLACE INTO job (id, open, record) VALUES (?, ?, ?)')
+      .run(job.id, open ? 1 : 0, JSON.stringify(job));
+  }
+
+  rememberVm(vm: VmRecord): void {
+    const open = vm.phase !== 'stopped' && vm.phase !== 'failed';
+    this.#database
+      .prepare('INSERT OR REPLACE INTO vm (id, open, record) VALUES (?, ?, ?)')
+      .run(vm.id, open ? 1 : 0, JSON.stringify(vm));
+  }
+
+  moment(jobId: JobId, moment: JobMoment, atMs: number): void {
+    const verb = FIRST_COUNTS.has(moment) ? 'IGNORE' : 'REPLACE';
+    this.#database
+      .prepare(`INSERT OR ${verb} INTO moment (job_id, moment, at_ms) VALUES (?, ?, ?)`)
+      .run(jobId, moment, Math.round(atMs));
+  }
+
+  /** By time; the same time by the order of a job's life. */
+  timeline(jobId: JobId): readonly { readonly moment: JobMoment; readonly atMs: number }[] {
+    return this.#database
+      .prepare('SELECT moment, at_ms FROM moment WHERE job_id = ?')
+      .all(jobId)
+      .map((row) => MomentRow.parse(row))
+      .map((row) => ({ moment: row.moment, atMs: row.at_ms }))
+      .sort((a, b) => a.atMs - b.atMs || orderOf(a.moment) - orderOf(b.moment));
+  }
+
+  openJobs(): readonly JobRecord[] {
+    return this.#readOpen('job', JobRecord);
+  }
+
+  openVms(): readonly VmRecord[] {
+    return this.#readOpen('vm', VmRecord);
+  }
+
+  readJob(jobId: JobId): JobRecord | undefined {
+    return this.#read('job', jobId, JobRecord);
+  }
+
+  readVm(vmId: VmId): VmRecord | undefined {
+    return this.#read('vm', vmId, VmRecord);
+  }
+
+  #readOpen<S extends z.ZodType>(table: 'job' | 'vm', schema: S): readonly z.output<S>[] {
+    return this.#database
+      .prepare(`SELECT record FROM ${table} WHERE open = 1 ORDER BY id LIMIT ${MAX_OPEN}`)
+      .all()
+      .map((row) => schema.parse(JSON.parse(RecordRow.parse(row).record)));
+  }
+
+  #read<S extends z.ZodType>(table: 'job' | 'vm', id: string, schema: S): z.output<S> | undefined {
+    const row = this.#database.prepare(`SELECT record FROM ${table} WHERE id = ?`).get(id);
+    return row === undefined ? undefined : schema.parse(JSON.parse(RecordRow.parse(row).record));
+  }
+}
+
+function ensureSchema(database: DatabaseSync, path: string): void {
+  const row = database.prepare('PRAGMA user_version').get();
+  const { user_version: version } = z.object({ user_version: z.int() }).parse(row);
+  if (version === SCHEMA_VERSION) return;
+  if (version > SCHEMA_VERSION)
+    throw new EvidenceError(`${path} was written by a newer version of Architect. Use that one.`);
+  database.exec(`BEGIN IMMEDIATE; ${SCHEMA} COMMIT;`);
+}
+
+function orderOf(moment: JobMoment): number {
+  return JobMoment.options.indexOf(moment);
+}

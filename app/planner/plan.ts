@@ -1,0 +1,191 @@
+/**
+ * The planner: from what is, the steps towards what should be. Pure and synchronous: no clock, no
+ * randomness, no I/O, no logger; the time and fresh VM ids are arguments.
+ *
+ *   each VM is judged by itself (judge-vm.ts)
+ *     gone    → its in-progress job is lost, then the VM is forgotten
+ *     doomed  → stopped, where its host can be asked
+ *     waiting → matched with the queued jobs (match-jobs.ts): idle ones are assigned, spare ones stopped
+ *   each queued job that nothing serves → a new VM on the best fitting host (place.ts)
+ *
+ * Invariants, each a property in plan.test.ts:
+ *   never more live VMs than `maxVms`, nor more starts than `maxStartsPerTick` and `maxVmsPerJob`
+ *   no VM is stopped while the job that GitHub gave it is in progress
+ *   a job that was in progress is never given another VM
+ *   a host that is not connected gets no step but bookkeeping (forget-vm)
+ *   the order of the input does not matter; carrying the steps out leaves nothing to plan
+ */
+import type { VmId } from '../../host-agent/protocol/ids.ts';
+import { judgeVm, type Verdict, type World } from './judge-vm.ts';
+import { matchJobs, oldestFirst } from './match-jobs.ts';
+import type { Observed, ObservedJob, ObservedVm, PlannerConfig } from './observed.ts';
+import { openPlacement } from './place.ts';
+import type { Step } from './step.ts';
+
+export interface PlanInput {
+  readonly observed: Observed;
+  readonly config: PlannerConfig;
+  readonly nowMs: number;
+  /** Fresh ids, drawn one per new VM; when they run out, the other starts wait for the next tick. */
+  readonly newVmIds: Iterable<VmId>;
+}
+
+interface Judged {
+  readonly vm: ObservedVm;
+  readonly verdict: Verdict;
+}
+
+/** Steps in the order in which they matter: losses, ends, assignments, starts. */
+export function plan({ observed, config, nowMs, newVmIds }: PlanInput): Step[] {
+  const world: World = {
+    jobs: new Map(observed.jobs.map((job) => [job.id, job])),
+    hosts: new Map(observed.hosts.map((host) => [host.id, host])),
+    config,
+    nowMs,
+  };
+  const vms = [...observed.vms].sort((a, b) => (a.id < b.id ? -1 : 1));
+  const judged = vms.map((vm) => ({ vm, verdict: judgeVm(vm, world) }));
+  const queued = observed.jobs.filter((job) => job.state === 'queued').sort(oldestFirst);
+  const settling = settlingJobs(judged);
+  const unsettled = queued.filter((job) => !settling.has(job.id));
+  const waiting = judged.filter(({ verdict }) => verdict.kind === 'waiting').map(({ vm }) => vm);
+  const match = matchJobs({ queued: unsettled, waiting, jobs: world.jobs });
+  const unserved = unsettled.filter((job) => !match.servedBy.has(job.id));
+  const live = judged.filter(({ verdict }) => verdict.kind !== 'gone').length;
+  return [
+    ...planLosses(judged, world),
+    ...planForgets(judged, world),
+    ...planStops(judged, match.spare, world),
+    ...planAssignments(match.servedBy, world),
+    ...planRestarts(match.servedBy, world),
+    ...planStarts({ unserved, observed, config, newVmIds, live }),
+  ];
+}
+
+function planLosses(judged: readonly Judged[], world: World): Step[] {
+  const byVm = new Map(judged.map((one) => [one.vm.id, one]));
+  const steps: Step[] = [];
+  for (const job of [...world.jobs.values()].sort(oldestFirst)) {
+    const cause = job.state === 'in-progress' ? causeOfLoss(job, byVm, world) : undefined;
+    if (cause !== undefined) steps.push({ kind: 'lose-job', jobId: job.id, cause });
+  }
+  return steps;
+}
+
+function causeOfLoss(
+  job: ObservedJob,
+  byVm: ReadonlyMap<VmId, Judged>,
+  { config, nowMs }: World,
+): string | undefined {
+  if (job.vmId === undefined) return undefined;
+  const found = byVm.get(job.vmId);
+  if (found === undefined) {
+    const late = nowMs - (job.startedAtMs ?? nowMs) < config.completionGraceMs;
+    return late ? undefined : `Its VM ${job.vmId} no longer exists.`;
+  }
+  if (found.verdict.kind === 'gone') return found.verdict.cause;
+  const runnerEnded = found.vm.runnerExited && found.verdict.kind === 'doomed';
+  return runnerEnded ? 'Its runner ended, but GitHub did not say that the job did.' : undefined;
+}
+
+/** A dead VM's record stays until the job it ran is accounted for. */
+function planForgets(judged: readonly Judged[], world: World): Step[] {
+  return judged.flatMap(({ vm, verdict }) => {
+    if (verdict.kind !== 'gone' || runsOpenJob(vm, world)) return [];
+    return [{ kind: 'forget-vm', vmId: vm.id, hostId: vm.hostId, runnerId: vm.runnerId } as const];
+  });
+}
+
+function planStops(judged: readonly Judged[], spare: readonly ObservedVm[], world: World): Step[] {
+  const doomed = judged.flatMap(({ vm, verdict }) =>
+    verdict.kind === 'doomed' && !runsOpenJob(vm, world) ? [{ vm, why: verdict.why }] : [],
+  );
+  const idle = spare.map((vm) => ({ vm, why: 'No job is waiting for it.' }));
+  return [...doomed, ...idle]
+    .filter(({ vm }) => isReachable(vm, world))
+    .sort((a, b) => (a.vm.id < b.vm.id ? -1 : 1))
+    .map(({ vm, why }) => ({ kind: 'stop-vm', vmId: vm.id, hostId: vm.hostId, why }));
+}
+
+function planAssignments(servedBy: ReadonlyMap<string, ObservedVm>, world: World): Step[] {
+  return served(servedBy, world)
+    .filter(({ vm }) => vm.phase === 'idle')
+    .map(({ job, vm }) => ({ kind: 'assign-job', vmId: vm.id, hostId: vm.hostId, jobId: job.id }));
+}
+
+/** A recorded VM that its host has not heard of: the request was lost, so it is made again. */
+function planRestarts(servedBy: ReadonlyMap<string, ObservedVm>, world: World): Step[] {
+  return served(servedBy, world)
+    .filter(({ vm }) => vm.missing && vm.phase === 'allocating')
+    .map(({ job, vm }) => ({
+      kind: 'start-vm',
+      vmId: vm.id,
+      hostId: vm.hostId,
+      jobId: job.id,
+      class: vm.class,
+    }));
+}
+
+function planStarts({
+  unserved,
+  observed,
+  config,
+  newVmIds,
+  live,
+}: {
+  readonly unserved: readonly ObservedJob[];
+  readonly observed: Observed;
+  readonly config: PlannerConfig;
+  readonly newVmIds: Iterable<VmId>;
+  readonly live: number;
+}): Step[] {
+  const startable = unserved.filter((job) => job.vmsStarted < config.maxVmsPerJob);
+  const limit = Math.max(0, Math.min(config.maxStartsPerTick, config.maxVms - live));
+  if (startable.length === 0 || limit === 0) return [];
+  const placement = openPlacement(observed);
+  const ids = newVmIds[Symbol.iterator]();
+  const steps: Step[] = [];
+  const full = new Set<string>();
+  for (const job of startable) {
+    if (steps.length >= limit) break;
+    const shape = JSON.stringify(job.class);
+    const hostId = full.has(shape) ? undefined : placement.take(job.class);
+    if (hostId === undefined) {
+      full.add(shape);
+      continue;
+    }
+    const vmId = ids.next();
+    if (vmId.done === true) break;
+    steps.push({ kind: 'start-vm', vmId: vmId.value, hostId, jobId: job.id, class: job.class });
+  }
+  return steps;
+}
+
+function served(
+  servedBy: ReadonlyMap<string, ObservedVm>,
+  world: World,
+): { readonly job: ObservedJob; readonly vm: ObservedVm }[] {
+  return [...world.jobs.values()].sort(oldestFirst).flatMap((job) => {
+    const vm = servedBy.get(job.id);
+    return vm !== undefined && isReachable(vm, world) ? [{ job, vm }] : [];
+  });
+}
+
+function isReachable(vm: ObservedVm, { hosts }: World): boolean {
+  const state = hosts.get(vm.hostId)?.state;
+  return state === 'connected' || state === 'draining';
+}
+
+function runsOpenJob(vm: ObservedVm, { jobs }: World): boolean {
+  if (vm.runsJob === undefined) return false;
+  return jobs.get(vm.runsJob)?.state === 'in-progress';
+}
+
+/** Jobs whose VM's runner ended just now, perhaps with them: GitHub's word is on its way. */
+function settlingJobs(judged: readonly Judged[]): ReadonlySet<string> {
+  return new Set(
+    judged.flatMap(({ vm, verdict }) =>
+      verdict.kind === 'settling' && vm.forJob !== undefined ? [vm.forJob] : [],
+    ),
+  );
+}
