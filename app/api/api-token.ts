@@ -1,0 +1,45 @@
+/** The bearer token of the API: one file (0600) in the data folder, made once. */
+import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
+import { link, readFile, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { writeDurably } from '../agents/durable-file.ts';
+
+const TOKEN_BYTES = 32;
+
+/** Reads the token, making it first where there is none; of two makers one wins, for both. */
+export async function ensureApiToken(dataDir: string): Promise<string> {
+  const path = join(dataDir, 'api-token');
+  const draft = `${path}.${randomBytes(6).toString('hex')}`;
+  const known = await readToken(path);
+  if (known !== undefined) return known;
+  try {
+    await writeDurably(draft, `${randomBytes(TOKEN_BYTES).toString('base64url')}\n`);
+    await link(draft, path).catch(ignoreExisting);
+  } finally {
+    await rm(draft, { force: true });
+  }
+  return (await readFile(path, 'utf8')).trim();
+}
+
+/** Constant in time, whatever was presented. */
+export function isAuthorized(header: string | undefined, token: string): boolean {
+  return timingSafeEqual(sha256(header ?? ''), sha256(`Bearer ${token}`));
+}
+
+async function readToken(path: string): Promise<string | undefined> {
+  try {
+    return (await readFile(path, 'utf8')).trim();
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined;
+    throw error;
+  }
+}
+
+function ignoreExisting(error: unknown): void {
+  if (error instanceof Error && 'code' in error && error.code === 'EEXIST') return;
+  throw error;
+}
+
+function sha256(text: string): Buffer {
+  return createHash('sha256').update(text).digest();
+}

@@ -1,0 +1,57 @@
+/** What the API reads and asks of the rest, one small interface each. */
+import type { PoolSpec } from '../../host-agent/protocol/host-facts.ts';
+import type { HostId, JobId, VmId } from '../../host-agent/protocol/ids.ts';
+import type { FleetHost } from '../reconciler/ports.ts';
+import type { JobMoment, JobRecord, VmRecord } from '../records/records.ts';
+
+export interface JobReader {
+  /** Newest first, at most `limit`. */
+  listJobs(filter: {
+    readonly state: JobRecord['state'] | undefined;
+    readonly limit: number;
+  }): Promise<readonly JobRecord[]>;
+  readJob(id: JobId): Promise<JobRecord | undefined>;
+}
+
+export interface VmReader {
+  listVms(): Promise<readonly VmRecord[]>;
+  /** Also VMs that have ended, where evidence of them is left. */
+  readVm(id: VmId): Promise<VmRecord | undefined>;
+}
+
+export interface TimelineReader {
+  timeline(jobId: JobId): readonly { readonly moment: JobMoment; readonly atMs: number }[];
+}
+
+export interface HostReader {
+  hosts(): readonly FleetHost[];
+}
+
+export interface HostDoor {
+  issueToken(ttlMs: number): { readonly token: string; readonly expiresAtMs: number };
+  /** False when no such host was ever enrolled. */
+  revoke(hostId: HostId): boolean;
+}
+
+export interface HealthCheck {
+  /** `redis`, `lease`, `agents-endpoint` …: named in the answer of /readyz. */
+  readonly name: string;
+  readonly ready: boolean;
+  /** One sentence: in which state it is, or what is wrong. */
+  readonly detail: string;
+}
+
+export interface Readiness {
+  check(signal: AbortSignal): Promise<readonly HealthCheck[]>;
+}
+
+export interface ApiPorts {
+  readonly jobs: JobReader;
+  readonly vms: VmReader;
+  readonly timelines: TimelineReader;
+  readonly hosts: HostReader;
+  readonly door: HostDoor;
+  readonly pool: () => PoolSpec;
+  readonly readiness: Readiness;
+  readonly version: string;
+}

@@ -1,0 +1,77 @@
+/** What the API shows, as schemas: both sides of the socket check against these. */
+import { z } from 'zod';
+import { Capacity, HostFacts, PoolSpec } from '../../host-agent/protocol/host-facts.ts';
+import { Digest, HostId, VmId } from '../../host-agent/protocol/ids.ts';
+import type { FleetHost } from '../reconciler/ports.ts';
+import { JobMoment, JobRecord, VmRecord } from '../records/records.ts';
+
+export const JobView = JobRecord.omit({ generation: true });
+export type JobView = Readonly<z.infer<typeof JobView>>;
+
+export const VmView = VmRecord.omit({ generation: true });
+export type VmView = Readonly<z.infer<typeof VmView>>;
+
+export const JobDetail = z.object({
+  job: JobView,
+  vm: VmView.nullable(),
+  timeline: z.array(z.object({ moment: JobMoment, atMs: z.int() })),
+});
+export type JobDetail = Readonly<z.infer<typeof JobDetail>>;
+
+export const HostView = z.object({
+  id: HostId,
+  hostname: z.string(),
+  state: z.enum(['connected', 'away', 'turned-away']),
+  /** Why it was turned away: one sentence or more. */
+  why: z.string().nullable(),
+  stateSinceMs: z.int(),
+  facts: HostFacts.nullable(),
+  capacity: Capacity.nullable(),
+  vms: z.array(VmId),
+  artifacts: z.array(Digest),
+  noticeDeadlineMs: z.int().nullable(),
+});
+export type HostView = Readonly<z.infer<typeof HostView>>;
+
+export const JobList = z.object({ jobs: z.array(JobView) });
+export const VmList = z.object({ vms: z.array(VmView) });
+export const HostList = z.object({ hosts: z.array(HostView) });
+export const IssuedToken = z.object({ token: z.string(), expiresAtMs: z.int() });
+export const VersionView = z.object({ version: z.string(), api: z.literal('v1') });
+export const PoolView = z.object({ pool: PoolSpec });
+export const HealthView = z.object({
+  ready: z.boolean(),
+  checks: z.array(z.object({ name: z.string(), ready: z.boolean(), detail: z.string() })),
+});
+/** RFC 9457. */
+export const Problem = z.object({
+  type: z.literal('about:blank'),
+  title: z.string(),
+  status: z.int(),
+  detail: z.string(),
+});
+export type Problem = Readonly<z.infer<typeof Problem>>;
+
+/** The record without its book-keeping. */
+export function viewJob({ generation: _, ...job }: JobRecord): JobView {
+  return job;
+}
+
+export function viewVm({ generation: _, ...vm }: VmRecord): VmView {
+  return vm;
+}
+
+export function viewHost(host: FleetHost): HostView {
+  return {
+    id: host.id,
+    hostname: host.hostname,
+    state: host.state,
+    why: host.turnedAwayWhy ?? null,
+    stateSinceMs: host.stateSinceMs,
+    facts: host.facts ?? null,
+    capacity: host.facts?.capacity ?? null,
+    vms: host.report?.vms.map((vm) => vm.vmId) ?? [],
+    artifacts: [...(host.report?.artifacts ?? [])],
+    noticeDeadlineMs: host.report?.notice?.deadlineMs ?? null,
+  };
+}
