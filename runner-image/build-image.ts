@@ -24,6 +24,8 @@ import { RUNNER_RELEASE } from './runner-release.ts';
 import { checkRunnerTarball, ensureRunnerTarball, unpackRunner } from './runner-tarball.ts';
 
 const UNPACK_TIMEOUT_MS = 10 * 60_000;
+// biome-ignore lint/suspicious/noTemplateCurlyInString: dpkg-query's own syntax
+const PACKAGE_FORMAT = '${Package}=${Version}\\n';
 const PROJECT = join(import.meta.dirname, '..');
 const STAND_IN = join(import.meta.dirname, 'stand-in');
 const GUEST = join(import.meta.dirname, 'guest');
@@ -131,7 +133,7 @@ async function unpack(tarPath: string, root: string, signal: AbortSignal): Promi
 async function listPackages(root: string): Promise<string[]> {
   const { stdout } = await execa(
     'dpkg-query',
-    [`--admindir=${root}/var/lib/dpkg`, '--show', '--showformat=${Package}=${Version}\\n'],
+    [`--admindir=${root}/var/lib/dpkg`, '--show', `--showformat=${PACKAGE_FORMAT}`],
     { timeout: UNPACK_TIMEOUT_MS },
   );
   return stdout.split('\n').sort();

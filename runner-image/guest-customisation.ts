@@ -35,6 +35,7 @@ const MASKED_UNITS = [
   'fstrim.timer',
   'getty.target',
   'getty@tty1.service',
+  'ldconfig.service',
   'man-db.timer',
   'nvmefc-boot-connections.service',
   'serial-getty@ttyS0.service',
@@ -44,14 +45,22 @@ const MASKED_UNITS = [
   'systemd-ask-password-wall.path',
   'systemd-binfmt.service',
   'systemd-boot-random-seed.service',
+  'systemd-firstboot.service',
+  'systemd-hibernate-clear.service',
   'systemd-hwdb-update.service',
   'systemd-journal-catalog-update.service',
   'systemd-logind.service',
   'systemd-machine-id-commit.service',
+  'systemd-pcrmachine.service',
+  'systemd-pcrphase-sysinit.service',
   'systemd-pcrphase.service',
+  'systemd-pstore.service',
   'systemd-random-seed.service',
+  'systemd-sysusers.service',
   'systemd-timesyncd.service',
   'systemd-tmpfiles-clean.timer',
+  'systemd-tpm2-setup-early.service',
+  'systemd-tpm2-setup.service',
   'systemd-update-done.service',
   'systemd-update-utmp.service',
   // A tmpfs would be sized by the template's small memory; /tmp is on the disk.
@@ -197,6 +206,9 @@ async function chooseUnits(root: string, profile: Profile, signal: AbortSignal):
     await rm(path, { force: true });
     await symlink('/dev/null', path);
   }
+  const generators = join(root, 'etc/systemd/system-generators');
+  await mkdir(generators, { recursive: true });
+  await symlink('/dev/null', join(generators, 'systemd-ssh-generator'));
 }
 
 async function buildInitrd(root: string, signal: AbortSignal): Promise<void> {

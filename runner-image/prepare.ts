@@ -25,7 +25,7 @@ function readArguments(argv: readonly string[]): Arguments {
 }
 
 async function prepare(options: Arguments, signal: AbortSignal): Promise<void> {
-  const homeDir = process.env['ARCHITECT_HOME'] ?? '/var/lib/architect';
+  const homeDir = process.env.ARCHITECT_HOME ?? '/var/lib/architect';
   const logger = pino({ name: 'prepare' }, pino.destination(2));
   await mkdir(homeDir, { recursive: true, mode: 0o755 });
   const { profile, runnerTarball, fresh } = options;
