@@ -1,0 +1,117 @@
+/**
+ * Runners on GitHub: registered just in time for one job, removed unless they work.
+ * Source: docs.github.com, "REST API endpoints for self-hosted runners".
+ */
+import type { Octokit } from '@octokit/rest';
+import { z } from 'zod';
+import type { Runners } from '../reconciler/ports.ts';
+import type { JobOrigin } from '../records/records.ts';
+import type { GithubClient } from './client.ts';
+import { GithubDeniedError, RunnerNameTakenError } from './errors.ts';
+
+const WORK_FOLDER = '_work';
+const DEFAULT_RUNNER_GROUP = 1;
+const CONFLICT = 409;
+const NOT_FOUND = 404;
+const UNPROCESSABLE = 422;
+
+const Minted = z.object({
+  runner: z.object({ id: z.int().min(1) }),
+  encoded_jit_config: z.string().min(1),
+});
+const RunnerList = z.object({
+  runners: z.array(z.object({ id: z.int(), name: z.string(), busy: z.boolean() })),
+});
+
+export interface GithubRunnersOptions {
+  readonly client: GithubClient;
+  /** The runner group that new runners join; GitHub's default group is 1. */
+  readonly runnerGroupId?: number;
+}
+
+type MintRequest = Parameters<Runners['mint']>[0];
+
+export function createGithubRunners(options: GithubRunnersOptions): Runners {
+  const { client, runnerGroupId = DEFAULT_RUNNER_GROUP } = options;
+  const mint = (request: MintRequest) =>
+    client.asInstallation(request.origin.installationId, {
+      what: `register a runner with ${describePlace(request.origin)}`,
+      run: (octokit) => mintRunner(octokit, request, runnerGroupId),
+    });
+  return {
+    mint: async (request) => {
+      try {
+        return await mint(request);
+      } catch (error) {
+        if (!isDenied(error, CONFLICT)) throw error;
+      }
+      await freeName(client, request);
+      return mint(request);
+    },
+    remove: (origin, runnerId) => removeRunner(client, origin, runnerId),
+  };
+}
+
+async function mintRunner(octokit: Octokit, request: MintRequest, runnerGroupId: number) {
+  const { route, place } = runnersOf(request.origin);
+  const { data } = await octokit.request(`POST ${route}/generate-jitconfig`, {
+    ...place,
+    name: request.runnerName,
+    runner_group_id: runnerGroupId,
+    labels: [...request.labels],
+    work_folder: WORK_FOLDER,
+  });
+  const minted = Minted.parse(data);
+  return { runnerId: minted.runner.id, jitConfig: minted.encoded_jit_config };
+}
+
+/** Removes the idle runner that has the name; one that works keeps it. */
+async function freeName(client: GithubClient, request: MintRequest): Promise<void> {
+  const { origin, runnerName } = request;
+  const list = await client.asInstallation(origin.installationId, {
+    what: `find the runner ${runnerName}`,
+    run: async (octokit) => {
+      const { route, place } = runnersOf(origin);
+      const answer = await octokit.request(`GET ${route}`, { ...place, name: runnerName });
+      return RunnerList.parse(answer.data);
+    },
+  });
+  const holder = list.runners.find(({ name }) => name === runnerName);
+  if (holder === undefined) return;
+  const outcome = holder.busy ? 'busy' : await removeRunner(client, origin, holder.id);
+  if (outcome !== 'busy') return;
+  throw new RunnerNameTakenError(`A runner named ${runnerName} works on a job.`, {
+    context: { runnerName, runnerId: holder.id },
+  });
+}
+
+async function removeRunner(client: GithubClient, origin: JobOrigin, runnerId: number) {
+  const { route, place } = runnersOf(origin);
+  try {
+    await client.asInstallation(origin.installationId, {
+      what: `remove runner ${runnerId} from ${describePlace(origin)}`,
+      run: (octokit) =>
+        octokit.request(`DELETE ${route}/{runner_id}`, { ...place, runner_id: runnerId }),
+    });
+    return 'removed';
+  } catch (error) {
+    if (isDenied(error, NOT_FOUND)) return 'absent';
+    if (isDenied(error, UNPROCESSABLE)) return 'busy';
+    throw error;
+  }
+}
+
+/** Names go into the path as parameters, so that Octokit encodes them. */
+function runnersOf({ scope, owner, repo }: JobOrigin) {
+  return scope === 'organization'
+    ? { route: '/orgs/{org}/actions/runners', place: { org: owner } }
+    : { route: '/repos/{owner}/{repo}/actions/runners', place: { owner, repo } };
+}
+
+function describePlace({ scope, owner, repo }: JobOrigin): string {
+  return scope === 'organization' ? owner : `${owner}/${repo}`;
+}
+
+function isDenied(error: unknown, status: number): boolean {
+  return error instanceof GithubDeniedError && error.status === status;
+}
