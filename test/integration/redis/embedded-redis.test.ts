@@ -7,7 +7,7 @@ import { afterEach, expect, test, vi } from 'vitest';
 import { connectRedis, type RedisConnections } from '../../../app/redis/connections.ts';
 import { startEmbeddedRedis } from '../../../app/redis/embedded-redis.ts';
 import { RedisStartError } from '../../../app/redis/errors.ts';
-import { readIdentity } from '../../../app/redis/process-identity.ts';
+import { isAlive, readIdentity } from '../../../app/redis/process-identity.ts';
 import { startTestRedis, type TestRedis } from './start-redis.ts';
 
 const logger = pino({ level: 'silent' });
@@ -107,7 +107,11 @@ test('the server ends with an owner that is killed, and the next start gets the 
   cleanups.push(async () => owner.kill('SIGKILL'));
   const { value } = await owner[Symbol.asyncIterator]().next();
   const serverPid = Number(value);
-  expect(await readIdentity(serverPid)).toBeDefined();
+  const server = await readIdentity(serverPid);
+  cleanups.push(async () => {
+    if (server !== undefined && (await isAlive(server))) process.kill(serverPid, 'SIGKILL');
+  });
+  expect(server).toBeDefined();
   owner.kill('SIGKILL');
   await vi.waitUntil(async () => (await readIdentity(serverPid)) === undefined, WAIT);
   const next = await restart(dataDir);
