@@ -1,0 +1,41 @@
+import { expect, test } from 'vitest';
+import { planGuard } from './guest-policy.ts';
+
+const policy = {
+  guestMac: '02:61:72:00:00:02',
+  guestAddress: '10.201.0.7',
+  dns: ['10.0.0.53'],
+  allow: ['10.1.0.0/16'],
+  deny: ['203.0.113.0/24'],
+};
+
+test('metadata is denied before anything the operator allows, resolvers come first', () => {
+  const guard = planGuard(policy);
+  const order = [
+    'ip daddr 10.0.0.53',
+    'ip daddr @never drop',
+    'ip daddr 10.1.0.0/16 accept',
+    'ip daddr @private drop',
+  ];
+  const places = order.map((rule) => guard.indexOf(rule));
+  expect(places).not.toContain(-1);
+  expect(places).toEqual([...places].sort((a, b) => a - b));
+});
+
+test('nothing is ever rejected', () => {
+  expect(planGuard(policy)).not.toContain('reject');
+});
+
+test.each([
+  '169.254.0.0/16',
+  '168.63.129.16/32',
+  '100.100.100.200/32',
+  '192.0.0.0/24',
+  '203.0.113.0/24',
+])('%s is denied for good', (prefix) => {
+  const never =
+    planGuard(policy)
+      .split('\n')
+      .find((line) => line.includes('set never')) ?? '';
+  expect(never).toContain(prefix);
+});

@@ -1,0 +1,108 @@
+/**
+ * What a guest may reach: the guard. Guests are hostile; a pull request's author runs code in them.
+ *
+ *   guest ─ tap0 ─┤ VM's namespace ├─ up0 ══ arv… ─┤ host's namespace ├─ uplink
+ *               ▲         ▲                    ▲
+ *               │         │                    └ host-guard.ts: nothing from a guest to the host
+ *               │         │                      itself or to another guest, masquerading
+ *               │         └ forward: destinations that no guest may reach; replies only inwards
+ *               └ ingress: the guest's own MAC and address only, in ARP too; no IPv6
+ *
+ * Invariants:
+ *   - Everything is dropped, nothing rejected: a refused connection makes the official runner cancel
+ *     its job, a silent one does not. Nor does the kernel here answer a guest with "unreachable".
+ *   - Denied for all: private, shared (which is the fleet's underlay and control plane), link-local
+ *     (metadata services), loopback, multicast, reserved ranges, and the metadata addresses that
+ *     clouds put elsewhere. Names such as metadata.google.internal lead to these addresses.
+ *   - What the operator allows opens private ranges only, never link-local, loopback, multicast or
+ *     metadata addresses. Configured resolvers are reachable on port 53 wherever they are.
+ *   - No connection comes in from outside. IPv6 is dropped altogether for now.
+ *   - TEST-NET-2 (198.51.100.0/24) stays reachable: simulated fleets put their outside there.
+ */
+
+/** No guest, whatever the operator allows. */
+const NEVER = [
+  '0.0.0.0/8',
+  '127.0.0.0/8',
+  '169.254.0.0/16',
+  '168.63.129.16/32',
+  '100.100.100.200/32',
+  '192.0.0.0/24',
+  '224.0.0.0/4',
+  '240.0.0.0/4',
+] as const;
+
+/** Unless the operator allows a prefix. */
+const PRIVATE = [
+  '10.0.0.0/8',
+  '100.64.0.0/10',
+  '172.16.0.0/12',
+  '192.168.0.0/16',
+  '198.18.0.0/15',
+] as const;
+
+/** Same on every host, so that a moved guest's ARP entry stays valid. */
+export const TAP_MAC = '02:61:72:00:00:01';
+export const GUEST_GATEWAY = '169.254.1.1';
+
+export interface GuestPolicy {
+  /** The one MAC that the guest may send from. */
+  readonly guestMac: string;
+  readonly guestAddress: string;
+  readonly dns: readonly string[];
+  /** Private prefixes that guests may reach nevertheless, CIDR. */
+  readonly allow: readonly string[];
+  /** Further prefixes that no guest may reach, CIDR. */
+  readonly deny: readonly string[];
+}
+
+/** The whole ruleset of a VM's namespace, as `nft -f` reads it; replaces what was there. */
+export function planGuard(policy: GuestPolicy): string {
+  return `${planIngress(policy)}${planForward(policy)}`;
+}
+
+function planIngress({ guestMac, guestAddress }: GuestPolicy): string {
+  const own = `ether saddr ${guestMac}`;
+  return `table netdev guard
+delete table netdev guard
+table netdev guard {
+  chain from-guest {
+    type filter hook ingress device "tap0" priority 0; policy drop;
+    ${own} ip saddr ${guestAddress} accept
+    ${own} arp saddr ether ${guestMac} arp saddr ip ${guestAddress} arp daddr ip ${GUEST_GATEWAY} accept
+  }
+}
+`;
+}
+
+function planForward({ dns, allow, deny }: GuestPolicy): string {
+  const resolvers = dns.map(
+    (address) => `    ip daddr ${address} meta l4proto { tcp, udp } th dport 53 accept\n`,
+  );
+  const allowed = allow.map((prefix) => `    ip daddr ${prefix} accept\n`);
+  return `table inet guard
+delete table inet guard
+table inet guard {
+  set never { type ipv4_addr; flags interval; auto-merge; elements = { ${[...NEVER, ...deny].join(', ')} }; }
+  set private { type ipv4_addr; flags interval; auto-merge; elements = { ${PRIVATE.join(', ')} }; }
+  chain input {
+    type filter hook input priority 0; policy drop;
+  }
+  chain output {
+    type filter hook output priority 0; policy drop;
+    icmp type destination-unreachable icmp code frag-needed accept
+  }
+  chain forward {
+    type filter hook forward priority 0; policy drop;
+    meta nfproto ipv6 drop
+    iifname "tap0" oifname "up0" jump outbound
+    iifname "up0" oifname "tap0" ct state established,related accept
+  }
+  chain outbound {
+${resolvers.join('')}    ip daddr @never drop
+${allowed.join('')}    ip daddr @private drop
+    accept
+  }
+}
+`;
+}

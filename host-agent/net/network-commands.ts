@@ -1,0 +1,63 @@
+/** The thin door to `ip`, `nft` and `sysctl`: input on standard input, a limit on time, typed errors. */
+import { execa, type Options } from 'execa';
+import { z } from 'zod';
+import { NetworkCommandError } from './net-errors.ts';
+
+const COMMAND_TIMEOUT_MS = 10_000;
+const MAX_OUTPUT_BYTES = 16 * 1024 * 1024;
+
+const LinkList = z.array(
+  z.object({ ifname: z.string().optional(), ifalias: z.string().optional() }),
+);
+export type Link = Readonly<z.infer<typeof LinkList>[number]>;
+
+/** Runs `ip -batch -`, in `netns` or in the caller's namespace. Stops at the first failing line. */
+export async function runIpBatch(batch: string, netns?: string): Promise<void> {
+  const inside = netns === undefined ? [] : ['-n', netns];
+  await run('ip', [...inside, '-batch', '-'], { input: batch });
+}
+
+/** As `runIpBatch`, but attempts every line and ignores those that fail. */
+export async function tryIpBatch(batch: string, netns?: string): Promise<void> {
+  const inside = netns === undefined ? [] : ['-n', netns];
+  await run('ip', [...inside, '-force', '-batch', '-'], { input: batch, reject: false });
+}
+
+/** Loads a ruleset as one transaction: all of it or none. */
+export async function loadRuleset(ruleset: string, netnsPath?: string): Promise<void> {
+  await runInside(netnsPath, 'nft', ['-f', '-'], ruleset);
+}
+
+export async function enableForwarding(netnsPath?: string): Promise<void> {
+  await runInside(netnsPath, 'sysctl', ['-qw', 'net.ipv4.ip_forward=1']);
+}
+
+/** Links of the caller's namespace. */
+export async function listLinks(): Promise<readonly Link[]> {
+  const text = await run('ip', ['-j', 'link', 'show'], {});
+  return LinkList.parse(JSON.parse(text === '' ? '[]' : text));
+}
+
+async function runInside(
+  netnsPath: string | undefined,
+  command: string,
+  args: readonly string[],
+  input = '',
+): Promise<void> {
+  if (netnsPath === undefined) await run(command, args, { input });
+  else await run('nsenter', [`--net=${netnsPath}`, command, ...args], { input });
+}
+
+async function run(command: string, args: readonly string[], options: Options): Promise<string> {
+  try {
+    const { stdout } = await execa(command, args, {
+      timeout: COMMAND_TIMEOUT_MS,
+      maxBuffer: MAX_OUTPUT_BYTES,
+      ...options,
+    });
+    return typeof stdout === 'string' ? stdout : '';
+  } catch (cause) {
+    const said = cause instanceof Error ? cause.message : String(cause);
+    throw new NetworkCommandError(`${command} failed: ${said}`, { cause });
+  }
+}

@@ -1,0 +1,25 @@
+import { expect, test } from 'vitest';
+import { guestMtu, hostLinkName, parseLinkAlias, planHostSide } from './vm-link-plan.ts';
+
+const link = { fleet: 'main', vmId: 'vm-1a2b3c4d', guestAddress: '10.201.0.1', mtu: 1450 };
+
+test('a link’s alias names its VM and address again', () => {
+  const alias = /alias "([^"]+)"/.exec(planHostSide(link))?.[1] ?? '';
+  expect(parseLinkAlias('main', alias)).toEqual({
+    vmId: 'vm-1a2b3c4d',
+    guestAddress: '10.201.0.1',
+  });
+  expect(parseLinkAlias('mai', alias)).toBeUndefined();
+  expect(parseLinkAlias('main', 'someone else')).toBeUndefined();
+});
+
+test('link names fit the kernel and differ', () => {
+  const names = [...Array(1000).keys()].map((n) => hostLinkName('twelveletter', `vm-${n}`));
+  expect(new Set(names).size).toBe(1000);
+  expect(names.every((name) => name.length <= 15)).toBe(true);
+});
+
+test('the guest’s MTU leaves room for the overlay', () => {
+  expect(guestMtu(1500)).toBe(1450);
+  expect(guestMtu(1300)).toBe(1280);
+});

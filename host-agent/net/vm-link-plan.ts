@@ -1,0 +1,99 @@
+/**
+ * The links, addresses and routes of one VM as batches for `ip -batch -`. Pure.
+ *
+ *   VM's namespace ar-<fleet>-<vmId>                 host's namespace
+ *   tap0 169.254.1.1/32, route <guest>/32
+ *   up0  169.254.2.2/32, default via 169.254.2.1  ══ arv<hash> 169.254.2.1/32, route <guest>/32
+ *
+ * The transit addresses are the same for every VM: they mean something on their own link only. So a
+ * guest's address is the one thing that must be unique. Who owns a link is said in its alias,
+ * `ar-<fleet>-<vmId> <guest address>`: that is all that a restarted agent needs to know.
+ */
+import { createHash } from 'node:crypto';
+import { GUEST_GATEWAY, TAP_MAC } from './guest-policy.ts';
+import { VM_LINK_PREFIX } from './host-guard.ts';
+
+const HOST_TRANSIT = '169.254.2.1';
+const VM_TRANSIT = '169.254.2.2';
+export const TAP_NAME = 'tap0';
+/** Outlasts a blackout: what arrives for a frozen guest waits in the tap. */
+const TAP_QUEUE_PACKETS = 10_000;
+/** QEMU's user, who may open the tap. */
+const TAP_OWNER = 64_055;
+/** Outer headers of the overlay. */
+const ENCAPSULATION_BYTES = 50;
+
+export interface VmLink {
+  readonly fleet: string;
+  readonly vmId: string;
+  readonly guestAddress: string;
+  readonly mtu: number;
+}
+
+export function guestMtu(underlayMtu: number): number {
+  return Math.max(1280, underlayMtu - ENCAPSULATION_BYTES);
+}
+
+export function netnsName(fleet: string, vmId: string): string {
+  return `ar-${fleet}-${vmId}`;
+}
+
+/** 15 characters at most: the kernel's limit. */
+export function hostLinkName(fleet: string, vmId: string): string {
+  const hash = createHash('sha256').update(netnsName(fleet, vmId)).digest('hex');
+  return `${VM_LINK_PREFIX}${hash.slice(0, 12)}`;
+}
+
+/** Run in the host's namespace. */
+export function planHostSide({ fleet, vmId, guestAddress, mtu }: VmLink): string {
+  const netns = netnsName(fleet, vmId);
+  const link = hostLinkName(fleet, vmId);
+  return lines([
+    `netns add ${netns}`,
+    `link add ${link} mtu ${mtu} type veth peer name up0 mtu ${mtu} netns ${netns}`,
+    `link set ${link} alias "${netns} ${guestAddress}" addrgenmode none up`,
+    `addr add ${HOST_TRANSIT}/32 dev ${link}`,
+    `route add ${guestAddress}/32 via ${VM_TRANSIT} dev ${link} onlink`,
+  ]);
+}
+
+/** Run in the VM's namespace. */
+export function planVmSide({ mtu }: VmLink): string {
+  const owner = `user ${TAP_OWNER} group ${TAP_OWNER}`;
+  return lines([
+    'link set up0 addrgenmode none up',
+    `addr add ${VM_TRANSIT}/32 dev up0`,
+    `route add default via ${HOST_TRANSIT} dev up0 onlink`,
+    `tuntap add dev ${TAP_NAME} mode tap ${owner}`,
+    `link set ${TAP_NAME} address ${TAP_MAC} mtu ${mtu} txqueuelen ${TAP_QUEUE_PACKETS} addrgenmode none`,
+  ]);
+}
+
+/** Run in the VM's namespace once the guard stands: until then nothing passes. */
+export function planOpening({ guestAddress }: VmLink): string {
+  return lines([
+    `addr add ${GUEST_GATEWAY}/32 dev ${TAP_NAME}`,
+    `link set ${TAP_NAME} up`,
+    `route add ${guestAddress}/32 dev ${TAP_NAME}`,
+  ]);
+}
+
+/** Run in the host's namespace. The link goes first, so that a held namespace is cut off at once. */
+export function planRemoval(fleet: string, vmId: string): string {
+  return lines([`link del ${hostLinkName(fleet, vmId)}`, `netns del ${netnsName(fleet, vmId)}`]);
+}
+
+/** The VM and address that a link's alias names; undefined for a link of anyone else. */
+export function parseLinkAlias(
+  fleet: string,
+  alias: string,
+): { readonly vmId: string; readonly guestAddress: string } | undefined {
+  const [netns = '', guestAddress = ''] = alias.split(' ');
+  const prefix = `ar-${fleet}-`;
+  if (!netns.startsWith(prefix) || guestAddress === '') return undefined;
+  return { vmId: netns.slice(prefix.length), guestAddress };
+}
+
+function lines(commands: readonly string[]): string {
+  return `${commands.join('\n')}\n`;
+}
