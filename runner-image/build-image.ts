@@ -8,7 +8,6 @@
 import { copyFile, mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { execa } from 'execa';
-import type { Logger } from 'pino';
 import {
   createStagingFolder,
   hasArtifact,
@@ -39,7 +38,8 @@ export interface ImageRequest {
   readonly runnerTarball: string | undefined;
   /** Take packages from the mirror anew even if an image or packages are here. */
   readonly fresh: boolean;
-  readonly logger: Logger;
+  /** Told what begins, before anything that takes longer than a second. */
+  readonly progress: (what: string) => void;
   readonly signal: AbortSignal;
 }
 
@@ -82,19 +82,19 @@ interface BuildPaths {
 }
 
 async function buildFrom(request: ImageRequest, paths: BuildPaths): Promise<Digest> {
-  const { homeDir, profile, logger, signal } = request;
+  const { homeDir, profile, progress, signal } = request;
   await mkdir(join(homeDir, 'cache'), { recursive: true, mode: 0o700 });
   const workDir = await mkdtemp(join(homeDir, 'cache', 'build-'));
   const stagingDir = await createStagingFolder(paths.storeDir);
   try {
     const root = join(workDir, 'root');
-    logger.info({ profile }, 'unpacking the packages and adding the guest files');
+    progress('unpacking the packages and adding the guest files');
     await unpack(paths.tarPath, root, signal);
     const packages = await listPackages(root);
     const runnerDir = await runnerFolder(request, workDir);
     await customiseGuest({ root, profile, runnerDir, nodeBinary: NODE_BINARY, signal });
     const guestKernel = await guestKernelVersion(root);
-    logger.info({ profile, guestKernel }, 'writing the file system and hashing it');
+    progress('writing the file system and hashing it');
     await stageFiles({ root, stagingDir, guestKernel, signal });
     const image = await publishArtifact({
       storeDir: paths.storeDir,
@@ -110,7 +110,6 @@ async function buildFrom(request: ImageRequest, paths: BuildPaths): Promise<Dige
     });
     const builtAt = new Date().toISOString();
     await writeIndex(paths.indexPath, { image, guestKernel, builtAt, packages });
-    logger.info({ profile, image }, 'image is ready');
     return image;
   } finally {
     await rm(workDir, { recursive: true, force: true });
@@ -141,10 +140,10 @@ async function listPackages(root: string): Promise<string[]> {
 
 async function runnerFolder(request: ImageRequest, workDir: string): Promise<string> {
   if (request.profile === 'small') return STAND_IN;
-  const { homeDir, runnerTarball, signal, logger } = request;
+  const { homeDir, runnerTarball, signal, progress } = request;
   const path =
     runnerTarball ?? join(homeDir, 'cache', `actions-runner-${RUNNER_RELEASE.version}.tar.gz`);
-  logger.info({ version: RUNNER_RELEASE.version }, 'getting the official runner');
+  progress(`getting the official runner ${RUNNER_RELEASE.version}`);
   if (runnerTarball === undefined) {
     await ensureRunnerTarball({ release: RUNNER_RELEASE, path, signal });
   } else {

@@ -2,13 +2,13 @@
  * The guest's Debian packages as one tar file, made by mmdebstrap. It depends on the package list
  * and the mirror only, so it is kept: a changed guest file needs no download.
  */
-import { mkdir, rename, rm, stat } from 'node:fs/promises';
+import { mkdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { execa } from 'execa';
-import type { Logger } from 'pino';
 import { ArchitectError } from '../host-agent/protocol/errors.ts';
 import { type DebianMirror, readDebianMirror } from './apt-mirror.ts';
-import { hostCodename } from './host-release.ts';
+import { formatGuestSources } from './debian-sources.ts';
+import { parseOsRelease } from './host-release.ts';
 import { GUEST_SUITE, PACKAGES, type Profile, SOURCE_DATE_EPOCH } from './profiles.ts';
 
 const BOOTSTRAP_TIMEOUT_MS = 30 * 60_000;
@@ -37,18 +37,20 @@ const LEFT_OUT_PATHS = ['/usr/share/doc/*', '/usr/share/man/*', '/usr/share/info
 export async function ensureDebianBase(options: {
   readonly profile: Profile;
   readonly tarPath: string;
-  readonly logger: Logger;
+  readonly progress: (what: string) => void;
   readonly signal: AbortSignal;
 }): Promise<void> {
-  const { profile, tarPath, logger, signal } = options;
+  const { profile, tarPath, progress, signal } = options;
   if (await exists(tarPath)) return;
   await mkdir(dirname(tarPath), { recursive: true, mode: 0o700 });
-  logger.info({ profile, suite: GUEST_SUITE }, 'downloading and unpacking Debian packages');
+  progress(`downloading and unpacking the guest's Debian packages (${GUEST_SUITE})`);
+  const mirror = await readMirror();
   const partial = `${tarPath}.partial`;
+  const target = [GUEST_SUITE, partial, ...(mirror === undefined ? [] : ['-'])];
   try {
-    await execa('mmdebstrap', await mmdebstrapArguments(profile, partial), {
+    await execa('mmdebstrap', [...(await mmdebstrapOptions(profile)), ...target], {
       env: { SOURCE_DATE_EPOCH: String(SOURCE_DATE_EPOCH), LC_ALL: 'C.UTF-8' },
-      input: formatSources(readMirror()),
+      input: formatGuestSources(mirror),
       cancelSignal: signal,
       timeout: BOOTSTRAP_TIMEOUT_MS,
       stdout: 'pipe',
@@ -65,23 +67,13 @@ export async function ensureDebianBase(options: {
   }
 }
 
-/** The sources of the guest; without a mirror mmdebstrap's own default for Debian is used. */
-export function formatSources(mirror: DebianMirror | undefined): string {
-  if (mirror === undefined) return '';
-  const archive = [GUEST_SUITE, `${GUEST_SUITE}-updates`].map(
-    (suite) => `deb ${mirror.archive} ${suite} main`,
-  );
-  const security =
-    mirror.security === undefined ? [] : [`deb ${mirror.security} ${GUEST_SUITE}-security main`];
-  return `${[...archive, ...security].join('\n')}\n`;
+/** Only Debian's own apt names a Debian mirror. */
+async function readMirror(): Promise<DebianMirror | undefined> {
+  const { id, codename } = parseOsRelease(await readFile('/etc/os-release', 'utf8'));
+  return id === 'debian' ? readDebianMirror(codename) : undefined;
 }
 
-function readMirror(): DebianMirror | undefined {
-  return readDebianMirror(hostCodename());
-}
-
-async function mmdebstrapArguments(profile: Profile, tarPath: string): Promise<string[]> {
-  const sources = readMirror() === undefined ? [] : ['-'];
+async function mmdebstrapOptions(profile: Profile): Promise<string[]> {
   return [
     '--mode=root',
     '--variant=minbase',
@@ -91,9 +83,6 @@ async function mmdebstrapArguments(profile: Profile, tarPath: string): Promise<s
     ...LEFT_OUT_PATHS.map((path) => `--dpkgopt=path-exclude=${path}`),
     '--dpkgopt=path-include=/usr/share/doc/*/copyright',
     ...(await forwardedAptOptions()).map((option) => `--aptopt=${option}`),
-    GUEST_SUITE,
-    tarPath,
-    ...sources,
   ];
 }
 

@@ -4,7 +4,6 @@
  */
 import { mkdir } from 'node:fs/promises';
 import { Command, Option } from 'commander';
-import { pino } from 'pino';
 import { ArchitectError } from '../host-agent/protocol/errors.ts';
 import { ensureImage } from './build-image.ts';
 import { PROFILES, type Profile } from './profiles.ts';
@@ -26,10 +25,13 @@ function readArguments(argv: readonly string[]): Arguments {
 
 async function prepare(options: Arguments, signal: AbortSignal): Promise<void> {
   const homeDir = process.env.ARCHITECT_HOME ?? '/var/lib/architect';
-  const logger = pino({ name: 'prepare' }, pino.destination(2));
   await mkdir(homeDir, { recursive: true, mode: 0o755 });
   const { profile, runnerTarball, fresh } = options;
-  await ensureImage({ homeDir, profile, runnerTarball, fresh, logger, signal });
+  await ensureImage({ homeDir, profile, runnerTarball, fresh, progress, signal });
+}
+
+function progress(what: string): void {
+  process.stderr.write(`setup: ${what}\n`);
 }
 
 const stop = new AbortController();
