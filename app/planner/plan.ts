@@ -54,6 +54,7 @@ export function plan({ observed, config, nowMs, newVmIds }: PlanInput): Step[] {
   const live = judged.filter(({ verdict }) => verdict.kind !== 'gone').length;
   return [
     ...planLosses(judged, world),
+    ...planGivenUp(unserved, config),
     ...planForgets(judged, world),
     ...planStops(judged, match.spare, world),
     ...planAssignments(match.servedBy, world),
@@ -70,6 +71,17 @@ function planLosses(judged: readonly Judged[], world: World): Step[] {
     if (cause !== undefined) steps.push({ kind: 'lose-job', jobId: job.id, cause });
   }
   return steps;
+}
+
+/** Every VM of it ended before it ran: starting more would only repeat that. */
+function planGivenUp(unserved: readonly ObservedJob[], config: PlannerConfig): Step[] {
+  return unserved
+    .filter((job) => job.vmsStarted >= config.maxVmsPerJob)
+    .map((job) => ({
+      kind: 'lose-job',
+      jobId: job.id,
+      cause: `${job.vmsStarted} VMs were started for it and none of them could run it.`,
+    }));
 }
 
 function causeOfLoss(

@@ -34,7 +34,7 @@ export type Step =
       readonly hostId: HostId;
       readonly runnerId: number | undefined;
     }
-  /** The job was `in_progress` on a VM that died: recorded with its cause, shown to the user. */
+  /** Its VM died after `in_progress`, or no VM could run it: recorded with its cause, shown to the user. */
   | { readonly kind: 'lose-job'; readonly jobId: JobId; readonly cause: string };
 
 export type StepKind = Step['kind'];

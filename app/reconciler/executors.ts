@@ -1,0 +1,260 @@
+/**
+ * How each step is carried out. An executor first writes what it is about to do (awaited by the
+ * tick, so that the next plan sees it), then answers the slow part, which runs beside later ticks.
+ *
+ *   start-vm    record, count it for the job → ask the host
+ *   assign-job  record the job → mint → record the runner → hand the configuration in
+ *               refused by the host: the runner is removed, the VM stopped
+ *   stop-vm     a minted runner that GitHub did not call busy is removed first; a busy one stays
+ *   forget-vm   remove the runner → tell the host → delete the record
+ *   lose-job    GitHub is asked once more → recorded with its cause → the author is told
+ *
+ * Nothing here retries: what fails is thrown, logged at the top, and planned again. Dropping the
+ * process between any two writes leaves a state that the planner knows a next step for.
+ * The JIT configuration is in no log, record or error.
+ */
+import type { Logger } from 'pino';
+import { ArchitectError } from '../../host-agent/protocol/errors.ts';
+import type { JobId } from '../../host-agent/protocol/ids.ts';
+import type { Step, StepKind } from '../planner/step.ts';
+import { applyJobFacts, type JobBook } from '../records/apply-job-facts.ts';
+import { type JobRecord, runnerNameOf, type VmRecord } from '../records/records.ts';
+import type { Fleet, JobNotices, JobSource, PoolSource, Runners } from './ports.ts';
+
+/** Thrown so that the job's next start waits a moment: the next host may be the same one. */
+export class StartRefusedError extends ArchitectError {
+  readonly code = 'START_REFUSED';
+  readonly retry = 'later';
+}
+
+export class RunnerBusyError extends ArchitectError {
+  readonly code = 'RUNNER_BUSY';
+  readonly retry = 'later';
+}
+
+export interface ExecutorPorts extends JobBook {
+  readonly fleet: Fleet;
+  readonly runners: Runners;
+  readonly notices: JobNotices;
+  readonly jobSource: JobSource;
+  readonly pools: PoolSource;
+  readonly now: () => number;
+  readonly logger: Logger;
+  readonly signal: AbortSignal;
+}
+
+type Steps = { readonly [S in Step as S['kind']]: S };
+export type StepOf<K extends StepKind> = { readonly [P in K]: { readonly kind: P } & Steps[P] }[K];
+/** What is left to do; undefined: the world moved on and the step is moot. */
+export type SlowPart = (() => Promise<void>) | undefined;
+export type Executors = {
+  readonly [K in StepKind]: (ports: ExecutorPorts, step: StepOf<K>) => Promise<SlowPart>;
+};
+
+export const EXECUTORS: Executors = {
+  'start-vm': startVm,
+  'assign-job': assignJob,
+  'stop-vm': stopVm,
+  'forget-vm': forgetVm,
+  'lose-job': loseJob,
+};
+
+export function prepareStep<K extends StepKind>(
+  executors: Executors,
+  ports: ExecutorPorts,
+  step: StepOf<K>,
+): Promise<SlowPart> {
+  return executors[step.kind](ports, step);
+}
+
+async function startVm(ports: ExecutorPorts, step: StepOf<'start-vm'>): Promise<SlowPart> {
+  const nowMs = ports.now();
+  const existing = await ports.store.readVm(step.vmId);
+  if (existing === undefined) {
+    const job = await ports.store.updateJob(step.jobId, nowMs, (stored) =>
+      stored?.state === 'queued' ? { ...stored, vmsStarted: stored.vmsStarted + 1 } : undefined,
+    );
+    if (job?.state !== 'queued') return undefined;
+    ports.evidence.rememberJob(job);
+    await recordNewVm(ports, step, nowMs);
+    ports.evidence.moment(step.jobId, 'vm-requested', nowMs);
+  }
+  const pool = ports.pools.pool();
+  return async () => {
+    const { vmId, hostId } = step;
+    const request = { kind: 'start-vm', vmId, class: step.class, pool } as const;
+    const outcome = await ports.fleet.request(hostId, request, ports.signal);
+    if (outcome.kind === 'taken') return;
+    await changeVm(ports, vmId, (vm) => ({
+      ...vm,
+      phase: 'failed',
+      phaseSinceMs: ports.now(),
+      why: `The host refused it: ${outcome.why}`.slice(0, 500),
+    }));
+    throw new StartRefusedError(`The host ${hostId} refused the VM ${vmId}: ${outcome.why}`);
+  };
+}
+
+async function recordNewVm(
+  ports: ExecutorPorts,
+  step: StepOf<'start-vm'>,
+  nowMs: number,
+): Promise<void> {
+  const record: VmRecord = {
+    id: step.vmId,
+    generation: 1,
+    hostId: step.hostId,
+    phase: 'allocating',
+    class: step.class,
+    forJob: step.jobId,
+    runsJob: null,
+    runnerId: null,
+    runnerName: null,
+    phaseSinceMs: nowMs,
+    createdAtMs: nowMs,
+    why: null,
+  };
+  ports.evidence.rememberVm(record);
+  await ports.store.putVm(record, nowMs);
+}
+
+async function assignJob(ports: ExecutorPorts, step: StepOf<'assign-job'>): Promise<SlowPart> {
+  const job = await ports.store.readJob(step.jobId);
+  if (job?.state !== 'queued') return undefined;
+  const vm = await changeVm(ports, step.vmId, (stored) => ({ ...stored, forJob: step.jobId }));
+  return vm === undefined ? undefined : () => mintAndHandIn(ports, step, job);
+}
+
+async function mintAndHandIn(
+  ports: ExecutorPorts,
+  { vmId, hostId, jobId }: StepOf<'assign-job'>,
+  job: JobRecord,
+): Promise<void> {
+  const { origin, labels } = job;
+  const runnerName = runnerNameOf(vmId);
+  const { runnerId, jitConfig } = await ports.runners.mint({ origin, labels, runnerName });
+  await changeVm(ports, vmId, (vm) => ({ ...vm, runnerId, runnerName }));
+  const request = { kind: 'assign-job', vmId, jobId, jitConfig } as const;
+  const outcome = await ports.fleet.request(hostId, request, ports.signal);
+  if (outcome.kind === 'taken') {
+    const nowMs = ports.now();
+    await changeVm(ports, vmId, (vm) =>
+      vm.phase === 'idle' ? { ...vm, phase: 'assigned', phaseSinceMs: nowMs } : vm,
+    );
+    ports.evidence.moment(jobId, 'runner-assigned', nowMs);
+    return;
+  }
+  ports.logger.warn({ vmId, hostId, jobId, why: outcome.why }, 'host refused the job');
+  if ((await ports.runners.remove(origin, runnerId)) === 'busy') return;
+  const why = `It refused its job: ${outcome.why}`.slice(0, 500);
+  await ports.fleet.request(hostId, { kind: 'stop-vm', vmId, why }, ports.signal);
+}
+
+async function stopVm(ports: ExecutorPorts, step: StepOf<'stop-vm'>): Promise<SlowPart> {
+  const { vmId, hostId, why } = step;
+  const vm = await ports.store.readVm(vmId);
+  return async () => {
+    if (vm !== undefined) await removeIdleRunner(ports, vm);
+    ports.logger.info({ vmId, hostId, jobId: vm?.runsJob ?? vm?.forJob, why }, 'stopping the VM');
+    const outcome = await ports.fleet.request(hostId, { kind: 'stop-vm', vmId, why }, ports.signal);
+    const nowMs = ports.now();
+    const phase = outcome.kind === 'taken' ? 'draining' : 'stopped';
+    await changeVm(ports, vmId, (stored) => {
+      const ended = stored.phase === 'stopped' || stored.phase === 'failed';
+      return ended || stored.phase === phase ? stored : { ...stored, phase, phaseSinceMs: nowMs };
+    });
+  };
+}
+
+/**
+ * A runner that waits for a job may be given one at any moment. Removing it decides that on
+ * GitHub's side; if it is busy by now, its `in_progress` is on the way, and the VM stays: throws
+ * RunnerBusyError.
+ */
+async function removeIdleRunner(ports: ExecutorPorts, vm: VmRecord): Promise<void> {
+  if (vm.runnerId === null || vm.runsJob !== null || vm.phase === 'draining') return;
+  const origin = await originOf(ports, vm.forJob);
+  if (origin === undefined) return;
+  if ((await ports.runners.remove(origin, vm.runnerId)) !== 'busy') return;
+  if (vm.forJob !== null) await refreshJob(ports, vm.forJob);
+  throw new RunnerBusyError(`The VM ${vm.id} stays: GitHub has given its runner a job.`);
+}
+
+async function forgetVm(ports: ExecutorPorts, step: StepOf<'forget-vm'>): Promise<SlowPart> {
+  const { vmId, hostId, runnerId } = step;
+  const vm = await ports.store.readVm(vmId);
+  return async () => {
+    const origin = runnerId === undefined ? undefined : await originOf(ports, vm?.forJob ?? null);
+    if (origin !== undefined && runnerId !== undefined)
+      await ports.runners.remove(origin, runnerId);
+    const host = ports.fleet.hosts().find((one) => one.id === hostId);
+    if (host?.state === 'connected')
+      await ports.fleet.request(hostId, { kind: 'forget-vm', vmId }, ports.signal);
+    if (vm === undefined) return;
+    const ended = vm.phase === 'stopped' || vm.phase === 'failed';
+    const last: VmRecord = ended
+      ? vm
+      : { ...vm, phase: 'failed', why: vm.why ?? 'It was held for dead.' };
+    ports.evidence.rememberVm(last);
+    await ports.store.deleteVm(vmId);
+  };
+}
+
+async function loseJob(ports: ExecutorPorts, step: StepOf<'lose-job'>): Promise<SlowPart> {
+  const { jobId, cause } = step;
+  return async () => {
+    const before = await ports.store.readJob(jobId);
+    await refreshJob(ports, jobId);
+    const nowMs = ports.now();
+    let lostNow = false;
+    const job = await ports.store.updateJob(jobId, nowMs, (stored) => {
+      lostNow = isOpen(stored) && stored?.state === before?.state;
+      return stored !== undefined && lostNow
+        ? { ...stored, state: 'lost', why: cause.slice(0, 1000) }
+        : undefined;
+    });
+    if (job === undefined || !lostNow) return;
+    ports.evidence.rememberJob(job);
+    ports.logger.error({ jobId, vmId: job.vmId, cause }, 'the job is lost');
+    await ports.notices.lost(job, cause);
+  };
+}
+
+function isOpen(job: JobRecord | undefined): boolean {
+  return job?.state === 'in-progress' || job?.state === 'queued';
+}
+
+/** GitHub's word now; when GitHub cannot be asked, what we know stands. */
+async function refreshJob(ports: ExecutorPorts, jobId: JobId): Promise<void> {
+  const job = await ports.store.readJob(jobId);
+  if (job === undefined) return;
+  try {
+    const facts = await ports.jobSource.readJob(job.origin, jobId);
+    if (facts !== undefined) await applyJobFacts(ports, facts, ports.now());
+  } catch (error) {
+    ports.logger.warn({ jobId, err: error }, 'GitHub could not be asked about the job');
+  }
+}
+
+async function originOf(
+  ports: ExecutorPorts,
+  jobId: JobId | null,
+): Promise<JobRecord['origin'] | undefined> {
+  if (jobId === null) return undefined;
+  return ((await ports.store.readJob(jobId)) ?? ports.evidence.readJob(jobId))?.origin;
+}
+
+/** Undefined when there is no such record (any more). */
+async function changeVm(
+  ports: ExecutorPorts,
+  vmId: VmRecord['id'],
+  change: (vm: VmRecord) => VmRecord,
+): Promise<VmRecord | undefined> {
+  const vm = await ports.store.updateVm(vmId, ports.now(), (stored) => {
+    if (stored === undefined) return undefined;
+    const changed = change(stored);
+    return changed === stored ? undefined : changed;
+  });
+  if (vm !== undefined) ports.evidence.rememberVm(vm);
+  return vm;
+}

@@ -1,0 +1,53 @@
+/**
+ * A VM's record brought up to date with its host's newest report. Pure.
+ *
+ * Phases only move forward, so a report that is older than what the record knows changes nothing.
+ * Two phases are ours to derive: `busy`, once GitHub says `in_progress`; and `draining`, once the
+ * runner has ended (`phaseSinceMs` is then when we saw its end).
+ */
+import type { JobId } from '../../host-agent/protocol/ids.ts';
+import type { VmPhase, VmReport } from '../../host-agent/protocol/vm-report.ts';
+import type { VmRecord } from '../records/records.ts';
+
+const RANK = {
+  allocating: 0,
+  starting: 1,
+  idle: 2,
+  assigned: 3,
+  busy: 4,
+  draining: 5,
+  stopped: 6,
+  failed: 6,
+} satisfies Record<VmPhase, number>;
+
+/** The same record (by identity) when nothing changed. */
+export function mergeReport({
+  record,
+  report,
+  runsJob,
+  nowMs,
+}: {
+  readonly record: VmRecord;
+  readonly report: VmReport | undefined;
+  readonly runsJob: JobId | undefined;
+  readonly nowMs: number;
+}): VmRecord {
+  const ran = runsJob ?? record.runsJob;
+  const phase = phaseOf(report, ran !== null);
+  const moves = phase !== undefined && RANK[phase] > RANK[record.phase];
+  if (!moves && ran === record.runsJob) return record;
+  return {
+    ...record,
+    runsJob: ran,
+    phase: moves ? phase : record.phase,
+    phaseSinceMs: moves ? nowMs : record.phaseSinceMs,
+    why: report?.why ?? record.why,
+  };
+}
+
+function phaseOf(report: VmReport | undefined, runs: boolean): VmPhase | undefined {
+  if (report === undefined) return runs ? 'busy' : undefined;
+  if (report.phase === 'stopped' || report.phase === 'failed') return report.phase;
+  if (report.runner.state === 'exited') return 'draining';
+  return report.phase === 'assigned' && runs ? 'busy' : report.phase;
+}

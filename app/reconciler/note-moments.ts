@@ -1,0 +1,54 @@
+/** The hosts' times become moments of the job's timeline. */
+import type { JobId } from '../../host-agent/protocol/ids.ts';
+import type { VmReport } from '../../host-agent/protocol/vm-report.ts';
+import type { Observed } from '../planner/observed.ts';
+import type { JobMoment } from '../records/records.ts';
+import type { Evidence, FleetHost } from './ports.ts';
+
+export interface NotedMoment {
+  readonly jobId: JobId;
+  readonly moment: JobMoment;
+  readonly atMs: number;
+}
+
+/** Pure: each VM's times, told of the job that it runs, else of the one it was started for. */
+export function momentsOf(observed: Observed, hosts: readonly FleetHost[]): NotedMoment[] {
+  const jobs = new Map(observed.vms.map((vm) => [vm.id, vm.runsJob ?? vm.forJob]));
+  return hosts.flatMap((host) =>
+    (host.report?.vms ?? []).flatMap((vm) => {
+      const jobId = jobs.get(vm.vmId);
+      return jobId === undefined ? [] : momentsOfVm(vm, jobId);
+    }),
+  );
+}
+
+/** Writes only what it has not written before: every write is an fsync. */
+export class MomentWriter {
+  readonly #evidence: Evidence;
+  #written = new Map<string, number>();
+
+  constructor(evidence: Evidence) {
+    this.#evidence = evidence;
+  }
+
+  /** `moments` is the whole picture: what is no longer in it is dropped from memory. */
+  write(moments: readonly NotedMoment[]): void {
+    const seen = new Map<string, number>();
+    for (const { jobId, moment, atMs } of moments) {
+      const key = `${jobId} ${moment}`;
+      if (this.#written.get(key) !== atMs) this.#evidence.moment(jobId, moment, atMs);
+      seen.set(key, atMs);
+    }
+    this.#written = seen;
+  }
+}
+
+function momentsOfVm(vm: VmReport, jobId: JobId): NotedMoment[] {
+  const times: readonly (readonly [JobMoment, number | null])[] = [
+    ['vm-started', vm.startedAtMs],
+    ['guest-ready', vm.guestReadyAtMs],
+    ['runner-online', vm.runnerStartedAtMs],
+    ['vm-destroyed', vm.stoppedAtMs],
+  ];
+  return times.flatMap(([moment, atMs]) => (atMs === null ? [] : [{ jobId, moment, atMs }]));
+}

@@ -1,0 +1,181 @@
+/**
+ * The one loop that acts: wakes on a nudge or the timer, and then
+ *
+ *   keep the lease → (Redis empty? recover) → observe → plan → run the steps
+ *
+ * Ticks never overlap; nudges during a tick are coalesced into one more. A tick waits for records
+ * to be written, never for GitHub or a host: those answer beside later ticks (step-runner.ts).
+ *
+ * Invariants: without the lease nothing is read or done; before recovery is complete nothing is
+ * planned; a failing tick is logged once and the next one starts afresh.
+ */
+import { randomBytes } from 'node:crypto';
+import { VmId } from '../../host-agent/protocol/ids.ts';
+import type { PlannerConfig } from '../planner/observed.ts';
+import { plan } from '../planner/plan.ts';
+import type { Provider } from '../providers/provider.ts';
+import type { Lease } from '../records/lease.ts';
+import { EXECUTORS, type ExecutorPorts, prepareStep } from './executors.ts';
+import { keepHosts } from './keep-hosts.ts';
+import { MomentWriter, momentsOf } from './note-moments.ts';
+import { observe } from './observe.ts';
+import type { EnrolmentTokens } from './ports.ts';
+import { Recovery, refreshJobs } from './recovery.ts';
+import { StepRunner } from './step-runner.ts';
+
+const HOSTS_LOOK_INTERVAL_MS = 5_000;
+/** GitHub redelivers nothing by itself, so open jobs are asked about now and then. */
+const SWEEP_INTERVAL_MS = 60_000;
+const SWEEP_MAX_JOBS = 50;
+
+export interface ReconcilerOptions {
+  readonly ports: Omit<ExecutorPorts, 'signal'>;
+  readonly lease: Lease;
+  readonly plannerConfig: PlannerConfig;
+  readonly tickMs: number;
+  /** Unset: hosts come and go without us. */
+  readonly hosts?: { readonly provider: Provider; readonly tokens: EnrolmentTokens };
+}
+
+export class Reconciler {
+  readonly #options: ReconcilerOptions;
+  readonly #ports: ExecutorPorts;
+  readonly #stopping = new AbortController();
+  readonly #recovery: Recovery;
+  readonly #runner: StepRunner;
+  readonly #moments: MomentWriter;
+  #wake: (() => void) | undefined;
+  #nudged = false;
+  #loop: Promise<void> | undefined;
+  #unsubscribe: (() => void) | undefined;
+  #lookingSinceMs: number | undefined;
+  #keepingHosts: Promise<void> | undefined;
+  #hostsLookedAtMs = 0;
+  #sweep: Promise<void> | undefined;
+  #sweptAtMs: number;
+  #sweepOffset = 0;
+
+  constructor(options: ReconcilerOptions) {
+    this.#options = options;
+    this.#ports = { ...options.ports, signal: this.#stopping.signal };
+    this.#recovery = new Recovery(this.#ports);
+    this.#moments = new MomentWriter(options.ports.evidence);
+    this.#sweptAtMs = options.ports.now();
+    this.#runner = new StepRunner({
+      prepare: (step) => prepareStep(EXECUTORS, this.#ports, step),
+      onDone: () => this.nudge(),
+      now: options.ports.now,
+      logger: options.ports.logger,
+    });
+  }
+
+  start(): void {
+    this.#unsubscribe = this.#ports.fleet.onChange(() => this.nudge());
+    this.#loop ??= this.#run();
+  }
+
+  /** Something may have changed: look at once. Many nudges make one look. */
+  nudge(): void {
+    this.#nudged = true;
+    this.#wake?.();
+  }
+
+  /** Ends the loop, aborts requests under way, waits for both and gives the lease up. */
+  async stop(): Promise<void> {
+    this.#unsubscribe?.();
+    this.#stopping.abort();
+    this.#wake?.();
+    await this.#loop;
+    await Promise.all([this.#runner.drained(), this.#keepingHosts, this.#sweep]);
+    await this.#options.lease.release();
+  }
+
+  /** One turn of the loop, for whoever drives it by hand. Throws what Redis throws. */
+  async tick(): Promise<void> {
+    const { lease, plannerConfig } = this.#options;
+    if (!(await lease.keep())) {
+      this.#lookingSinceMs = undefined;
+      return;
+    }
+    const nowMs = this.#ports.now();
+    this.#lookingSinceMs ??= nowMs;
+    this.#lookAtHosts(nowMs);
+    if (!(await this.#recovery.isComplete())) return;
+    this.#sweepQuietJobs(nowMs);
+    const observed = await observe(this.#ports, { nowMs, lookingSinceMs: this.#lookingSinceMs });
+    if (observed === undefined) return this.nudge();
+    this.#moments.write(momentsOf(observed, this.#ports.fleet.hosts()));
+    const steps = plan({ observed, config: plannerConfig, nowMs, newVmIds: freshVmIds() });
+    if (lease.held) await this.#runner.run(steps);
+  }
+
+  async #run(): Promise<void> {
+    while (!this.#stopping.signal.aborted) {
+      this.#nudged = false;
+      try {
+        await this.tick();
+      } catch (error) {
+        this.#ports.logger.error(
+          { err: error },
+          'reconcile tick failed; the next one starts afresh',
+        );
+        await this.#pause(this.#options.tickMs, false);
+      }
+      await this.#pause(this.#options.tickMs, true);
+    }
+  }
+
+  async #pause(ms: number, untilNudged: boolean): Promise<void> {
+    if (this.#stopping.signal.aborted || (untilNudged && this.#nudged)) return;
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, ms);
+      this.#wake = () => {
+        if (!untilNudged && !this.#stopping.signal.aborted) return;
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+    this.#wake = undefined;
+  }
+
+  #lookAtHosts(nowMs: number): void {
+    const { hosts } = this.#options;
+    const due = nowMs - this.#hostsLookedAtMs >= HOSTS_LOOK_INTERVAL_MS;
+    if (hosts === undefined || !due || this.#keepingHosts !== undefined) return;
+    this.#hostsLookedAtMs = nowMs;
+    this.#keepingHosts = this.#besides('keep-hosts', () =>
+      keepHosts({ ...this.#ports, ...hosts }),
+    ).finally(() => {
+      this.#keepingHosts = undefined;
+    });
+  }
+
+  #sweepQuietJobs(nowMs: number): void {
+    if (nowMs - this.#sweptAtMs < SWEEP_INTERVAL_MS || this.#sweep !== undefined) return;
+    this.#sweptAtMs = nowMs;
+    this.#sweep = this.#besides('sweep', () => this.#sweepOnce()).finally(() => {
+      this.#sweep = undefined;
+    });
+  }
+
+  async #sweepOnce(): Promise<void> {
+    const open = await this.#ports.store.listOpenJobs();
+    const offset = this.#sweepOffset < open.length ? this.#sweepOffset : 0;
+    this.#sweepOffset = offset + SWEEP_MAX_JOBS;
+    await refreshJobs(this.#ports, open.slice(offset, offset + SWEEP_MAX_JOBS));
+    this.nudge();
+  }
+
+  async #besides(what: string, work: () => Promise<void>): Promise<void> {
+    try {
+      await work();
+    } catch (error) {
+      if (this.#stopping.signal.aborted) return;
+      this.#ports.logger.error({ err: error }, `${what} failed; it is tried again later`);
+    }
+  }
+}
+
+function* freshVmIds(): Generator<VmId> {
+  while (true) yield VmId.parse(`vm-${randomBytes(4).toString('hex')}`);
+}
