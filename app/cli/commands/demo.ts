@@ -1,0 +1,18 @@
+import type { Command } from 'commander';
+
+const EXAMPLES = `
+Example:
+  architect demo --report /tmp/report.json`;
+
+export function addDemoCommand(program: Command): void {
+  program
+    .command('demo')
+    .description('run one job from webhook to green, on this machine, with a simulated GitHub')
+    .option('--report <file>', 'also write what happened as JSON')
+    .option('--keep', 'leave everything running after the job, until Ctrl-C', false)
+    .addHelpText('after', EXAMPLES)
+    .action(async ({ report, keep }: { report?: string; keep: boolean }) => {
+      const { runDemo } = await import('../demo.ts');
+      await runDemo({ ...(report === undefined ? {} : { report }), keep });
+    });
+}

@@ -1,0 +1,26 @@
+import type { Command } from 'commander';
+import { JobDetail } from '../../api/views.ts';
+import { callApi, findApi } from '../api-client.ts';
+import { type Output, show } from '../output.ts';
+import { presentJob } from '../present.ts';
+
+const EXAMPLES = `
+Example:
+  architect job 4815162342        state, why, VM, host and timeline of one job`;
+
+export function addJobCommand(program: Command, output: Output): void {
+  program
+    .command('job')
+    .description('show one job: state, why, VM, host, timeline')
+    .argument('<id>', "GitHub's id of the job")
+    .option('--json', 'print JSON', false)
+    .addHelpText('after', EXAMPLES)
+    .action(async (id: string, { json }: { json: boolean }) => {
+      const value = await callApi(findApi(output.environment), {
+        method: 'GET',
+        path: `/jobs/${encodeURIComponent(id)}`,
+        answer: JobDetail,
+      });
+      show(output, { json, value, present: presentJob });
+    });
+}

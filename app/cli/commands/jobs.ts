@@ -1,0 +1,33 @@
+import { type Command, Option } from 'commander';
+import { JobList } from '../../api/views.ts';
+import { JobRecord } from '../../records/records.ts';
+import { callApi, findApi } from '../api-client.ts';
+import { type Output, show } from '../output.ts';
+import { presentJobs } from '../present.ts';
+
+const EXAMPLES = `
+Examples:
+  architect jobs
+  architect jobs --state queued --json`;
+
+export function addJobsCommand(program: Command, output: Output): void {
+  const states = new Option('--state <state>', 'only jobs in this state');
+  program
+    .command('jobs')
+    .description('list jobs, newest first')
+    .addOption(states.choices(JobRecord.shape.state.options))
+    .option('--limit <count>', 'at most so many (1 to 500)', '50')
+    .option('--json', 'print JSON', false)
+    .addHelpText('after', EXAMPLES)
+    .action(async (options: { state?: string; limit: string; json: boolean }) => {
+      const { state, limit, json } = options;
+      const query = { limit, ...(state === undefined ? {} : { state }) };
+      const value = await callApi(findApi(output.environment), {
+        method: 'GET',
+        path: '/jobs',
+        query,
+        answer: JobList,
+      });
+      show(output, { json, value, present: ({ jobs }) => presentJobs(jobs, output.now()) });
+    });
+}

@@ -1,0 +1,55 @@
+/** The command line: what there is and how it ends. 0 done, 1 refused or failed, 2 misuse. */
+import { Command, CommanderError } from 'commander';
+import { ArchitectError } from '../../host-agent/protocol/errors.ts';
+import { addDemoCommand } from './commands/demo.ts';
+import { addHostCommand } from './commands/host.ts';
+import { addHostsCommand } from './commands/hosts.ts';
+import { addJobCommand } from './commands/job.ts';
+import { addJobsCommand } from './commands/jobs.ts';
+import { addStartCommand } from './commands/start.ts';
+import { addVmsCommand } from './commands/vms.ts';
+import type { Output } from './output.ts';
+
+export type ExitCode = 0 | 1 | 2;
+
+export interface Terminal extends Output {
+  writeError(text: string): void;
+}
+
+/** Runs one command to its end; errors are written, never thrown. */
+export async function runProgram(argv: readonly string[], output: Terminal): Promise<ExitCode> {
+  const program = buildProgram(output);
+  try {
+    await program.parseAsync(argv, { from: 'user' });
+    return 0;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
+    output.writeError(`${describe(error)}\n`);
+    return 1;
+  }
+}
+
+function buildProgram(output: Terminal): Command {
+  const program = new Command('architect')
+    .description('GitHub Actions runners in microVMs, which move when a host is reclaimed')
+    .showHelpAfterError('Use --help to see what there is.')
+    // Subcommands inherit this and the output, so both are set before they are added.
+    .exitOverride()
+    .configureOutput({
+      writeOut: (text) => output.write(text),
+      writeErr: (text) => output.writeError(text),
+    });
+  addStartCommand(program, output);
+  addDemoCommand(program);
+  addJobsCommand(program, output);
+  addJobCommand(program, output);
+  addHostsCommand(program, output);
+  addVmsCommand(program, output);
+  addHostCommand(program, output);
+  return program;
+}
+
+function describe(error: unknown): string {
+  if (error instanceof ArchitectError) return `architect: ${error.message}`;
+  return error instanceof Error ? (error.stack ?? error.message) : String(error);
+}
