@@ -18,6 +18,7 @@ const KEY_PREFIX = 'architect:test';
 
 export interface IntakeRig {
   readonly url: string;
+  readonly dataDir: string;
   readonly connections: RedisConnections;
   readonly queue: ReturnType<typeof openIntakeQueue>;
   readonly redis: { readonly connections: RedisConnections; readonly keyPrefix: string };
@@ -132,6 +133,7 @@ export async function startIntakeRig(): Promise<IntakeRig> {
   const url = await listen(web);
   return {
     url: `${url}${WEBHOOK_PATH}`,
+    dataDir,
     connections,
     queue,
     redis,
