@@ -1,0 +1,151 @@
+import { statSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { EvidenceStore } from '../../../app/evidence/evidence-store.ts';
+import { applyJobFacts } from '../../../app/records/apply-job-facts.ts';
+import { Lease } from '../../../app/records/lease.ts';
+import { RecordStore } from '../../../app/records/record-store.ts';
+import { type JobFacts, JobRecord } from '../../../app/records/records.ts';
+import { startTestRedis, type TestRedis } from './redis-server.ts';
+
+const CLASS = { vcpus: 2, memoryMib: 4096, diskGib: 20, arch: 'x64' as const };
+const ORIGIN = {
+  installationId: 1,
+  owner: 'acme',
+  repo: 'shop',
+  scope: 'organization' as const,
+  runId: 1,
+  headSha: 'abc',
+};
+
+function jobRecord(over: Partial<JobRecord> = {}): JobRecord {
+  return JobRecord.parse({
+    id: '7',
+    generation: 1,
+    origin: ORIGIN,
+    name: 'build',
+    workflowName: 'ci',
+    labels: ['architect'],
+    class: CLASS,
+    state: 'queued',
+    why: null,
+    conclusion: null,
+    runnerName: null,
+    vmId: null,
+    vmsStarted: 0,
+    queuedAtMs: 1,
+    startedAtMs: null,
+    completedAtMs: null,
+    ...over,
+  });
+}
+
+let redis: TestRedis;
+beforeAll(async () => {
+  redis = await startTestRedis();
+});
+afterAll(async () => {
+  await redis?.stop();
+});
+beforeEach(async () => {
+  await redis.connect().flushall();
+});
+
+describe('RecordStore', () => {
+  it('lets a stale writer lose and a retried update win', async () => {
+    const store = new RecordStore({ redis: redis.connect(), fleet: 'f' });
+    const job = jobRecord();
+    expect(await store.putJob(job, 1)).toBe(true);
+    expect(await store.putJob(job, 1)).toBe(false);
+    await Promise.all(
+      [1, 2, 3, 4].map(() =>
+        store.updateJob(
+          job.id,
+          1,
+          (stored) => stored && { ...stored, vmsStarted: stored.vmsStarted + 1 },
+        ),
+      ),
+    );
+    expect(await store.readJob(job.id)).toMatchObject({ vmsStarted: 4, generation: 5 });
+  });
+
+  it('keeps finished jobs for a while only, and not among the open ones', async () => {
+    const client = redis.connect();
+    const store = new RecordStore({ redis: client, fleet: 'f', finishedTtlMs: 60_000 });
+    await store.putJob(jobRecord(), 1);
+    expect(await store.listOpenJobs()).toHaveLength(1);
+    await store.putJob(jobRecord({ generation: 2, state: 'completed' }), 2);
+    expect(await store.listOpenJobs()).toHaveLength(0);
+    expect(await store.listFinishedJobs()).toHaveLength(1);
+    expect(await client.pttl('architect:f:job:7')).toBeGreaterThan(0);
+  });
+});
+
+describe('applyJobFacts', () => {
+  it('does not start a finished job again that Redis forgot', async () => {
+    const store = new RecordStore({ redis: redis.connect(), fleet: 'f' });
+    const evidence = EvidenceStore.open(join(redis.folder, 'late.db'));
+    const book = {
+      store,
+      evidence,
+      classify: () => ({ kind: 'served' as const, class: CLASS, request: {} }),
+    };
+    const facts = (status: JobFacts['status']): JobFacts => ({
+      ...jobRecord(),
+      status,
+      conclusion: 'success',
+      runnerName: null,
+      createdAtMs: 1,
+      startedAtMs: null,
+      completedAtMs: 2,
+    });
+    await applyJobFacts(book, facts('completed'), 3);
+    await redis.connect().flushall();
+    expect(await applyJobFacts(book, facts('queued'), 4)).toMatchObject({ kind: 'ignored' });
+    expect(await store.listOpenJobs()).toEqual([]);
+    evidence.close();
+  });
+});
+
+describe('EvidenceStore', () => {
+  it('is private, survives being opened again, and orders the timeline', () => {
+    const path = join(redis.folder, 'evidence.db');
+    const first = EvidenceStore.open(path);
+    const job = jobRecord();
+    first.rememberJob(job);
+    first.moment(job.id, 'vm-requested', 20);
+    first.moment(job.id, 'webhook-received', 10);
+    first.moment(job.id, 'webhook-received', 15);
+    first.moment(job.id, 'vm-requested', 30);
+    first.close();
+    const second = EvidenceStore.open(path);
+    expect(statSync(path).mode & 0o777).toBe(0o600);
+    expect(second.openJobs()).toEqual([job]);
+    expect(second.timeline(job.id)).toEqual([
+      { moment: 'webhook-received', atMs: 10 },
+      { moment: 'vm-requested', atMs: 30 },
+    ]);
+    second.close();
+  });
+});
+
+describe('Lease', () => {
+  it('is held by one, passes on when it runs out, and its fence grows', async () => {
+    let nowMs = 0;
+    const options = { redis: redis.connect(), fleet: 'f', durationMs: 60_000, now: () => nowMs };
+    const [a, b] = [new Lease(options), new Lease(options)];
+    expect(await a.keep()).toBe(true);
+    expect(await b.keep()).toBe(false);
+    expect(await a.keep()).toBe(true);
+    nowMs = 60_000;
+    expect(a.held).toBe(false);
+    await redis.connect().flushall();
+    expect(await b.keep()).toBe(true);
+    expect(await a.keep()).toBe(false);
+    await a.release();
+    expect(await b.keep()).toBe(true);
+    await b.release();
+    expect(await a.keep()).toBe(true);
+    expect(a.fence).toBeGreaterThan(b.fence);
+  });
+});

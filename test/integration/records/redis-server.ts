@@ -1,0 +1,38 @@
+/** A redis-server of this test's own, on a unix socket in a folder that goes with it. */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { execa } from 'execa';
+import { Redis } from 'ioredis';
+
+export interface TestRedis {
+  readonly folder: string;
+  connect(): Redis;
+  stop(): Promise<void>;
+}
+
+export async function startTestRedis(): Promise<TestRedis> {
+  const folder = await mkdtemp(join(tmpdir(), 'architect-redis-'));
+  const socket = join(folder, 'redis.sock');
+  const server = execa(
+    'redis-server',
+    ['--port', '0', '--unixsocket', socket, '--save', '', '--appendonly', 'no', '--dir', folder],
+    { stdout: 'ignore', stderr: 'ignore', reject: false, cleanup: true },
+  );
+  const clients: Redis[] = [];
+  return {
+    folder,
+    connect: () => {
+      const client = new Redis(socket, { maxRetriesPerRequest: 50, retryStrategy: () => 50 });
+      client.on('error', () => undefined);
+      clients.push(client);
+      return client;
+    },
+    stop: async () => {
+      for (const client of clients) client.disconnect();
+      server.kill('SIGKILL');
+      await server;
+      await rm(folder, { recursive: true, force: true });
+    },
+  };
+}
