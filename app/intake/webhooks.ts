@@ -19,6 +19,7 @@ import type { IntakeQueue } from './queue.ts';
 
 export const WEBHOOK_PATH = '/api/github/webhooks';
 const MAX_REQUESTS_AT_ONCE = 512;
+const MAX_LOGGED_ID = 100;
 const BODY_ANSWERS = { 'too-large': 413, 'too-slow': 408, broken: 400 } as const;
 
 /** True when the request was for the webhook path and has been (or is being) answered. */
@@ -91,7 +92,7 @@ export async function createWebhookHandler(options: WebhookOptions): Promise<Web
     }
     if (response.statusCode >= 400) {
       const { statusCode } = response;
-      const deliveryId = request.headers['x-github-delivery'];
+      const deliveryId = String(request.headers['x-github-delivery']).slice(0, MAX_LOGGED_ID);
       logger.warn({ statusCode, deliveryId }, 'a webhook request was refused');
     }
   }

@@ -26,6 +26,8 @@ export interface RedisConnections {
   openBlocking(): Redis;
   /** False when Redis is away, still loading, or cannot write (its disk is full). */
   isReady(): Promise<boolean>;
+  /** For a start: true as soon as `commands` take commands, false when `timeoutMs` have passed. */
+  whenReady(timeoutMs: number): Promise<boolean>;
   close(): Promise<void>;
 }
 
@@ -47,6 +49,7 @@ export function connectRedis(address: RedisAddress, logger: Logger): RedisConnec
     commands,
     openBlocking: () => connect('blocking', { maxRetriesPerRequest: null }),
     isReady: () => isReady(commands),
+    whenReady: (timeoutMs) => whenReady(commands, timeoutMs),
     close: async () => {
       for (const redis of open.splice(0)) redis.disconnect();
     },
@@ -84,4 +87,16 @@ async function isReady(commands: Redis): Promise<boolean> {
     () => resolve(false),
   );
   return promise.finally(() => clearTimeout(timer));
+}
+
+async function whenReady(commands: Redis, timeoutMs: number): Promise<boolean> {
+  if (commands.status === 'ready') return true;
+  const { promise, resolve } = Promise.withResolvers<boolean>();
+  const ready = () => resolve(true);
+  const timer = setTimeout(() => resolve(false), timeoutMs);
+  commands.once('ready', ready);
+  return promise.finally(() => {
+    clearTimeout(timer);
+    commands.off('ready', ready);
+  });
 }

@@ -1,4 +1,4 @@
-import { readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { execa } from 'execa';
@@ -157,6 +157,29 @@ test('an unreadable append-only file names the repair, and no server stays', asy
   const failure = await restart(dataDir).catch((error: unknown) => error);
   expect(failure).toBeInstanceOf(RedisStartError);
   expect(failure).toHaveProperty('message', expect.stringContaining('redis-check-aof --fix'));
+});
+
+test('on a full disk writes are refused, and taken again when there is room', async () => {
+  const dataDir = await mkdtemp(join(tmpdir(), 'ar-redis-full-'));
+  cleanups.push(() => rm(dataDir, { recursive: true, force: true }));
+  await execa('mount', ['-t', 'tmpfs', '-o', 'size=40m', 'tmpfs', dataDir]);
+  cleanups.push(() => execa('umount', ['--lazy', dataDir]));
+  const server = await restart(dataDir);
+  cleanups.push(() => server.stop());
+  const connections = connectRedis({ kind: 'socket', path: server.socketPath }, logger);
+  cleanups.push(() => connections.close());
+  expect(await connections.whenReady(WAIT.timeout)).toBe(true);
+  const filler = join(dataDir, 'filler');
+  await execa('dd', ['if=/dev/zero', `of=${filler}`, 'bs=64k'], { reject: false });
+  await vi.waitUntil(async () => {
+    await connections.commands.set('key', 'x'.repeat(10_000)).catch(() => undefined);
+    return !(await connections.isReady());
+  }, WAIT);
+  await expect(connections.commands.set('key', 'x')).rejects.toThrow();
+  await expect(restart(`${dataDir}/other`)).rejects.toThrow(/is full/);
+  await rm(filler);
+  await vi.waitUntil(() => connections.isReady(), WAIT);
+  expect(await connections.commands.set('key', 'y')).toBe('OK');
 });
 
 test('a folder whose path does not fit a socket is refused before anything starts', async () => {
