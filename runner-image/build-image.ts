@@ -18,6 +18,7 @@ import { ensureDebianBase } from './debian-base.ts';
 import { makeFileSystem } from './filesystem.ts';
 import { customiseGuest, guestKernelVersion } from './guest-customisation.ts';
 import { hashInputs, hashPackages, readIndex, writeIndex } from './image-inputs.ts';
+import { copyAsJavaScript } from './plain-javascript.ts';
 import { KERNEL_ARGUMENTS, type Profile } from './profiles.ts';
 import { RUNNER_RELEASE } from './runner-release.ts';
 import { checkRunnerTarball, ensureRunnerTarball, unpackRunner } from './runner-tarball.ts';
@@ -139,7 +140,11 @@ async function listPackages(root: string): Promise<string[]> {
 }
 
 async function runnerFolder(request: ImageRequest, workDir: string): Promise<string> {
-  if (request.profile === 'small') return STAND_IN;
+  const into = join(workDir, 'runner');
+  if (request.profile === 'small') {
+    await copyAsJavaScript(STAND_IN, into);
+    return into;
+  }
   const { homeDir, runnerTarball, signal, progress } = request;
   const path =
     runnerTarball ?? join(homeDir, 'cache', `actions-runner-${RUNNER_RELEASE.version}.tar.gz`);
@@ -149,7 +154,6 @@ async function runnerFolder(request: ImageRequest, workDir: string): Promise<str
   } else {
     await checkRunnerTarball(path, RUNNER_RELEASE);
   }
-  const into = join(workDir, 'runner');
   await unpackRunner(path, into, signal);
   return into;
 }

@@ -182,10 +182,7 @@ async function installNode(root: string, nodeBinary: string): Promise<void> {
 }
 
 async function installRunner(root: string, from: string, signal: AbortSignal): Promise<void> {
-  await cp(from, join(root, 'opt/actions-runner'), {
-    recursive: true,
-    filter: (path) => !path.endsWith('.test.ts'),
-  });
+  await cp(from, join(root, 'opt/actions-runner'), { recursive: true, verbatimSymlinks: true });
   await inGuest(root, ['chown', '-R', 'runner:runner', '/opt/actions-runner'], signal);
 }
 
