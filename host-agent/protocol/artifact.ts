@@ -6,7 +6,8 @@
  * all of it. On the wire a file travels zstd-compressed; hashes are those of the plain bytes.
  *
  *   image     disk.raw (ext4, read-only base), vmlinuz, initrd
- *   template  memory (sparse, the size of the smallest VM), device-state
+ *   template  memory (sparse, the size of the smallest VM), device-state, disk-delta.qcow2 (what the
+ *             template's boot wrote, on top of the image's disk: clones' overlays stand on it)
  */
 import { z } from 'zod';
 import { Accelerator } from './host-facts.ts';
