@@ -1,0 +1,144 @@
+/**
+ * VM spec → QEMU's arguments. Capture and clones must get the same machine, or the device state does
+ * not load (FACTS); only where memory and disk come from, and whether QEMU waits for state, differ.
+ *
+ * Fixed by design: always `-S` (nothing runs before the agent says so), a pinned machine type, no
+ * defaults, QEMU's sandbox, block nodes with names (they are resized, and later mirrored, by name),
+ * free root ports (PCI hot-plug), one MAC for all guests (each has its own network namespace).
+ */
+import { join } from 'node:path';
+import type { MachineShape } from '../protocol/artifact.ts';
+import { GUEST_AGENT_PORT } from '../protocol/guest-contract.ts';
+import type { Accelerator } from '../protocol/host-facts.ts';
+
+/** The block node that the guest's disk shows. */
+export const OVERLAY_NODE = 'overlay';
+/** Id of the guest's disk, as BLOCK_IO_ERROR names it. */
+export const DISK_DEVICE = 'disk0';
+export const GUEST_MAC = '02:61:72:63:68:01';
+/** Main memory's backend and, in a migration stream, its block. */
+export const MEMORY_BACKEND = 'm0';
+export const HOT_PLUG_PORTS = 4;
+/** What a guest writes to its console is kept in a ring of this size: it may write forever. */
+export const CONSOLE_RING_BYTES = 65_536;
+export const CONSOLE_CHARDEV = 'console0';
+
+export interface QemuSpec {
+  readonly shape: MachineShape;
+  /** `start`: copy-on-write from a template's memory, waits for its state. `capture`: cold boot. */
+  readonly mode: 'start' | 'capture';
+  readonly memoryPath: string;
+  /** The overlay first, then what it stands on; the last one is the image's raw disk. */
+  readonly diskChain: readonly string[];
+  readonly imageDir: string;
+  readonly kernelArguments: string;
+  readonly qmpSocket: string;
+  readonly guestAgentSocket: string;
+  readonly tapName: string;
+}
+
+export function qemuArguments(spec: QemuSpec): string[] {
+  return [
+    '-nodefaults',
+    '-no-user-config',
+    ...['-display', 'none'],
+    '-S',
+    ...['-sandbox', 'on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny'],
+    ...['-action', 'reboot=shutdown,shutdown=poweroff,panic=shutdown'],
+    ...machine(spec.shape),
+    ...memory(spec),
+    ...kernel(spec),
+    ...disk(spec.diskChain),
+    ...['-netdev', `tap,id=net0,ifname=${spec.tapName},script=no,downscript=no,vhost=off`],
+    ...['-device', `virtio-net-pci,id=nic0,netdev=net0,mac=${GUEST_MAC},romfile=`],
+    ...['-device', 'virtio-rng-pci,id=rng0'],
+    ...['-device', 'vmgenid,guid=auto'],
+    ...guestAgentPort(spec.guestAgentSocket),
+    ...['-chardev', `ringbuf,id=${CONSOLE_CHARDEV},size=${CONSOLE_RING_BYTES}`],
+    ...['-serial', `chardev:${CONSOLE_CHARDEV}`],
+    ...rootPorts(),
+    ...['-qmp', `unix:${spec.qmpSocket},server=on,wait=off`],
+    ...(spec.mode === 'start' ? ['-incoming', 'defer'] : []),
+  ];
+}
+
+function machine(shape: MachineShape): string[] {
+  const accelerator = shape.accelerator === 'tcg' ? 'tcg' : 'kvm';
+  return [
+    ...['-machine', `${shape.machineType},accel=${accelerator},memory-backend=${MEMORY_BACKEND}`],
+    ...['-cpu', cpuOption(shape.cpuModel, shape.accelerator)],
+    ...['-smp', `${shape.vcpus},maxcpus=${shape.maxVcpus}`],
+    '-m',
+    `size=${shape.memoryMib}M,slots=${shape.memorySlots},maxmem=${shape.maxMemoryMib}M`,
+  ];
+}
+
+/** PVM does not know the ARCH_CAPABILITIES register (FACTS). */
+function cpuOption(model: string, accelerator: Accelerator): string {
+  return accelerator === 'pvm' ? `${model},-arch-capabilities` : model;
+}
+
+function memory({ mode, memoryPath, shape }: QemuSpec): string[] {
+  const share = mode === 'capture' ? 'on' : 'off';
+  const backend = `memory-backend-file,id=${MEMORY_BACKEND},size=${shape.memoryMib}M,share=${share}`;
+  // Clones read the template's file and never write it: their pages are private copies.
+  const access = mode === 'capture' ? '' : ',readonly=on,rom=off';
+  return ['-object', `${backend},mem-path=${memoryPath}${access}`];
+}
+
+function kernel({ imageDir, kernelArguments }: QemuSpec): string[] {
+  return [
+    ...['-kernel', join(imageDir, 'vmlinuz')],
+    ...['-initrd', join(imageDir, 'initrd')],
+    // A guest that panics reboots at once, and a reboot ends the VM.
+    ...['-append', `root=/dev/vda ${kernelArguments} panic=-1`],
+  ];
+}
+
+/**
+ * A host's disk error stops the guest and raises BLOCK_IO_ERROR, so that the driver can end the VM
+ * with the cause; passed on, it would turn up as a broken file system in a job that looks alive.
+ */
+function disk(chain: readonly string[]): string[] {
+  const [overlay = '', ...bases] = chain;
+  const node = {
+    driver: 'qcow2',
+    'node-name': OVERLAY_NODE,
+    discard: 'unmap',
+    file: { driver: 'file', 'node-name': 'overlay-file', filename: overlay },
+    backing: baseNode(bases),
+  };
+  const policy = 'werror=stop,rerror=stop';
+  return [
+    ...['-blockdev', JSON.stringify(node)],
+    ...['-device', `virtio-blk-pci,id=${DISK_DEVICE},drive=${OVERLAY_NODE},${policy}`],
+  ];
+}
+
+interface BaseNode {
+  readonly driver: 'qcow2' | 'raw';
+  readonly 'read-only': true;
+  readonly file: object;
+  readonly backing?: BaseNode;
+}
+
+function baseNode([path = '', ...below]: readonly string[]): BaseNode {
+  const file = { driver: 'file', filename: path, 'read-only': true };
+  if (below.length === 0) return { driver: 'raw', 'read-only': true, file };
+  return { driver: 'qcow2', 'read-only': true, file, backing: baseNode(below) };
+}
+
+function guestAgentPort(socket: string): string[] {
+  return [
+    ...['-device', 'virtio-serial-pci,id=serial0'],
+    ...['-chardev', `socket,id=qga0,path=${socket},server=on,wait=off`],
+    ...['-device', `virtserialport,chardev=qga0,name=${GUEST_AGENT_PORT}`],
+  ];
+}
+
+function rootPorts(): string[] {
+  return Array.from({ length: HOT_PLUG_PORTS }, (_, index) => [
+    '-device',
+    `pcie-root-port,id=port${index},chassis=${index + 1},slot=${index + 1}`,
+  ]).flat();
+}

@@ -1,0 +1,41 @@
+/** Where a VM's files are, and the unprivileged user that QEMU runs as. */
+import { join } from 'node:path';
+
+/** Numeric on purpose: no passwd entry is needed. */
+export const QEMU_UID = 64_055;
+export const QEMU_GID = 64_055;
+
+export interface VmFiles {
+  readonly dir: string;
+  /** Root's: the driver's memory of the VM across restarts of the agent. */
+  readonly state: string;
+  /** QEMU's own folder: it may write here and nowhere else. */
+  readonly qemuDir: string;
+  readonly overlay: string;
+  readonly qmpSocket: string;
+  readonly guestAgentSocket: string;
+  /** QEMU's standard output and error. */
+  readonly log: string;
+}
+
+export function vmFiles(dir: string): VmFiles {
+  const qemuDir = join(dir, 'qemu');
+  return {
+    dir,
+    state: join(dir, 'state.json'),
+    qemuDir,
+    overlay: join(qemuDir, 'overlay.qcow2'),
+    qmpSocket: join(qemuDir, 'qmp.sock'),
+    guestAgentSocket: join(qemuDir, 'qga.sock'),
+    log: join(dir, 'qemu.log'),
+  };
+}
+
+/** The read-only base inside an image artifact. */
+export const IMAGE_DISK = 'disk.raw';
+
+/** File names inside a template artifact. */
+export const TEMPLATE_MEMORY = 'memory';
+export const TEMPLATE_DEVICE_STATE = 'device-state';
+/** What the template's boot wrote, on top of the image; the clones' overlays stand on it. */
+export const TEMPLATE_DISK_DELTA = 'disk-delta.qcow2';
