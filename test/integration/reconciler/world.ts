@@ -1,0 +1,263 @@
+/** A tiny world around the reconciler: hosts, GitHub's runners and jobs, each a stateful object. */
+import { join } from 'node:path';
+import { pino } from 'pino';
+import { EvidenceStore } from '../../../app/evidence/evidence-store.ts';
+import { DEFAULT_PLANNER_CONFIG } from '../../../app/planner/observed.ts';
+import type { FleetHost, JobSource, Runners } from '../../../app/reconciler/ports.ts';
+import { Reconciler } from '../../../app/reconciler/reconciler.ts';
+import { applyJobFacts, type JobBook } from '../../../app/records/apply-job-facts.ts';
+import { Lease } from '../../../app/records/lease.ts';
+import { RecordStore } from '../../../app/records/record-store.ts';
+import { type JobFacts, runnerNameOf } from '../../../app/records/records.ts';
+import type { PoolSpec } from '../../../host-agent/protocol/host-facts.ts';
+import { Digest, HostId, JobId, type VmId } from '../../../host-agent/protocol/ids.ts';
+import type { AgentOutcome, AgentRequest } from '../../../host-agent/protocol/messages.ts';
+import type { VmReport } from '../../../host-agent/protocol/vm-report.ts';
+import type { TestRedis } from '../records/redis-server.ts';
+
+const CLASS = { vcpus: 2, memoryMib: 4096, diskGib: 20, arch: 'x64' as const };
+const IMAGE = Digest.parse(`sha256:${'1'.repeat(64)}`);
+const TEMPLATE = Digest.parse(`sha256:${'2'.repeat(64)}`);
+const POOL: PoolSpec = {
+  id: 'small',
+  arch: 'x64',
+  accelerator: 'tcg',
+  cpuVendor: null,
+  cpuModel: 'qemu64',
+  machineType: 'pc-q35-8.2',
+  image: IMAGE,
+  template: TEMPLATE,
+};
+const SECRET = 'jit-secret-configuration';
+
+/** Takes requests as an agent does; VMs are idle at once. */
+export class FakeFleet {
+  readonly vms = new Map<VmId, { hostId: HostId; report: VmReport }>();
+  readonly requests: AgentRequest[] = [];
+  readonly connected = new Set<string>();
+  /** Ends the requests that an `intercept` holds. */
+  readonly stopping = new AbortController();
+  /** Answers instead of the agent when it gives something. */
+  intercept: (hostId: HostId, request: AgentRequest) => Promise<AgentOutcome> | undefined = () =>
+    undefined;
+  readonly #listeners = new Set<() => void>();
+  readonly #hostIds: readonly HostId[];
+
+  constructor(names: readonly string[]) {
+    this.#hostIds = names.map((name) => HostId.parse(name));
+    for (const name of names) this.connected.add(name);
+  }
+
+  hosts(): readonly FleetHost[] {
+    return this.#hostIds.filter((id) => this.connected.has(id)).map((id) => this.#host(id));
+  }
+
+  onChange(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  changed(): void {
+    for (const listener of this.#listeners) listener();
+  }
+
+  change(vmId: VmId, over: Partial<VmReport>): void {
+    const vm = this.vms.get(vmId);
+    if (vm !== undefined) this.vms.set(vmId, { ...vm, report: { ...vm.report, ...over } });
+    this.changed();
+  }
+
+  async request(hostId: HostId, request: AgentRequest): Promise<AgentOutcome> {
+    this.requests.push(request);
+    const instead = this.intercept(hostId, request);
+    if (instead !== undefined) return instead;
+    if (request.kind === 'start-vm' && !this.vms.has(request.vmId))
+      this.vms.set(request.vmId, { hostId, report: idleVm(request.vmId) });
+    if (request.kind === 'assign-job')
+      this.change(request.vmId, { phase: 'assigned', runner: { state: 'running' } });
+    if (request.kind === 'stop-vm') this.change(request.vmId, { phase: 'stopped', stoppedAtMs: 9 });
+    if (request.kind === 'forget-vm') this.vms.delete(request.vmId);
+    this.changed();
+    return { kind: 'taken' };
+  }
+
+  countOf(kind: AgentRequest['kind']): number {
+    return this.requests.filter((request) => request.kind === kind).length;
+  }
+
+  #host(id: HostId): FleetHost {
+    const vms = [...this.vms.values()].filter((vm) => vm.hostId === id).map((vm) => vm.report);
+    return {
+      id,
+      hostname: id,
+      state: 'connected',
+      turnedAwayWhy: undefined,
+      stateSinceMs: 0,
+      facts: {
+        arch: 'x64',
+        accelerator: 'tcg',
+        acceleratorWhy: '',
+        cpu: { vendor: '', modelName: '', features: [] },
+        cpuModels: [],
+        capacity: { vcpus: 8, memoryMib: 16_384, diskGib: 200 },
+        kernel: '',
+        qemuVersion: '',
+        cgroup: 'none',
+      },
+      report: {
+        type: 'report',
+        seq: 1,
+        sentAtMs: 1,
+        artifacts: [IMAGE, TEMPLATE],
+        vms,
+        notice: null,
+      },
+    };
+  }
+}
+
+function idleVm(vmId: VmId): VmReport {
+  return {
+    vmId,
+    epoch: 1,
+    phase: 'idle',
+    class: CLASS,
+    assignedJob: null,
+    accelerator: 'tcg',
+    qemuPid: 1,
+    guestKernel: null,
+    runner: { state: 'waiting' },
+    why: null,
+    startedAtMs: 5,
+    guestReadyAtMs: 6,
+    runnerStartedAtMs: null,
+    stoppedAtMs: null,
+  };
+}
+
+/** GitHub: the truth about jobs, and the runners that were minted. */
+export class FakeGithub implements Runners, JobSource {
+  readonly jobs = new Map<string, JobFacts>();
+  readonly runners = new Map<number, string>();
+  readonly busyRunners = new Set<string>();
+  mints = 0;
+
+  async mint({ runnerName }: { readonly runnerName: string }) {
+    for (const [id, name] of this.runners)
+      if (name === runnerName && !this.busyRunners.has(name)) this.runners.delete(id);
+    this.mints += 1;
+    this.runners.set(this.mints, runnerName);
+    return { runnerId: this.mints, jitConfig: SECRET };
+  }
+
+  async remove(_origin: JobFacts['origin'], runnerId: number) {
+    const name = this.runners.get(runnerId);
+    if (name === undefined) return 'absent' as const;
+    if (this.busyRunners.has(name)) return 'busy' as const;
+    this.runners.delete(runnerId);
+    return 'removed' as const;
+  }
+
+  async readJob(_origin: JobFacts['origin'], id: JobId) {
+    return this.jobs.get(id);
+  }
+
+  async listOpenJobs() {
+    return [...this.jobs.values()].filter((job) => job.status !== 'completed');
+  }
+
+  set(id: number, status: JobFacts['status'], vmId?: VmId): JobFacts {
+    const runnerName = vmId === undefined ? null : runnerNameOf(vmId);
+    if (runnerName !== null && status === 'in_progress') this.busyRunners.add(runnerName);
+    if (runnerName !== null && status === 'completed') this.busyRunners.delete(runnerName);
+    const facts: JobFacts = {
+      id: JobId.parse(String(id)),
+      origin: {
+        installationId: 1,
+        owner: 'acme',
+        repo: 'shop',
+        scope: 'organization',
+        runId: 1,
+        headSha: 'abc',
+      },
+      name: 'build',
+      workflowName: 'ci',
+      labels: ['architect'],
+      status,
+      conclusion: status === 'completed' ? 'success' : null,
+      runnerName,
+      createdAtMs: id,
+      startedAtMs: runnerName === null ? null : Date.now() - 60_000,
+      completedAtMs: status === 'completed' ? Date.now() : null,
+    };
+    this.jobs.set(facts.id, facts);
+    return facts;
+  }
+}
+
+export class World {
+  readonly github = new FakeGithub();
+  readonly fleet = new FakeFleet(['host-1', 'host-2']);
+  readonly lines: string[] = [];
+  readonly lost: string[] = [];
+  readonly evidence: EvidenceStore;
+  readonly store: RecordStore;
+  readonly #redis: TestRedis;
+  readonly #name: string;
+  readonly #running: Reconciler[] = [];
+
+  constructor(redis: TestRedis, name: string) {
+    this.#redis = redis;
+    this.#name = name;
+    this.evidence = EvidenceStore.open(join(redis.folder, `${name}.db`));
+    this.store = new RecordStore({ redis: redis.connect(), fleet: name });
+  }
+
+  get book(): JobBook {
+    const classify = () => ({ kind: 'served' as const, class: CLASS, request: {} });
+    return { store: this.store, evidence: this.evidence, classify };
+  }
+
+  /** As the intake worker does on a webhook. */
+  async tell(facts: JobFacts): Promise<void> {
+    await applyJobFacts(this.book, facts, Date.now());
+    for (const reconciler of this.#running) reconciler.nudge();
+  }
+
+  newReconciler(): Reconciler {
+    const write = (line: string) => {
+      this.lines.push(line);
+    };
+    const reconciler = new Reconciler({
+      ports: {
+        ...this.book,
+        fleet: this.fleet,
+        runners: this.github,
+        jobSource: this.github,
+        notices: {
+          refused: async () => undefined,
+          lost: async (job, cause) => {
+            this.lost.push(`${job.id}: ${cause}`);
+          },
+        },
+        pools: { pool: () => POOL },
+        now: Date.now,
+        logger: pino({ level: 'debug' }, { write }),
+      },
+      lease: new Lease({ redis: this.#redis.connect(), fleet: this.#name }),
+      plannerConfig: { ...DEFAULT_PLANNER_CONFIG, completionGraceMs: 1_000 },
+      tickMs: 100,
+    });
+    this.#running.push(reconciler);
+    return reconciler;
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.#running.map((reconciler) => reconciler.stop()));
+    this.evidence.close();
+  }
+
+  get secretWasLogged(): boolean {
+    return this.lines.some((line) => line.includes(SECRET));
+  }
+}
