@@ -1,0 +1,86 @@
+/** What the REST API shows, read from where each thing's truth is. */
+import type { AgentEndpoint } from './agents/agent-endpoint.ts';
+import type { EnrolmentStore } from './agents/enrolment.ts';
+import type { AgentFleet } from './agents/fleet.ts';
+import type { ApiPorts, HealthCheck, JobReader } from './api/ports.ts';
+import type { IntakeQueue } from './intake/queue.ts';
+import type { Evidence } from './reconciler/ports.ts';
+import type { Lease } from './records/lease.ts';
+import type { RecordStore } from './records/record-store.ts';
+import type { OpenRedis } from './redis/open-redis.ts';
+
+export interface ApiSources {
+  readonly store: RecordStore;
+  readonly evidence: Evidence;
+  readonly fleet: AgentFleet;
+  readonly enrolment: EnrolmentStore;
+  readonly redis: OpenRedis;
+  readonly lease: Lease;
+  readonly queue: IntakeQueue;
+  readonly endpoint: AgentEndpoint;
+  readonly pool: ApiPorts['pool'];
+  readonly version: string;
+}
+
+export function createApiPorts(sources: ApiSources): ApiPorts {
+  const { store, evidence, fleet, enrolment } = sources;
+  return {
+    jobs: readJobsFrom(store, evidence),
+    vms: {
+      listVms: () => store.listVms(),
+      readVm: async (id) => (await store.readVm(id)) ?? evidence.readVm(id),
+    },
+    timelines: evidence,
+    hosts: fleet,
+    door: {
+      issueToken: (ttlMs) => {
+        const nowMs = Date.now();
+        const token = enrolment.issueEnrolmentToken({ ttlMs, nowMs });
+        return { token, expiresAtMs: nowMs + ttlMs };
+      },
+      revoke: (hostId) => {
+        const known = enrolment.revoke(hostId, Date.now());
+        if (known) fleet.expel(hostId);
+        return known;
+      },
+    },
+    pool: sources.pool,
+    readiness: { check: () => checkReadiness(sources) },
+    version: sources.version,
+  };
+}
+
+function readJobsFrom(store: RecordStore, evidence: Evidence): JobReader {
+  return {
+    listJobs: async ({ state, limit }) => {
+      const [open, finished] = await Promise.all([
+        store.listOpenJobs(),
+        store.listFinishedJobs(limit),
+      ]);
+      return [...open, ...finished]
+        .filter((job) => state === undefined || job.state === state)
+        .sort((a, b) => b.queuedAtMs - a.queuedAtMs)
+        .slice(0, limit);
+    },
+    readJob: async (id) => (await store.readJob(id)) ?? evidence.readJob(id),
+  };
+}
+
+async function checkReadiness(sources: ApiSources): Promise<readonly HealthCheck[]> {
+  const { redis, lease, queue, endpoint } = sources;
+  const ready = await redis.connections.isReady();
+  const waiting = ready ? await queue.depth() : undefined;
+  return [
+    {
+      name: 'redis',
+      ready,
+      detail: ready ? `${waiting} deliveries wait` : 'Redis is away or cannot write.',
+    },
+    {
+      name: 'lease',
+      ready: true,
+      detail: lease.held ? 'This process reconciles.' : 'Another process reconciles.',
+    },
+    { name: 'agents-endpoint', ready: true, detail: `Listens on port ${endpoint.port}.` },
+  ];
+}
