@@ -121,7 +121,7 @@ async function createAuthority(dir: string, nowMs: number): Promise<ServerIdenti
   });
   const made = {
     keyPem: await exportPrivateKey(keys.privateKey),
-    certificatePem: certificate.toString('pem'),
+    certificatePem: formatPem(certificate),
   };
   const files = { 'key.pem': made.keyPem, 'certificate.pem': made.certificatePem };
   if (await createFolderDurably(dir, files)) return made;
@@ -152,7 +152,7 @@ async function issueServer(
   });
   return {
     keyPem: await exportPrivateKey(keys.privateKey),
-    certificatePem: certificate.toString('pem'),
+    certificatePem: formatPem(certificate),
   };
 }
 
@@ -173,7 +173,7 @@ async function signHost(
   });
   return {
     kind: 'issued',
-    certificatePem: certificate.toString('pem'),
+    certificatePem: formatPem(certificate),
     fingerprint: sha256Hex(certificate.rawData),
   };
 }
@@ -220,6 +220,11 @@ async function exportPrivateKey(key: webcrypto.CryptoKey): Promise<string> {
 async function importPrivateKey(pem: string): Promise<webcrypto.CryptoKey> {
   const der = x509.PemConverter.decodeFirst(pem);
   return await webcrypto.subtle.importKey('pkcs8', der, P256, false, ['sign']);
+}
+
+/** Ends with a line break, so that PEM blocks can be put one after the other. */
+function formatPem(certificate: x509.X509Certificate): string {
+  return `${certificate.toString('pem')}\n`;
 }
 
 function sha256Hex(bytes: ArrayBuffer): string {

@@ -127,11 +127,16 @@ export class AgentFleet implements Fleet {
     for (const { socket } of this.#entries.values()) socket?.close(TRY_AGAIN_LATER, why);
   }
 
+  /** Final. Nothing of the store is touched after this. */
   close(): void {
     clearInterval(this.#timer);
-    for (const { socket, pending } of this.#entries.values()) {
-      pending.rejectAll('the control plane stops');
-      socket?.terminate();
+    for (const [hostId, entry] of this.#entries) {
+      const { socket } = entry;
+      if (socket === undefined) continue;
+      this.#markSeen(hostId, entry);
+      entry.socket = undefined;
+      entry.pending.rejectAll('the control plane stops');
+      socket.terminate();
     }
   }
 
