@@ -52,6 +52,8 @@ export interface LinkParts {
   readonly serve: (request: AgentRequest) => Promise<AgentOutcome>;
   /** Called at each welcome; the pool may differ from the one before. */
   readonly onAdmitted: (pool: PoolSpec) => void;
+  /** Called when the connection has changed its state, not at each frame. */
+  readonly onState: (state: LinkState) => void;
   readonly nowMs: () => number;
   readonly logger: Logger;
 }
@@ -70,7 +72,7 @@ export class ControlLink {
 
   constructor(parts: LinkParts) {
     this.#parts = parts;
-    this.#logger = parts.logger.child({ hostId: parts.identity.hostId });
+    this.#logger = parts.logger;
   }
 
   /** Connects, and keeps connecting until `end`. */
@@ -103,8 +105,9 @@ export class ControlLink {
     if (next.kind === 'refused')
       this.#logger.warn({ why: next.why }, 'control plane event refused');
     if (next.kind !== 'moved') return;
-    this.#log(this.#state, next.state);
+    const before = this.#state;
     this.#state = next.state;
+    if (next.state.kind !== before.kind) this.#tell(next.state);
     for (const effect of next.effects) this.#perform(effect);
   }
 
@@ -230,13 +233,13 @@ export class ControlLink {
     this.#logger[level]({ err: error, attempt }, 'connection to the control plane failed');
   }
 
-  #log(before: LinkState, after: LinkState): void {
-    if (after.kind === before.kind) return;
-    if (after.kind === 'admitted')
-      this.#logger.info({ pool: after.pool.id }, 'admitted to the pool');
-    else if (after.kind === 'turned-away')
-      this.#logger.warn({ why: after.why }, 'turned away by the control plane');
-    else this.#logger.debug({ state: after.kind }, 'connection state');
+  #tell(state: LinkState): void {
+    const pool = state.kind === 'admitted' ? state.pool.id : undefined;
+    const why = state.kind === 'turned-away' ? state.why : undefined;
+    if (pool !== undefined) this.#logger.info({ pool }, 'admitted to the pool');
+    else if (why !== undefined) this.#logger.warn({ why }, 'turned away by the control plane');
+    else this.#logger.debug({ state: state.kind }, 'connection state');
+    this.#parts.onState(state);
   }
 }
 

@@ -1,0 +1,195 @@
+/**
+ * The host-agent, put together from its parts.
+ *
+ *   claim the folder → identity (enrolled on first start) ∥ facts → recover VMs → connect → serve
+ *
+ * Invariants:
+ * - VMs outlive the agent: when the signal comes, it disconnects and lets go of them. They belong
+ *   to the fleet, and a job must not notice that its host's agent was restarted or updated.
+ * - VMs of an earlier agent are found before the control plane hears of this one, so that the first
+ *   report is whole.
+ */
+import { randomUUID } from 'node:crypto';
+import { mkdir, readFile } from 'node:fs/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Logger } from 'pino';
+import { ArtifactKeeper } from './artifacts/artifact-keeper.ts';
+import { sweepStaging } from './artifacts/artifact-store.ts';
+import type { AgentConfig } from './config.ts';
+import { backOffMs } from './control/back-off.ts';
+import { ControlPlaneUnreachableError } from './control/control-errors.ts';
+import { ensureIdentity } from './control/enrol.ts';
+import type { Identity } from './control/identity.ts';
+import { ControlLink } from './control/link.ts';
+import type { LinkState } from './control/link-state.ts';
+import { StatusFile } from './control/status-file.ts';
+import { createDispatcher } from './control/tls.ts';
+import { readHostFacts } from './inventory/read-host-facts.ts';
+import { JournalStore } from './journal/journal-store.ts';
+import { chooseResolvers } from './net/resolvers.ts';
+import { openVmNetworks } from './net/vm-networks.ts';
+import type { AgentStatus } from './protocol/agent-status.ts';
+import type { HostFacts } from './protocol/host-facts.ts';
+import { type Hello, PROTOCOL_VERSION } from './protocol/messages.ts';
+import { claimAgentFolder } from './single-instance.ts';
+import type { Networks, VmDrivers } from './supervisor/ports.ts';
+import { Supervisor } from './supervisor/supervisor.ts';
+import { probeAccelerator } from './vm/accelerator.ts';
+
+const TIDY_INTERVAL_MS = 30_000;
+
+export interface AgentParts {
+  readonly config: AgentConfig;
+  readonly drivers: VmDrivers;
+  readonly agentVersion: string;
+  readonly logger: Logger;
+  /** Ends the agent; VMs go on. */
+  readonly signal: AbortSignal;
+  /** In place of the machine's own, for tests. */
+  readonly networks?: Networks;
+}
+
+/**
+ * Runs until the signal. Throws what keeps a host from being one: EnrolmentError,
+ * UnsuitableHostError, AgentRunsAlreadyError; the status file then says why.
+ */
+export async function runAgent(parts: AgentParts): Promise<void> {
+  const { config, logger } = parts;
+  await mkdir(config.agentDir, { recursive: true, mode: 0o755 });
+  await mkdir(config.vmsDir, { recursive: true, mode: 0o711 });
+  const claim = await claimAgentFolder(config.agentDir);
+  const status = new StatusFile(config.agentDir, logger);
+  try {
+    await status.show({ state: 'connecting', atMs: Date.now() });
+    await runEnrolled(parts, status);
+  } catch (error) {
+    if (parts.signal.aborted) return;
+    const why = error instanceof Error ? error.message.slice(0, 1000) : 'unknown error';
+    await status.show({ state: 'failed', atMs: Date.now(), why });
+    throw error;
+  } finally {
+    claim.close();
+  }
+}
+
+async function runEnrolled(parts: AgentParts, status: StatusFile): Promise<void> {
+  const { config, logger } = parts;
+  const [identity, facts, networks] = await Promise.all([
+    obtainIdentity(parts),
+    measure(parts),
+    parts.networks ?? openNetworks(config, logger),
+  ]);
+  const dispatcher = createDispatcher(identity);
+  try {
+    for (const name of await sweepStaging(config.artifactsDir, Date.now())) {
+      logger.info({ name }, 'removed an abandoned artifact');
+    }
+    const source = { url: identity.url, dispatcher };
+    await serve({ ...parts, identity, facts, networks, source, status });
+  } finally {
+    await dispatcher.destroy();
+  }
+}
+
+async function serve(parts: {
+  readonly config: AgentConfig;
+  readonly drivers: VmDrivers;
+  readonly agentVersion: string;
+  readonly logger: Logger;
+  readonly signal: AbortSignal;
+  readonly identity: Identity;
+  readonly facts: HostFacts;
+  readonly networks: Networks;
+  readonly source: ConstructorParameters<typeof ArtifactKeeper>[0]['source'];
+  readonly status: StatusFile;
+}): Promise<void> {
+  const { config, facts, identity, signal, source, status } = parts;
+  const logger = parts.logger.child({ hostId: identity.hostId });
+  let link: ControlLink | undefined;
+  const shared = { nowMs: Date.now, logger, onChange: () => link?.changed() };
+  const { artifactsDir: storeDir, agentDir, fleet, vmsDir } = config;
+  const artifacts = new ArtifactKeeper({ ...shared, storeDir, source, signal });
+  const journals = new JournalStore(agentDir);
+  const { drivers, networks } = parts;
+  const world = { drivers, networks, journals, artifacts };
+  const supervisor = new Supervisor({
+    ...shared,
+    ...world,
+    fleet,
+    vmsDir,
+    capacity: facts.capacity,
+  });
+  await artifacts.open();
+  await supervisor.recover();
+  link = new ControlLink({
+    ...shared,
+    identity,
+    hello: helloOf(facts, parts.agentVersion),
+    picture: () => supervisor.picture(),
+    serve: (request) => supervisor.serve(request),
+    onAdmitted: (pool) => supervisor.admit(pool),
+    onState: (state) => void status.show(statusOf(state, Date.now())),
+  });
+  link.start();
+  await tidyUntil(signal, supervisor, logger);
+  link.end();
+  supervisor.detach();
+}
+
+async function tidyUntil(signal: AbortSignal, supervisor: Supervisor, logger: Logger) {
+  while (!signal.aborted) {
+    await sleep(TIDY_INTERVAL_MS, undefined, { signal }).catch(() => undefined);
+    if (signal.aborted) return;
+    await supervisor.tidy().catch((error: unknown) => {
+      logger.error({ err: error }, 'tidying up failed; trying again');
+    });
+  }
+}
+
+/** Keeps trying while the control plane cannot be reached: the token is still good then. */
+async function obtainIdentity({ config, logger, signal }: AgentParts): Promise<Identity> {
+  const { agentDir, tokenFile } = config;
+  for (let attempt = 0; ; attempt += 1) {
+    try {
+      return await ensureIdentity({ agentDir, tokenFile, logger, signal });
+    } catch (error) {
+      if (signal.aborted || !(error instanceof ControlPlaneUnreachableError)) throw error;
+      logger.warn({ err: error, attempt }, 'not enrolled yet');
+      await sleep(backOffMs(attempt, Math.random()), undefined, { signal });
+    }
+  }
+}
+
+async function measure({ config, signal }: AgentParts): Promise<HostFacts> {
+  const accelerator = await probeAccelerator();
+  const { vmsDir, capacity } = config;
+  return await readHostFacts({ accelerator, vmsDir, capacity, signal });
+}
+
+async function openNetworks(config: AgentConfig, logger: Logger): Promise<Networks> {
+  const resolvConf = await readFile('/etc/resolv.conf', 'utf8').catch(() => '');
+  return await openVmNetworks({
+    fleet: config.fleet,
+    underlayMtu: config.underlayMtu,
+    dns: chooseResolvers(config.guestDns, resolvConf),
+    allow: config.guestAllow,
+    logger,
+  });
+}
+
+function helloOf(facts: HostFacts, agentVersion: string): Hello {
+  return { type: 'hello', protocol: PROTOCOL_VERSION, agentVersion, bootId: randomUUID(), facts };
+}
+
+function statusOf(state: LinkState, atMs: number): AgentStatus {
+  switch (state.kind) {
+    case 'admitted':
+      return { state: 'admitted', atMs, hostId: state.hostId, pool: state.pool.id };
+    case 'turned-away':
+      return { state: 'turned-away', atMs, why: state.why };
+    case 'waiting':
+    case 'connecting':
+    case 'greeting':
+      return { state: 'connecting', atMs };
+  }
+}

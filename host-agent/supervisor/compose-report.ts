@@ -1,0 +1,49 @@
+/** The report on one VM, in each part of its life on this host. Pure. */
+import type { VmJournal } from '../journal/token.ts';
+import type { VmReport } from '../protocol/vm-report.ts';
+import type { VmSnapshot } from '../vm/vm-driver.ts';
+
+const WHY_LIMIT = 500;
+
+/** Before there is a driver: its network is being made. */
+export function reportPreparing({ vmId, epoch, class: size, pool }: VmJournal): VmReport {
+  return {
+    vmId,
+    epoch,
+    phase: 'allocating',
+    class: size,
+    assignedJob: null,
+    accelerator: pool.accelerator,
+    qemuPid: null,
+    guestKernel: null,
+    runner: { state: 'waiting' },
+    why: null,
+    startedAtMs: null,
+    guestReadyAtMs: null,
+    runnerStartedAtMs: null,
+    stoppedAtMs: null,
+  };
+}
+
+/** A stopped VM counts as draining until everything of it is gone from the host. */
+export function reportDriven(
+  { epoch }: VmJournal,
+  { snapshot, isEnding }: { readonly snapshot: VmSnapshot; readonly isEnding: boolean },
+): VmReport {
+  const phase = isEnding && snapshot.phase === 'stopped' ? 'draining' : snapshot.phase;
+  return { ...snapshot, epoch, phase };
+}
+
+/** The last word: whatever the driver said before, the VM is over now. */
+export function reportEnded(
+  last: VmReport,
+  end: { readonly failed: boolean; readonly why: string; readonly nowMs: number },
+): VmReport {
+  return {
+    ...last,
+    phase: end.failed || last.phase === 'failed' ? 'failed' : 'stopped',
+    qemuPid: null,
+    why: (last.why ?? end.why).slice(0, WHY_LIMIT),
+    stoppedAtMs: last.stoppedAtMs ?? Math.round(end.nowMs),
+  };
+}

@@ -1,0 +1,193 @@
+/**
+ * One VM's stay on this host, around its driver.
+ *
+ *   preparing ──journal and network are there──→ driven ──stop, or it ended by itself──→ ending
+ *       └──they fail, or stop──→ ending ──driver, network gone; end journalled──→ ended
+ *
+ * Invariants:
+ * - The journal is on disk before the driver starts QEMU.
+ * - `ended` means that nothing of the VM is left but its journal (and the driver's `state.json`).
+ * - A failing clean-up leaves the VM in `ending`; `tidy` tries again, for as long as it takes, and
+ *   its resources stay accounted for.
+ * - Journal and network are made side by side: a start waits for the slower one alone.
+ */
+import type { Logger } from 'pino';
+import type { JournalStore } from '../journal/journal-store.ts';
+import { ended, type VmJournal } from '../journal/token.ts';
+import { ArchitectError } from '../protocol/errors.ts';
+import type { AgentOutcome, AssignJob } from '../protocol/messages.ts';
+import type { VmReport } from '../protocol/vm-report.ts';
+import type { VmDriver, VmNetwork } from '../vm/vm-driver.ts';
+import { reportDriven, reportEnded, reportPreparing } from './compose-report.ts';
+import type { Networks } from './ports.ts';
+
+export interface Surroundings {
+  readonly journals: Pick<JournalStore, 'write'>;
+  readonly networks: Pick<Networks, 'ensure' | 'destroy'>;
+  readonly nowMs: () => number;
+  readonly logger: Logger;
+  readonly onChange: () => void;
+}
+
+interface End {
+  readonly failed: boolean;
+  readonly why: string;
+}
+
+type Stay =
+  | { readonly kind: 'preparing' }
+  | { readonly kind: 'driven' }
+  | { readonly kind: 'ending'; readonly end: End }
+  | { readonly kind: 'ended'; readonly report: VmReport };
+
+export class HostedVm {
+  readonly journal: VmJournal;
+  readonly #around: Surroundings;
+  readonly #logger: Logger;
+  #stay: Stay = { kind: 'preparing' };
+  #driver: VmDriver | undefined;
+  #preparation: Promise<void> = Promise.resolve();
+  #cleaning = false;
+
+  constructor(journal: VmJournal, around: Surroundings) {
+    this.journal = journal;
+    this.#around = around;
+    this.#logger = around.logger.child({ vmId: journal.vmId });
+    if (journal.ended !== null) this.#stay = { kind: 'ended', report: journal.ended };
+  }
+
+  get isEnded(): boolean {
+    return this.#stay.kind === 'ended';
+  }
+
+  /** Ended, or on its way there. */
+  get isOver(): boolean {
+    return this.#stay.kind === 'ending' || this.#stay.kind === 'ended';
+  }
+
+  /** Journals the VM, makes its network, then starts its driver. Failures end the VM, with why. */
+  begin(start: (network: VmNetwork) => VmDriver): void {
+    this.#preparation = this.#prepare(start);
+  }
+
+  async #prepare(start: (network: VmNetwork) => VmDriver): Promise<void> {
+    const { journals, networks } = this.#around;
+    const [written, network] = await Promise.allSettled([
+      journals.write(this.journal),
+      networks.ensure(this.journal.vmId),
+    ]);
+    if (this.#stay.kind !== 'preparing') return;
+    if (written.status === 'rejected') this.#fail(written.reason);
+    else if (network.status === 'rejected') this.#fail(network.reason);
+    else this.#drive(() => start(network.value));
+  }
+
+  #drive(start: () => VmDriver): void {
+    try {
+      this.drive(start());
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  /** From now on this driver's word is the VM's state. */
+  drive(driver: VmDriver): void {
+    this.#driver = driver;
+    this.#stay = { kind: 'driven' };
+    driver.onChange(() => this.#look());
+    this.#look();
+  }
+
+  /** A VM that is over before anything of it ran, or of which nothing is left. */
+  bury(why: string): void {
+    this.#leave({ failed: true, why });
+  }
+
+  report(): VmReport {
+    const stay = this.#stay;
+    if (stay.kind === 'ended') return stay.report;
+    const report = this.#livingReport();
+    if (stay.kind !== 'ending' || !stay.end.failed) return report;
+    return reportEnded(report, { ...stay.end, nowMs: this.#around.nowMs() });
+  }
+
+  async assign({ jobId, jitConfig }: AssignJob): Promise<AgentOutcome> {
+    if (this.#stay.kind !== 'driven' || this.#driver === undefined) {
+      const { phase } = this.report();
+      return { kind: 'refused', why: `VM ${this.journal.vmId} is ${phase} and takes no job.` };
+    }
+    return await this.#driver.assign({ jobId, jitConfig });
+  }
+
+  /** Ends the VM for good; returns at once, the reports show when it is done. Idempotent. */
+  stop(why: string): void {
+    if (this.#stay.kind === 'preparing' || this.#stay.kind === 'driven') {
+      this.#leave({ failed: false, why });
+    }
+  }
+
+  /** Tries a failed clean-up again. */
+  tidy(): void {
+    if (this.#stay.kind === 'ending') void this.#clean(this.#stay.end);
+  }
+
+  /** The agent ends and the VM goes on without it. */
+  detach(): void {
+    this.#driver?.detach();
+  }
+
+  #livingReport(): VmReport {
+    if (this.#driver === undefined) return reportPreparing(this.journal);
+    const isEnding = this.#stay.kind === 'ending';
+    return reportDriven(this.journal, { snapshot: this.#driver.snapshot(), isEnding });
+  }
+
+  #look(): void {
+    const snapshot = this.#driver?.snapshot();
+    const isOver = snapshot?.phase === 'failed' || snapshot?.phase === 'stopped';
+    if (this.#stay.kind === 'driven' && isOver) {
+      const why = snapshot.why ?? 'The VM ended.';
+      this.#leave({ failed: snapshot.phase === 'failed', why });
+    } else this.#around.onChange();
+  }
+
+  #fail(error: unknown): void {
+    this.#logger.error({ err: error }, 'VM cannot be started');
+    const why = error instanceof ArchitectError ? error.message : 'Unexpected error on the host.';
+    this.#leave({ failed: true, why });
+  }
+
+  #leave(end: End): void {
+    this.#logger.info({ why: end.why, failed: end.failed }, 'VM ends');
+    this.#stay = { kind: 'ending', end };
+    this.#around.onChange();
+    void this.#clean(end);
+  }
+
+  async #clean(end: End): Promise<void> {
+    if (this.#cleaning) return;
+    this.#cleaning = true;
+    try {
+      await this.#release(end);
+    } catch (error) {
+      this.#logger.error({ err: error }, 'VM not removed completely; trying again');
+    } finally {
+      this.#cleaning = false;
+    }
+  }
+
+  /** In this order: QEMU first, so that the guest cannot run without its guard. */
+  async #release(end: End): Promise<void> {
+    await this.#preparation;
+    await this.#driver?.stop(end.why);
+    await this.#around.networks.destroy(this.journal.vmId);
+    const nowMs = this.#around.nowMs();
+    const report = reportEnded(this.#livingReport(), { ...end, nowMs });
+    // Without room for the journal the end is told all the same: a restart finds the VM dead.
+    await this.#around.journals.write(ended(this.journal, report)).catch((error: unknown) => {
+      this.#logger.error({ err: error }, 'the end of the VM is not journalled');
+    });
+    this.#stay = { kind: 'ended', report };
+    this.#around.onChange();
+  }
+}

@@ -1,0 +1,40 @@
+/**
+ * What a starting agent does about each VM that it finds traces of. Pure.
+ *
+ *   journal          folder   decision
+ *   held, not ended  yes      adopt    (its QEMU may run, with a job in it)
+ *   held, not ended  no       bury     (the agent died before the VM could run)
+ *   ended            any      remember (the control plane has not read its end yet)
+ *   given away       any      remove   (another host runs it; what is left here must not)
+ *   none             yes      remove   (no journal, no VM)
+ */
+
+import { canRun, type VmJournal } from '../journal/token.ts';
+import type { VmId } from '../protocol/ids.ts';
+
+export type RecoveryStep =
+  | { readonly kind: 'adopt'; readonly journal: VmJournal }
+  | { readonly kind: 'bury'; readonly journal: VmJournal; readonly why: string }
+  | { readonly kind: 'remember'; readonly journal: VmJournal }
+  | { readonly kind: 'remove'; readonly vmId: VmId };
+
+export function planRecovery(found: {
+  readonly journals: readonly VmJournal[];
+  readonly folders: readonly VmId[];
+}): readonly RecoveryStep[] {
+  const folders = new Set(found.folders);
+  const journalled = new Set(found.journals.map(({ vmId }) => vmId));
+  const strays = found.folders.filter((vmId) => !journalled.has(vmId));
+  return [
+    ...found.journals.map((journal) => decide(journal, folders.has(journal.vmId))),
+    ...strays.map((vmId) => ({ kind: 'remove', vmId }) as const),
+  ];
+}
+
+function decide(journal: VmJournal, hasFolder: boolean): RecoveryStep {
+  if (journal.ended !== null) return { kind: 'remember', journal };
+  if (!canRun(journal)) return { kind: 'remove', vmId: journal.vmId };
+  if (hasFolder) return { kind: 'adopt', journal };
+  const why = 'The host-agent ended while it was starting this VM.';
+  return { kind: 'bury', journal, why };
+}

@@ -1,0 +1,12 @@
+/** What the supervisor needs of the rest of the agent, so that tests can stand in for a VM. */
+import type { VmNetworks } from '../net/vm-networks.ts';
+import type { VmDriver, VmStart } from '../vm/vm-driver.ts';
+
+export interface VmDrivers {
+  /** Answers at once; a start that fails shows in the driver's snapshot. */
+  start(spec: VmStart): VmDriver;
+  /** Takes over the QEMU that runs in this folder; one that died comes back as `failed`. */
+  adopt(vmDir: string): Promise<VmDriver>;
+}
+
+export type Networks = Pick<VmNetworks, 'ensure' | 'destroy' | 'retain'>;

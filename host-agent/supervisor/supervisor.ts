@@ -1,0 +1,255 @@
+/**
+ * All VMs of this host: takes the control plane's requests, decides (plan-start.ts,
+ * plan-recovery.ts), and gives the whole picture for a report.
+ *
+ * Invariants:
+ * - A request is decided without waiting, so two requests for one VM never overlap.
+ * - Capacity is held from the decision to start until nothing of the VM is left.
+ * - An ended VM is reported until `forget-vm`; beyond MAX_ENDED the oldest are let go of.
+ * - Nothing here ends a VM but a request, its own end, or a missing journal.
+ */
+import { readdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Logger } from 'pino';
+import type { ArtifactKeeper } from '../artifacts/artifact-keeper.ts';
+import type { JournalStore } from '../journal/journal-store.ts';
+import { startedHere, type VmJournal } from '../journal/token.ts';
+import { refused } from '../protocol/errors.ts';
+import type { Capacity, PoolSpec } from '../protocol/host-facts.ts';
+import { VmId } from '../protocol/ids.ts';
+import type {
+  AgentOutcome,
+  AgentRequest,
+  AssignJob,
+  Report,
+  StartVm,
+} from '../protocol/messages.ts';
+import { HostedVm, type Surroundings } from './hosted-vm.ts';
+import { planRecovery, type RecoveryStep } from './plan-recovery.ts';
+import { type Acquaintance, judgeShape, planStart } from './plan-start.ts';
+import { openPool, wantPool } from './pool-artifacts.ts';
+import type { Networks, VmDrivers } from './ports.ts';
+
+const MAX_ENDED = 200;
+const MAX_FORGOTTEN = 1000;
+const TAKEN: AgentOutcome = { kind: 'taken' };
+
+export interface SupervisorParts {
+  readonly fleet: string;
+  readonly vmsDir: string;
+  readonly capacity: Capacity;
+  readonly drivers: VmDrivers;
+  readonly networks: Networks;
+  readonly journals: JournalStore;
+  readonly artifacts: ArtifactKeeper;
+  readonly nowMs: () => number;
+  readonly logger: Logger;
+  /** Something that `picture` shows has changed. */
+  readonly onChange: () => void;
+}
+
+export class Supervisor {
+  readonly #parts: SupervisorParts;
+  readonly #vms = new Map<VmId, HostedVm>();
+  readonly #forgotten = new Set<VmId>();
+  #pool: PoolSpec | undefined;
+
+  constructor(parts: SupervisorParts) {
+    this.#parts = parts;
+  }
+
+  /** Finds every trace of earlier VMs: adopts what runs, reports what died, removes the rest. */
+  async recover(): Promise<void> {
+    const { journals, vmsDir, networks, logger } = this.#parts;
+    const found = { journals: await journals.open(logger), folders: await listVmFolders(vmsDir) };
+    const steps = planRecovery(found);
+    await Promise.all(steps.map((step) => this.#recoverOne(step)));
+    await networks.retain(new Set(this.#living().map(({ journal }) => journal.vmId)));
+    this.#parts.onChange();
+  }
+
+  /** This host is in the pool from now on: its image and template are fetched if need be. */
+  admit(pool: PoolSpec): void {
+    this.#pool = pool;
+    wantPool(this.#parts.artifacts, pool);
+  }
+
+  async serve(request: AgentRequest): Promise<AgentOutcome> {
+    switch (request.kind) {
+      case 'start-vm':
+        return this.#start(request);
+      case 'assign-job':
+        return await this.#assign(request);
+      case 'stop-vm':
+        this.#vms.get(request.vmId)?.stop(request.why);
+        return TAKEN;
+      case 'forget-vm':
+        return await this.#forget(request.vmId);
+      case 'fetch-artifacts': {
+        const started = request.digests.map((digest) => this.#parts.artifacts.want(digest));
+        return started.every(Boolean) ? TAKEN : refused('Too many artifacts are on their way.');
+      }
+    }
+  }
+
+  picture(): Pick<Report, 'artifacts' | 'vms' | 'notice'> {
+    return {
+      artifacts: [...this.#parts.artifacts.here()],
+      vms: [...this.#vms.values()].map((vm) => vm.report()),
+      notice: null,
+    };
+  }
+
+  /** To be called now and then: repeats what failed, and removes networks that belong to nobody. */
+  async tidy(): Promise<void> {
+    for (const vm of this.#vms.values()) vm.tidy();
+    const living = new Set<string>(this.#living().map(({ journal }) => journal.vmId));
+    await this.#parts.networks.retain(living);
+    await this.#dropOldest();
+  }
+
+  /** The agent ends; every VM goes on. */
+  detach(): void {
+    for (const vm of this.#vms.values()) vm.detach();
+  }
+
+  #start(request: StartVm): AgentOutcome {
+    const { capacity, artifacts, logger, nowMs } = this.#parts;
+    const decision = planStart(request, {
+      acquaintance: this.#acquaintance(request.vmId),
+      pool: this.#pool,
+      capacity,
+      held: this.#living().map(({ journal }) => journal.class),
+      reported: this.#vms.size,
+    });
+    if (decision.kind === 'refused') return decision;
+    if (decision.kind === 'already') return TAKEN;
+    const pool = openPool(artifacts, request.pool);
+    if (pool.kind === 'refused') return pool;
+    const unfit = judgeShape(request.class, pool.shape);
+    if (unfit !== undefined) return unfit;
+    logger.info({ vmId: request.vmId, class: request.class }, 'VM starts');
+    const { vmId, class: size } = request;
+    const journal = startedHere({ vmId, class: size, pool: request.pool, nowMs: nowMs() });
+    this.#host(journal).begin((network) =>
+      this.#parts.drivers.start({
+        vmId,
+        class: size,
+        pool: request.pool,
+        imageDir: pool.imageDir,
+        templateDir: pool.templateDir,
+        vmDir: this.#folderOf(vmId),
+        network,
+        fleet: this.#parts.fleet,
+      }),
+    );
+    this.#parts.onChange();
+    return TAKEN;
+  }
+
+  async #assign(request: AssignJob): Promise<AgentOutcome> {
+    const vm = this.#vms.get(request.vmId);
+    if (vm === undefined) return refused(`VM ${request.vmId} is not on this host.`);
+    return await vm.assign(request);
+  }
+
+  async #forget(vmId: VmId): Promise<AgentOutcome> {
+    const vm = this.#vms.get(vmId);
+    if (vm === undefined) return TAKEN;
+    if (!vm.isEnded) return refused(`VM ${vmId} has not ended yet.`);
+    await this.#drop(vmId);
+    return TAKEN;
+  }
+
+  /** The journal goes last: a folder without one is removed at the next start. */
+  async #drop(vmId: VmId): Promise<void> {
+    this.#vms.delete(vmId);
+    this.#forgotten.add(vmId);
+    const [oldest] = this.#forgotten;
+    if (this.#forgotten.size > MAX_FORGOTTEN && oldest !== undefined) {
+      this.#forgotten.delete(oldest);
+    }
+    await rm(this.#folderOf(vmId), { recursive: true, force: true });
+    await this.#parts.journals.remove(vmId);
+    this.#parts.onChange();
+  }
+
+  async #dropOldest(): Promise<void> {
+    const over = [...this.#vms].filter(([, vm]) => vm.isEnded).map(([vmId]) => vmId);
+    for (const vmId of over.slice(0, Math.max(0, over.length - MAX_ENDED))) await this.#drop(vmId);
+  }
+
+  async #recoverOne(step: RecoveryStep): Promise<void> {
+    if (step.kind === 'remove') return await this.#removeStray(step.vmId);
+    const vm = this.#host(step.journal);
+    if (step.kind === 'bury') vm.bury(step.why);
+    if (step.kind === 'adopt') await this.#adopt(vm);
+  }
+
+  async #adopt(vm: HostedVm): Promise<void> {
+    const { vmId } = vm.journal;
+    const { drivers, logger } = this.#parts;
+    try {
+      const driver = await drivers.adopt(this.#folderOf(vmId));
+      const { phase, qemuPid } = driver.snapshot();
+      logger.info({ vmId, phase, qemuPid }, 'VM found again');
+      vm.drive(driver);
+    } catch (error) {
+      logger.error({ vmId, err: error }, 'VM cannot be taken over');
+      vm.bury('The host-agent was restarted and could not take this VM over again.');
+    }
+    if (!vm.isOver) await this.#mendNetwork(vmId);
+  }
+
+  /** A network that cannot be mended is no reason to end a VM that may have a job. */
+  async #mendNetwork(vmId: VmId): Promise<void> {
+    try {
+      await this.#parts.networks.ensure(vmId);
+    } catch (error) {
+      this.#parts.logger.error({ vmId, err: error }, 'network of a running VM cannot be mended');
+    }
+  }
+
+  /** No journal, no VM: what runs in the folder is stopped, then the folder goes. */
+  async #removeStray(vmId: VmId): Promise<void> {
+    const { drivers, logger } = this.#parts;
+    logger.warn({ vmId }, 'removing what is left of a VM that this host does not hold');
+    try {
+      const driver = await drivers.adopt(this.#folderOf(vmId));
+      await driver.stop('This host does not hold this VM.');
+    } catch (error) {
+      logger.warn({ vmId, err: error }, 'nothing to take over in the folder');
+    }
+    await rm(this.#folderOf(vmId), { recursive: true, force: true });
+  }
+
+  #host(journal: VmJournal): HostedVm {
+    const vm = new HostedVm(journal, this.#surroundings());
+    this.#vms.set(journal.vmId, vm);
+    return vm;
+  }
+
+  #surroundings(): Surroundings {
+    const { journals, networks, nowMs, logger, onChange } = this.#parts;
+    return { journals, networks, nowMs, logger, onChange };
+  }
+
+  #acquaintance(vmId: VmId): Acquaintance {
+    const vm = this.#vms.get(vmId);
+    if (vm !== undefined) return { kind: 'known', class: vm.journal.class };
+    return { kind: this.#forgotten.has(vmId) ? 'forgotten' : 'unknown' };
+  }
+
+  #living(): readonly HostedVm[] {
+    return [...this.#vms.values()].filter((vm) => !vm.isEnded);
+  }
+
+  #folderOf(vmId: VmId): string {
+    return join(this.#parts.vmsDir, vmId);
+  }
+}
+
+async function listVmFolders(vmsDir: string): Promise<readonly VmId[]> {
+  const names = await readdir(vmsDir);
+  return names.map((name) => VmId.safeParse(name).data).filter((vmId) => vmId !== undefined);
+}
