@@ -67,8 +67,14 @@ async function inputsOf(profile: Profile): Promise<string> {
   return await hashInputs({
     profile,
     folders: profile === 'small' ? [GUEST, STAND_IN] : [GUEST],
-    facts: [...runner, await pinnedNodeVersion()],
+    facts: [...runner, await pinnedNodeVersion(), ...(await buildCode())],
   });
+}
+
+/** The build's own steps: with others the same inputs would give another image. */
+async function buildCode(): Promise<string[]> {
+  const names = ['guest-customisation.ts', 'filesystem.ts', 'plain-javascript.ts'];
+  return await Promise.all(names.map((name) => readFile(join(import.meta.dirname, name), 'utf8')));
 }
 
 async function pinnedNodeVersion(): Promise<string> {

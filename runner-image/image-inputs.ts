@@ -16,7 +16,7 @@ import {
   SOURCE_DATE_EPOCH,
 } from './profiles.ts';
 
-/** To be raised when the build's code changes what it makes of the same inputs. */
+/** To be raised when mmdebstrap is told something else for the same packages. */
 const BUILD_VERSION = 1;
 
 export const IndexEntry = z.object({

@@ -3,9 +3,12 @@
  * and writes the pool that both belong to. Quick when everything is there.
  */
 import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
 import { Command, Option } from 'commander';
+import { sweepStaging } from '../host-agent/artifacts/artifact-store.ts';
 import { ArchitectError } from '../host-agent/protocol/errors.ts';
 import { ensureImage } from './build-image.ts';
+import { ensurePool } from './prepare-pool.ts';
 import { PROFILES, type Profile } from './profiles.ts';
 
 interface Arguments {
@@ -27,7 +30,11 @@ async function prepare(options: Arguments, signal: AbortSignal): Promise<void> {
   const homeDir = process.env.ARCHITECT_HOME ?? '/var/lib/architect';
   await mkdir(homeDir, { recursive: true, mode: 0o755 });
   const { profile, runnerTarball, fresh } = options;
-  await ensureImage({ homeDir, profile, runnerTarball, fresh, progress, signal });
+  const image = await ensureImage({ homeDir, profile, runnerTarball, fresh, progress, signal });
+  const storeDir = join(homeDir, 'artifacts');
+  const cpuModel = process.env.ARCHITECT_CPU_MODEL ?? 'qemu64';
+  await ensurePool({ storeDir, profile, image, cpuModel, fresh, progress, signal });
+  await sweepStaging(storeDir, Date.now());
 }
 
 function progress(what: string): void {

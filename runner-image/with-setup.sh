@@ -74,6 +74,6 @@ export PATH
 become_root "$@"
 take_lock
 sh "$here/setup-packages.sh"
-node "$here/prepare.ts" --profile "${ARCHITECT_IMAGE_PROFILE:-small}" || exit 1
+node --disable-warning=ExperimentalWarning "$here/prepare.ts" --profile "${ARCHITECT_IMAGE_PROFILE:-small}" || exit 1
 exec 9>&-
 exec "$@"
