@@ -1,0 +1,76 @@
+import { describe, expect, it } from 'vitest';
+import { HostId, JobId, VmId } from '../../host-agent/protocol/ids.ts';
+import type { VmPhase, VmReport } from '../../host-agent/protocol/vm-report.ts';
+import type { VmRecord } from '../records/records.ts';
+import { mergeReport } from './merge-report.ts';
+
+const CLASS = { vcpus: 2, memoryMib: 4096, diskGib: 20, arch: 'x64' as const };
+const JOB = JobId.parse('7');
+
+function record(phase: VmPhase, over: Partial<VmRecord> = {}): VmRecord {
+  return {
+    id: VmId.parse('vm-1'),
+    generation: 3,
+    hostId: HostId.parse('host-1'),
+    phase,
+    class: CLASS,
+    forJob: JOB,
+    runsJob: null,
+    runnerId: null,
+    runnerName: null,
+    phaseSinceMs: 1,
+    createdAtMs: 1,
+    why: null,
+    ...over,
+  };
+}
+
+function report(phase: VmPhase, exited = false): VmReport {
+  return {
+    vmId: VmId.parse('vm-1'),
+    epoch: 1,
+    phase,
+    class: CLASS,
+    assignedJob: null,
+    accelerator: 'tcg',
+    qemuPid: 1,
+    guestKernel: null,
+    runner: exited ? { state: 'exited', exitCode: 0 } : { state: 'running' },
+    why: phase === 'failed' ? 'QEMU died' : null,
+    startedAtMs: null,
+    guestReadyAtMs: null,
+    runnerStartedAtMs: null,
+    stoppedAtMs: null,
+  };
+}
+
+function merged(before: VmRecord, said: VmReport | undefined, runsJob?: JobId): VmRecord {
+  return mergeReport({ record: before, report: said, runsJob, nowMs: 9 });
+}
+
+describe('mergeReport', () => {
+  it.each<[string, VmRecord, VmReport | undefined, VmPhase]>([
+    ['moves on', record('starting'), report('idle'), 'idle'],
+    ['never goes back', record('assigned'), report('idle'), 'assigned'],
+    ['never leaves the end', record('failed'), report('idle'), 'failed'],
+    ['sees the runner end', record('busy', { runsJob: JOB }), report('assigned', true), 'draining'],
+    ['prefers the end to the runner’s', record('busy'), report('failed', true), 'failed'],
+    ['knows nothing without a report', record('starting'), undefined, 'starting'],
+  ])('%s', (_name, before, said, phase) => {
+    expect(merged(before, said).phase).toBe(phase);
+  });
+
+  it('calls a VM busy when GitHub says that its runner has a job', () => {
+    expect(merged(record('assigned'), report('assigned'), JOB)).toMatchObject({
+      phase: 'busy',
+      runsJob: JOB,
+      phaseSinceMs: 9,
+    });
+  });
+
+  it('gives the same record when nothing changed, so that nothing is written', () => {
+    const before = record('idle');
+    expect(merged(before, report('idle'))).toBe(before);
+    expect(merged(record('idle'), report('failed')).why).toBe('QEMU died');
+  });
+});
