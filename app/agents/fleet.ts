@@ -35,6 +35,7 @@ const PROTOCOL_ERROR = 1002;
 const TRY_AGAIN_LATER = 1013;
 
 interface Entry {
+  readonly hostId: HostId;
   readonly hostname: string;
   readonly pending: PendingRequests;
   state: HostState;
@@ -105,8 +106,8 @@ export class AgentFleet implements Fleet {
     entry.pending.rejectAll('its agent dialled again');
     entry.socket = socket;
     older?.close(NORMAL_CLOSURE, 'replaced by a newer connection');
-    this.#apply(host.hostId, entry, { kind: 'attached', nowMs });
-    this.#listen(host.hostId, entry, socket);
+    this.#apply(entry, { kind: 'attached', nowMs });
+    this.#listen(entry, socket);
   }
 
   /** Closes the host's connection; its agent may dial again if its certificate still holds. */
@@ -130,25 +131,25 @@ export class AgentFleet implements Fleet {
   /** Final. Nothing of the store is touched after this. */
   close(): void {
     clearInterval(this.#timer);
-    for (const [hostId, entry] of this.#entries) {
+    for (const entry of this.#entries.values()) {
       const { socket } = entry;
       if (socket === undefined) continue;
-      this.#markSeen(hostId, entry);
+      this.#markSeen(entry);
       entry.socket = undefined;
       entry.pending.rejectAll('the control plane stops');
       socket.terminate();
     }
   }
 
-  #listen(hostId: HostId, entry: Entry, socket: WebSocket): void {
-    const log = this.#options.logger.child({ hostId });
+  #listen(entry: Entry, socket: WebSocket): void {
+    const log = this.#options.logger.child({ hostId: entry.hostId });
     const nowMs = (): number => this.#options.now();
     const isCurrent = (): boolean => entry.socket === socket;
     socket.on('message', (data, isBinary) => {
-      if (isCurrent()) this.#read(hostId, entry, { data, isBinary });
+      if (isCurrent()) this.#read(entry, { data, isBinary });
     });
     socket.on('pong', () => {
-      if (isCurrent()) this.#apply(hostId, entry, { kind: 'heard', nowMs: nowMs() });
+      if (isCurrent()) this.#apply(entry, { kind: 'heard', nowMs: nowMs() });
     });
     socket.on('error', (error) => log.warn({ err: error }, 'agent connection broke'));
     socket.on('close', (code) => {
@@ -156,56 +157,54 @@ export class AgentFleet implements Fleet {
       entry.socket = undefined;
       entry.pending.rejectAll('its connection closed');
       log.info({ code }, 'agent disconnected');
-      this.#markSeen(hostId, entry);
-      this.#apply(hostId, entry, { kind: 'detached', nowMs: nowMs() });
+      this.#markSeen(entry);
+      this.#apply(entry, { kind: 'detached', nowMs: nowMs() });
     });
   }
 
-  #read(
-    hostId: HostId,
-    entry: Entry,
-    message: { readonly data: RawData; readonly isBinary: boolean },
-  ): void {
+  #read(entry: Entry, message: { readonly data: RawData; readonly isBinary: boolean }): void {
     const frame = parseFrame(message.data, message.isBinary);
     if (frame === undefined) {
-      this.#refuse(hostId, entry, 'a frame could not be understood');
+      this.#refuse(entry, 'a frame could not be understood');
       return;
     }
     const nowMs = this.#options.now();
     switch (frame.type) {
       case 'hello': {
         const admission = admit(frame.facts, this.#options.pool());
-        this.#apply(hostId, entry, { kind: 'hello', hello: frame, admission, nowMs });
+        this.#apply(entry, { kind: 'hello', hello: frame, admission, nowMs });
         return;
       }
       case 'report':
-        this.#apply(hostId, entry, { kind: 'report', report: frame, nowMs });
+        this.#apply(entry, { kind: 'report', report: frame, nowMs });
         return;
       case 'result':
         entry.pending.settle(frame.requestId, frame.outcome);
-        this.#apply(hostId, entry, { kind: 'heard', nowMs });
+        this.#apply(entry, { kind: 'heard', nowMs });
         return;
     }
   }
 
-  #apply(hostId: HostId, entry: Entry, event: HostEvent): void {
+  #apply(entry: Entry, event: HostEvent): void {
     const step = stepHost(entry.state, event);
     if (step.kind === 'refused') {
-      this.#refuse(hostId, entry, step.why);
+      this.#refuse(entry, step.why);
       return;
     }
     if (step.kind === 'ignored') return;
     const before = entry.state;
     entry.state = step.state;
-    for (const effect of step.effects) this.#run(hostId, entry, effect);
+    for (const effect of step.effects) this.#run(entry, effect);
     if (before.kind !== step.state.kind) {
-      this.#options.logger.info({ hostId, from: before.kind, to: step.state.kind }, 'host moved');
+      this.#options.logger.info(
+        { hostId: entry.hostId, from: before.kind, to: step.state.kind },
+        'host moved',
+      );
     }
     if (event.kind !== 'heard') this.#notify();
   }
 
   #run(
-    hostId: HostId,
     entry: Entry,
     effect: Extract<ReturnType<typeof stepHost>, { kind: 'moved' }>['effects'][number],
   ): void {
@@ -213,23 +212,26 @@ export class AgentFleet implements Fleet {
     if (socket === undefined) return;
     switch (effect.kind) {
       case 'send-welcome':
-        this.#markSeen(hostId, entry);
-        send(socket, { type: 'welcome', hostId, pool: effect.pool });
+        this.#markSeen(entry);
+        send(socket, { type: 'welcome', hostId: entry.hostId, pool: effect.pool });
         return;
       case 'send':
-        this.#options.logger.warn({ hostId, why: effect.frame.why }, 'host turned away');
+        this.#options.logger.warn(
+          { hostId: entry.hostId, why: effect.frame.why },
+          'host turned away',
+        );
         send(socket, effect.frame);
         return;
       case 'close':
-        this.#options.logger.warn({ hostId, why: effect.why }, 'agent given up');
+        this.#options.logger.warn({ hostId: entry.hostId, why: effect.why }, 'agent given up');
         entry.socket = undefined;
         entry.pending.rejectAll(effect.why);
         socket.terminate();
     }
   }
 
-  #refuse(hostId: HostId, entry: Entry, why: string): void {
-    this.#options.logger.warn({ hostId, why }, 'agent broke the protocol');
+  #refuse(entry: Entry, why: string): void {
+    this.#options.logger.warn({ hostId: entry.hostId, why }, 'agent broke the protocol');
     entry.socket?.close(PROTOCOL_ERROR, why);
   }
 
@@ -244,17 +246,17 @@ export class AgentFleet implements Fleet {
       }
       const facts = state.kind === 'away' ? undefined : state.last?.facts;
       const admission = facts === undefined ? undefined : admit(facts, pool);
-      this.#apply(hostId, entry, { kind: 'tick', admission, nowMs });
+      this.#apply(entry, { kind: 'tick', admission, nowMs });
       if (entry.socket?.readyState === WebSocket.OPEN) entry.socket.ping();
       if (entry.socket !== undefined && nowMs - entry.seenMarkedAtMs > SEEN_EVERY_MS) {
-        this.#markSeen(hostId, entry);
+        this.#markSeen(entry);
       }
     }
   }
 
-  #markSeen(hostId: HostId, entry: Entry): void {
+  #markSeen(entry: Entry): void {
     entry.seenMarkedAtMs = this.#options.now();
-    this.#options.enrolment.markSeen(hostId, entry.seenMarkedAtMs);
+    this.#options.enrolment.markSeen(entry.hostId, entry.seenMarkedAtMs);
   }
 
   #notify(): void {
@@ -268,6 +270,7 @@ function newEntry(host: {
   readonly nowMs: number;
 }): Entry {
   return {
+    hostId: host.hostId,
     hostname: host.hostname,
     pending: new PendingRequests(host.hostId),
     state: { kind: 'away', sinceMs: host.nowMs, last: undefined },
