@@ -5,7 +5,8 @@
  * client certificate; the secret is worthless from then on.
  *
  *   POST {url}/enrol          EnrolRequest → 200 EnrolResponse | 401 unknown, used or expired token
- *   GET  {url}/artifacts/D    client certificate → 200, the artifact's bytes; Range is honoured
+ *   GET  {url}/artifacts/D/F  client certificate → 200, file F of artifact D (its folder name, see
+ *                             artifact.ts) as one zstd stream
  *   GET  {url}/agent          client certificate → WebSocket (messages.ts)
  */
 import { z } from 'zod';
