@@ -1,0 +1,85 @@
+/**
+ * From the template's shape to the VM's class, by hot-plug, while the guest runs. The guest brings
+ * new CPUs and memory online by itself. The plan is pure; executing it twice fails: ids are taken.
+ */
+import { z } from 'zod';
+import type { MachineShape } from '../protocol/artifact.ts';
+import { type Refused, refused } from '../protocol/errors.ts';
+import type { InstanceClass } from '../protocol/instance-class.ts';
+import { OVERLAY_NODE } from './qemu-arguments.ts';
+import type { QmpClient } from './qmp/qmp-client.ts';
+
+/** Linux on x86 brings memory online in blocks of this size. */
+const DIMM_ALIGNMENT_MIB = 128;
+const MIB = 1024 * 1024;
+const GIB = 1024 * MIB;
+const MAX_SLOTS = 1_024;
+
+/** One place for a CPU, as `query-hotpluggable-cpus` shows it; free while it has no `qom-path`. */
+export const CpuSlot = z.object({
+  type: z.string().max(100),
+  'qom-path': z.string().optional(),
+  props: z.record(z.string(), z.int()),
+});
+export type CpuSlot = Readonly<z.infer<typeof CpuSlot>>;
+
+export interface GrowthPlan {
+  readonly kind: 'grow';
+  readonly cpus: readonly { readonly driver: string; readonly props: CpuSlot['props'] }[];
+  /** One DIMM, or none. */
+  readonly dimmMib: number;
+  readonly diskBytes: number;
+}
+
+/** Sizes are rounded up to what the hardware knows. A class smaller than the template stays at it. */
+export function planGrowth(request: {
+  readonly shape: MachineShape;
+  readonly class: InstanceClass;
+  readonly slots: readonly CpuSlot[];
+  readonly diskBytes: number;
+}): GrowthPlan | Refused {
+  const { shape, slots } = request;
+  const { vcpus, memoryMib, diskGib } = request.class;
+  if (vcpus > shape.maxVcpus) return refused(`the template grows to ${shape.maxVcpus} CPUs only`);
+  const missingMib = Math.max(0, memoryMib - shape.memoryMib);
+  const dimmMib = Math.ceil(missingMib / DIMM_ALIGNMENT_MIB) * DIMM_ALIGNMENT_MIB;
+  if (shape.memoryMib + dimmMib > shape.maxMemoryMib || (dimmMib > 0 && shape.memorySlots === 0)) {
+    return refused(`the template grows to ${shape.maxMemoryMib} MiB of memory only`);
+  }
+  const free = slots.filter((slot) => slot['qom-path'] === undefined).toSorted(byTopology);
+  const missingCpus = Math.max(0, vcpus - shape.vcpus);
+  if (free.length < missingCpus) return refused('the machine has too few free CPU places');
+  return {
+    kind: 'grow',
+    cpus: free.slice(0, missingCpus).map(({ type, props }) => ({ driver: type, props })),
+    dimmMib,
+    diskBytes: Math.max(request.diskBytes, diskGib * GIB),
+  };
+}
+
+const TOPOLOGY = ['socket-id', 'die-id', 'core-id', 'thread-id'] as const;
+
+function byTopology(a: CpuSlot, b: CpuSlot): number {
+  for (const key of TOPOLOGY) {
+    const difference = (a.props[key] ?? 0) - (b.props[key] ?? 0);
+    if (difference !== 0) return difference;
+  }
+  return 0;
+}
+
+export async function readCpuSlots(qmp: QmpClient): Promise<readonly CpuSlot[]> {
+  const answer = z.array(CpuSlot).max(MAX_SLOTS);
+  return qmp.call({ command: 'query-hotpluggable-cpus', answer });
+}
+
+/** Rejects with a QMP error; the VM is then partly grown and must be stopped. */
+export async function grow(qmp: QmpClient, plan: GrowthPlan): Promise<void> {
+  await qmp.run('block_resize', { 'node-name': OVERLAY_NODE, size: plan.diskBytes });
+  for (const [index, { driver, props }] of plan.cpus.entries()) {
+    await qmp.run('device_add', { driver, id: `cpu-${index + 1}`, ...props });
+  }
+  if (plan.dimmMib === 0) return;
+  const backend = { 'qom-type': 'memory-backend-ram', id: 'm1', size: plan.dimmMib * MIB };
+  await qmp.run('object-add', backend);
+  await qmp.run('device_add', { driver: 'pc-dimm', id: 'dimm1', memdev: 'm1' });
+}
