@@ -15,6 +15,8 @@ import { Digest } from '../../host-agent/protocol/ids.ts';
 const READ_BYTES = 1024 * 1024;
 /** Hosts fetch once; the control plane's processor is the scarcer thing. */
 const ZSTD_LEVEL = 1;
+/** A host that takes nothing for this long is gone or stuck; it asks again. */
+const STALL_LIMIT_MS = 60_000;
 
 /** The digest and file that a request's path names; undefined when it is not of that form. */
 export function parseArtifactPath(
@@ -39,6 +41,7 @@ export async function findArtifactFile(
 
 /** Streams the file; a failure after the head destroys the connection, so no host takes half for whole. */
 export async function sendArtifactFile(path: string, response: ServerResponse): Promise<void> {
+  response.setTimeout(STALL_LIMIT_MS, () => response.destroy());
   response.writeHead(200, { 'content-type': 'application/zstd', 'cache-control': 'no-store' });
   await pipeline(
     createReadStream(path, { highWaterMark: READ_BYTES }),
