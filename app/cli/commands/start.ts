@@ -17,6 +17,17 @@ export function addStartCommand(program: Command, output: Output): void {
     .action(async () => {
       const config = readConfig(output.environment);
       const { startControlPlane } = await import('../../main.ts');
-      await startControlPlane(config);
+      const stop = awaitStopSignal();
+      const controlPlane = await startControlPlane(config);
+      await stop;
+      await controlPlane.close();
     });
+}
+
+/** Resolves at the first Ctrl-C or SIGTERM; a second one ends the process as if untreated. */
+async function awaitStopSignal(): Promise<void> {
+  const told = Promise.withResolvers<void>();
+  process.once('SIGINT', () => told.resolve());
+  process.once('SIGTERM', () => told.resolve());
+  await told.promise;
 }
