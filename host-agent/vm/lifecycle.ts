@@ -20,9 +20,9 @@ export type VmState =
   | { readonly phase: 'starting' }
   | { readonly phase: 'idle' }
   | { readonly phase: 'assigned'; readonly jobId: JobId; readonly runner: RunnerState }
-  | { readonly phase: 'draining'; readonly why: string; readonly jobId: JobId | undefined }
-  | { readonly phase: 'stopped'; readonly why: string; readonly jobId: JobId | undefined }
-  | { readonly phase: 'failed'; readonly why: string; readonly jobId: JobId | undefined };
+  | { readonly phase: 'draining'; readonly why: string; readonly jobId?: JobId | undefined }
+  | { readonly phase: 'stopped'; readonly why: string; readonly jobId?: JobId | undefined }
+  | { readonly phase: 'failed'; readonly why: string; readonly jobId?: JobId | undefined };
 
 export type Phase = VmState['phase'];
 

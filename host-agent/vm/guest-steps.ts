@@ -1,0 +1,78 @@
+/** What the driver does inside a guest, in the words of guest-contract.ts. */
+import { randomBytes, randomUUID } from 'node:crypto';
+import {
+  ACCEPT_JOB_PATH,
+  RENEW_IDENTITY_PATH,
+  type RenewIdentity,
+  RUNNER_STATE_PATH,
+} from '../protocol/guest-contract.ts';
+import { RunnerState } from '../protocol/vm-report.ts';
+import type { GuestAgent } from './guest-agent/guest-agent.ts';
+import type { VmStart } from './vm-driver.ts';
+import { GuestAgentError } from './vm-errors.ts';
+
+const RENEW_TIMEOUT_MS = 60_000;
+const ACCEPT_TIMEOUT_MS = 30_000;
+const SEED_BYTES = 64;
+const MAX_STDERR = 300;
+
+/** A new identity: the caller's randomness and clock make this clone unlike any other. */
+export function encodeIdentity(
+  spec: VmStart,
+  fresh: {
+    readonly seed: Buffer;
+    readonly machineId: string;
+    readonly bootId: string;
+    readonly nowMs: number;
+  },
+): RenewIdentity {
+  const { guestAddress: address, gateway, mtu, dns } = spec.network;
+  return {
+    hostname: spec.vmId,
+    machineId: fresh.machineId,
+    bootId: fresh.bootId,
+    seed: fresh.seed.toString('base64'),
+    unixTimeMs: Math.round(fresh.nowMs),
+    network: { address, gateway, mtu, dns },
+  };
+}
+
+/** Rejects with GuestAgentError; the guest must then not be used, it may still be a twin. */
+export async function renewIdentity(guest: GuestAgent, spec: VmStart): Promise<void> {
+  const identity = encodeIdentity(spec, {
+    seed: randomBytes(SEED_BYTES),
+    machineId: randomBytes(16).toString('hex'),
+    bootId: randomUUID(),
+    nowMs: Date.now(),
+  });
+  const result = await guest.exec({
+    path: RENEW_IDENTITY_PATH,
+    stdin: JSON.stringify(identity),
+    timeoutMs: RENEW_TIMEOUT_MS,
+  });
+  if (result.exitCode === 0) return;
+  const why = result.stderr.trim().slice(0, MAX_STDERR);
+  throw new GuestAgentError(`The guest could not renew its identity: ${why}`);
+}
+
+/** The configuration is a secret: it goes in on standard input and into no message of ours. */
+export async function handInJob(guest: GuestAgent, jitConfig: string): Promise<void> {
+  const result = await guest.exec({
+    path: ACCEPT_JOB_PATH,
+    stdin: jitConfig,
+    timeoutMs: ACCEPT_TIMEOUT_MS,
+  });
+  if (result.exitCode === 0) return;
+  const why = result.stderr.replaceAll(jitConfig, '(secret)').trim().slice(0, MAX_STDERR);
+  throw new GuestAgentError(`The guest could not accept the job: ${why}`);
+}
+
+/** Undefined when the guest does not answer or its file makes no sense: it is the guest's word. */
+export async function readRunnerState(guest: GuestAgent): Promise<RunnerState | undefined> {
+  try {
+    const text = await guest.readFile(RUNNER_STATE_PATH);
+    return text === undefined ? undefined : RunnerState.safeParse(JSON.parse(text)).data;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,163 @@
+/**
+ * From a VM's folder to a guest that answers:
+ *
+ *   folder, overlay, cgroup, state on disk → QEMU launched → QMP and guest port connected → device
+ *   state loaded → cont → guest answers → identity renewed, beside it hot-plug to the class
+ *
+ * The caller hears of each step as it happens, and of the process before anything waits for it, so
+ * that it can end it whenever it likes. On failure nothing is undone here: the driver's ending does.
+ */
+import { chmod, chown, mkdir, readFile, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { ImageArtifact, TemplateArtifact } from '../protocol/artifact.ts';
+import { ensureCgroup, planCgroup, probeCgroup } from './cgroup.ts';
+import { grow, planGrowth, readCpuSlots } from './growth.ts';
+import { connectGuestAgent, type GuestAgent } from './guest-agent/guest-agent.ts';
+import { renewIdentity } from './guest-steps.ts';
+import { type LaunchedQemu, launchQemu } from './launch.ts';
+import { loadDeviceState } from './migration-file.ts';
+import { createOverlay } from './overlay.ts';
+import { qemuArguments } from './qemu-arguments.ts';
+import { connectQmp, type QmpClient } from './qmp/qmp-client.ts';
+import type { StartTimes, VmStart } from './vm-driver.ts';
+import { VmStartError } from './vm-errors.ts';
+import {
+  IMAGE_DISK,
+  QEMU_GID,
+  QEMU_UID,
+  TEMPLATE_DEVICE_STATE,
+  TEMPLATE_DISK_DELTA,
+  TEMPLATE_MEMORY,
+  type VmFiles,
+} from './vm-files.ts';
+
+const LOAD_TIMEOUT_MS = 30_000;
+const FIRST_ANSWER_TIMEOUT_MS = 60_000;
+
+export interface StartHooks {
+  /** Resolves when the VM's existence is on disk: nothing is launched before. */
+  readonly remember: () => Promise<void>;
+  readonly onTime: (name: keyof StartTimes) => void;
+  readonly onLaunched: (qemu: LaunchedQemu) => void;
+  readonly onConnected: (connections: Connections) => void;
+}
+
+export interface Connections {
+  readonly qmp: QmpClient;
+  readonly guest: GuestAgent;
+}
+
+export interface StartRequest {
+  readonly spec: VmStart;
+  readonly files: VmFiles;
+  readonly hooks: StartHooks;
+  readonly signal: AbortSignal;
+}
+
+/** Resolves when the guest may be given a job. Rejects with VmStartError or what broke. */
+export async function runStartSequence(request: StartRequest): Promise<void> {
+  const { hooks, signal } = request;
+  const artifacts = await prepare(request);
+  signal.throwIfAborted();
+  const qemu = await launch(request, artifacts);
+  hooks.onLaunched(qemu);
+  hooks.onTime('spawnedAtMs');
+  const connections = await connectVm(request.files, signal);
+  hooks.onTime('qmpReadyAtMs');
+  hooks.onConnected(connections);
+  const { qmp, guest } = connections;
+  const path = join(request.spec.templateDir, TEMPLATE_DEVICE_STATE);
+  await loadDeviceState(qmp, { path, timeoutMs: LOAD_TIMEOUT_MS });
+  signal.throwIfAborted();
+  await qmp.run('cont');
+  hooks.onTime('loadedAtMs');
+  await guest.ping(FIRST_ANSWER_TIMEOUT_MS);
+  hooks.onTime('guestAnsweredAtMs');
+  signal.throwIfAborted();
+  await Promise.all([
+    growToClass(request.spec, artifacts, qmp),
+    renewIdentity(guest, request.spec),
+  ]);
+  signal.throwIfAborted();
+}
+
+/** Connects to a QEMU that runs or is about to listen. The signal is the time limit. */
+export async function connectVm(files: VmFiles, signal: AbortSignal): Promise<Connections> {
+  const qmp = await connectQmp(files.qmpSocket, signal);
+  try {
+    return { qmp, guest: await connectGuestAgent(files.guestAgentSocket, signal) };
+  } catch (error) {
+    qmp.close();
+    throw error;
+  }
+}
+
+interface Artifacts {
+  readonly image: ImageArtifact;
+  readonly template: TemplateArtifact;
+  readonly diskBytes: number;
+  readonly procsFiles: readonly string[];
+}
+
+async function prepare({ spec, files, hooks }: StartRequest): Promise<Artifacts> {
+  await mkdir(files.qemuDir, { recursive: true });
+  await Promise.all([chmod(files.dir, 0o711), chown(files.qemuDir, QEMU_UID, QEMU_GID)]);
+  const { size: diskBytes } = await stat(join(spec.imageDir, IMAGE_DISK));
+  const [image, template, procsFiles] = await Promise.all([
+    readArtifact(spec.imageDir, ImageArtifact),
+    readArtifact(spec.templateDir, TemplateArtifact),
+    limitResources(spec),
+    createOverlay(files.overlay, diskBytes),
+    hooks.remember(),
+  ]);
+  return { image, template, diskBytes, procsFiles };
+}
+
+async function readArtifact<T>(
+  dir: string,
+  schema: { readonly parse: (value: unknown) => T },
+): Promise<T> {
+  try {
+    return schema.parse(JSON.parse(await readFile(join(dir, 'artifact.json'), 'utf8')));
+  } catch (cause) {
+    throw new VmStartError(`The artifact in ${dir} cannot be read.`, { cause });
+  }
+}
+
+async function limitResources(spec: VmStart): Promise<readonly string[]> {
+  const version = await probeCgroup();
+  const plan = planCgroup({ version, fleet: spec.fleet, vmId: spec.vmId, class: spec.class });
+  await ensureCgroup(plan);
+  return plan.procsFiles;
+}
+
+async function launch(
+  { spec, files }: StartRequest,
+  { image, template, procsFiles }: Artifacts,
+): Promise<LaunchedQemu> {
+  const { imageDir, templateDir, network, fleet } = spec;
+  const qemuArgs = qemuArguments({
+    shape: template.shape,
+    mode: 'start',
+    memoryPath: join(templateDir, TEMPLATE_MEMORY),
+    diskChain: [files.overlay, join(templateDir, TEMPLATE_DISK_DELTA), join(imageDir, IMAGE_DISK)],
+    imageDir,
+    kernelArguments: image.kernelArguments,
+    qmpSocket: files.qmpSocket,
+    guestAgentSocket: files.guestAgentSocket,
+    tapName: network.tapName,
+  });
+  const { log: logPath } = files;
+  return launchQemu({ fleet, netnsPath: network.netnsPath, qemuArgs, procsFiles, logPath });
+}
+
+async function growToClass(spec: VmStart, artifacts: Artifacts, qmp: QmpClient): Promise<void> {
+  const plan = planGrowth({
+    shape: artifacts.template.shape,
+    class: spec.class,
+    slots: await readCpuSlots(qmp),
+    diskBytes: artifacts.diskBytes,
+  });
+  if (plan.kind === 'refused') throw new VmStartError(`The VM cannot be grown: ${plan.why}.`);
+  await grow(qmp, plan);
+}
