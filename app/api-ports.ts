@@ -2,7 +2,8 @@
 import type { AgentEndpoint } from './agents/agent-endpoint.ts';
 import type { EnrolmentStore } from './agents/enrolment.ts';
 import type { AgentFleet } from './agents/fleet.ts';
-import type { ApiPorts, HealthCheck, JobReader } from './api/ports.ts';
+import type { ApiPorts, HealthCheck } from './api/ports.ts';
+import { readRecords } from './api/record-readers.ts';
 import type { IntakeQueue } from './intake/queue.ts';
 import type { Evidence } from './reconciler/ports.ts';
 import type { Lease } from './records/lease.ts';
@@ -24,12 +25,10 @@ export interface ApiSources {
 
 export function createApiPorts(sources: ApiSources): ApiPorts {
   const { store, evidence, fleet, enrolment } = sources;
+  const records = readRecords(store, evidence);
   return {
-    jobs: readJobsFrom(store, evidence),
-    vms: {
-      listVms: () => store.listVms(),
-      readVm: async (id) => (await store.readVm(id)) ?? evidence.readVm(id),
-    },
+    jobs: records,
+    vms: records,
     timelines: evidence,
     hosts: fleet,
     door: {
@@ -47,22 +46,6 @@ export function createApiPorts(sources: ApiSources): ApiPorts {
     pool: sources.pool,
     readiness: { check: () => checkReadiness(sources) },
     version: sources.version,
-  };
-}
-
-function readJobsFrom(store: RecordStore, evidence: Evidence): JobReader {
-  return {
-    listJobs: async ({ state, limit }) => {
-      const [open, finished] = await Promise.all([
-        store.listOpenJobs(),
-        store.listFinishedJobs(limit),
-      ]);
-      return [...open, ...finished]
-        .filter((job) => state === undefined || job.state === state)
-        .sort((a, b) => b.queuedAtMs - a.queuedAtMs)
-        .slice(0, limit);
-    },
-    readJob: async (id) => (await store.readJob(id)) ?? evidence.readJob(id),
   };
 }
 

@@ -40,6 +40,7 @@ const Environment = z.object({
     .regex(/^\d+cpu-\d+gb$/, 'wants for example 4cpu-8gb')
     .default('4cpu-8gb'),
   ARCHITECT_LOCAL_UPLINK: Flag.default(true),
+  ARCHITECT_LOCAL_OUTSIDE: Flag.default(false),
   ARCHITECT_TICK_MS: z.coerce.number().int().min(50).max(60_000).default(2_000),
   ARCHITECT_CANCEL_REFUSED_RUNS: Flag.default(false),
   ARCHITECT_LOG_LEVEL: z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info'),
@@ -70,6 +71,8 @@ export interface Config {
     readonly vcpus: number;
     readonly memoryMib: number;
     readonly uplink: boolean;
+    /** A simulated outside (198.51.100.n) for the demo and tests. */
+    readonly outside: boolean;
   };
   readonly tickMs: number;
   readonly cancelRefusedRuns: boolean;
@@ -111,6 +114,7 @@ export function readConfig(environment: NodeJS.ProcessEnv): Config {
       vcpus,
       memoryMib: memoryGib * 1024,
       uplink: env.ARCHITECT_LOCAL_UPLINK,
+      outside: env.ARCHITECT_LOCAL_OUTSIDE,
     },
     tickMs: env.ARCHITECT_TICK_MS,
     cancelRefusedRuns: env.ARCHITECT_CANCEL_REFUSED_RUNS,

@@ -38,6 +38,9 @@ export function mergeReport({
   if (!moves && ran === record.runsJob) return record;
   return {
     ...record,
+    qemuPid: report?.qemuPid ?? record.qemuPid,
+    guestKernel: report?.guestKernel ?? record.guestKernel,
+    accelerator: report?.accelerator ?? record.accelerator,
     runsJob: ran,
     phase: moves ? phase : record.phase,
     phaseSinceMs: moves ? nowMs : record.phaseSinceMs,

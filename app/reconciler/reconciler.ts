@@ -33,6 +33,8 @@ export interface ReconcilerOptions {
   readonly lease: Lease;
   readonly plannerConfig: PlannerConfig;
   readonly tickMs: number;
+  /** The lease went to another process: whoever talks to us must find it there. */
+  readonly onFollow?: () => void;
   /** Unset: hosts come and go without us. */
   readonly hosts?: { readonly provider: Provider; readonly tokens: EnrolmentTokens };
 }
@@ -94,6 +96,7 @@ export class Reconciler {
   async tick(): Promise<void> {
     const { lease, plannerConfig } = this.#options;
     if (!(await lease.keep())) {
+      if (this.#lookingSinceMs !== undefined) this.#options.onFollow?.();
       this.#lookingSinceMs = undefined;
       return;
     }

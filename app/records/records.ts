@@ -5,6 +5,7 @@
  * number that a write must match, so that a stale writer loses.
  */
 import { z } from 'zod';
+import { Accelerator } from '../../host-agent/protocol/host-facts.ts';
 import { HostId, JobId, VmId } from '../../host-agent/protocol/ids.ts';
 import { InstanceClass } from '../../host-agent/protocol/instance-class.ts';
 import { VmPhase } from '../../host-agent/protocol/vm-report.ts';
@@ -54,6 +55,10 @@ export const VmRecord = z.object({
   runsJob: JobId.nullable(),
   runnerId: z.int().nullable(),
   runnerName: z.string().max(128).nullable(),
+  /** What its host reports of it; null until the VM runs. */
+  qemuPid: z.int().nullable(),
+  guestKernel: z.string().max(128).nullable(),
+  accelerator: Accelerator.nullable(),
   phaseSinceMs: z.int(),
   createdAtMs: z.int(),
   why: z.string().max(500).nullable(),

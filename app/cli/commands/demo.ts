@@ -12,7 +12,7 @@ export function addDemoCommand(program: Command): void {
     .option('--keep', 'leave everything running after the job, until Ctrl-C', false)
     .addHelpText('after', EXAMPLES)
     .action(async ({ report, keep }: { report?: string; keep: boolean }) => {
-      const { runDemo } = await import('../demo.ts');
+      const { runDemo } = await import('../../demo/run-demo.ts');
       await runDemo({ ...(report === undefined ? {} : { report }), keep });
     });
 }

@@ -1,0 +1,212 @@
+/**
+ * The control plane's composition root: builds every adapter, hands them to each other, and takes
+ * them down in reverse order. Nothing else in app/ knows which implementation it talks to.
+ *
+ *   GitHub ─webhook→ front door → intake queue → worker → records ─nudge→ reconciler → fleet → hosts
+ */
+import 'reflect-metadata';
+import { mkdir } from 'node:fs/promises';
+import { hostname } from 'node:os';
+import { join } from 'node:path';
+import type { Logger } from 'pino';
+import type { PoolSpec } from '../host-agent/protocol/host-facts.ts';
+import { HostId } from '../host-agent/protocol/ids.ts';
+import { type AgentEndpoint, startAgentEndpoint } from './agents/agent-endpoint.ts';
+import { openCertificateAuthority } from './agents/certificate-authority.ts';
+import { EnrolmentStore } from './agents/enrolment.ts';
+import { AgentFleet } from './agents/fleet.ts';
+import { startApi } from './api/api-server.ts';
+import { ensureApiToken } from './api/api-token.ts';
+import { createApiPorts } from './api-ports.ts';
+import type { Address, Config } from './config.ts';
+import { EvidenceStore } from './evidence/evidence-store.ts';
+import { openFrontDoor } from './front-door.ts';
+import { createGithubNotices } from './github/checks.ts';
+import { createGithubClient } from './github/client.ts';
+import { createGithubJobSource } from './github/job-source.ts';
+import { createGithubRunners } from './github/runners.ts';
+import { createJobIntake } from './intake/job-intake.ts';
+import { openIntakeQueue } from './intake/queue.ts';
+import { createWebhookHandler } from './intake/webhooks.ts';
+import { startIntakeWorker } from './intake/worker.ts';
+import { classifyJob, type LabelledJob } from './labels/classify-job.ts';
+import { readPolicy } from './labels/policy.ts';
+import { createLogger } from './log.ts';
+import { DEFAULT_PLANNER_CONFIG } from './planner/observed.ts';
+import { readPool } from './pool.ts';
+import { openProvider } from './providers/open-provider.ts';
+import type { EnrolledHosts } from './providers/static/static-provider.ts';
+import { Reconciler } from './reconciler/reconciler.ts';
+import { Lease } from './records/lease.ts';
+import { RecordStore } from './records/record-store.ts';
+import type { JobFacts } from './records/records.ts';
+import { openRedis } from './redis/open-redis.ts';
+import { ShutdownStack } from './shutdown-stack.ts';
+
+export const VERSION = '0.1.0';
+const LAUNCH_TOKEN_TTL_MS = 10 * 60_000;
+
+export interface ControlPlane {
+  /** Hosts and VMs go on: the next control plane finds them. Reports every part that failed to end. */
+  close(): Promise<void>;
+}
+
+/** Resolves when every listener is open; on failure what was opened is closed again. */
+export async function startControlPlane(config: Config): Promise<ControlPlane> {
+  const logger = createLogger(config);
+  const parts = new ShutdownStack(logger);
+  try {
+    await assemble(config, logger, parts);
+    return { close: () => parts.close() };
+  } catch (error) {
+    await parts.close();
+    throw error;
+  }
+}
+
+async function assemble(config: Config, logger: Logger, parts: ShutdownStack): Promise<void> {
+  // QEMU runs without privileges and its files are below: others may pass through, not look.
+  await mkdir(config.dataDir, { recursive: true, mode: 0o711 });
+  const now = Date.now;
+  const pool = readPool(config);
+  const redis = parts.add('redis', await openRedis(config, logger));
+  const evidence = parts.add('evidence', EvidenceStore.open(join(config.dataDir, 'evidence.db')));
+  const store = new RecordStore({ redis: redis.connections.commands, fleet: config.fleet });
+  const lease = new Lease({ redis: redis.connections.commands, fleet: config.fleet });
+  const policy = readPolicy(config.policyFile);
+  const book = {
+    store,
+    evidence,
+    classify: (facts: JobFacts) => classifyJob(labelled(facts), policy),
+  };
+  const github = openGithub(config, logger);
+  const hosts = parts.add(
+    'provider',
+    await openProvider(
+      config,
+      enrolledHosts(() => agents),
+      logger,
+    ),
+  );
+  const agents = await openAgents({
+    config,
+    logger,
+    parts,
+    pool,
+    lease,
+    listen: hosts.agentsListen,
+  });
+  const { fleet, enrolment } = agents;
+  const reconciler = new Reconciler({
+    ports: { ...book, ...github, fleet, pools: { pool: () => pool }, now, logger },
+    lease,
+    plannerConfig: DEFAULT_PLANNER_CONFIG,
+    tickMs: config.tickMs,
+    hosts: { provider: hosts.provider, tokens: launchTokens(enrolment) },
+    onFollow: () => fleet.disconnectAll('another process reconciles'),
+  });
+  const queue = parts.add('intake queue', openIntakeQueue(redis, logger));
+  const ports = createApiPorts({
+    ...book,
+    ...agents,
+    redis,
+    lease,
+    queue,
+    pool: () => pool,
+    version: VERSION,
+  });
+  const webhooks = await createWebhookHandler({ github: config.github, queue, logger });
+  parts.add('front door', await openFrontDoor({ ...config, webhooks, readiness: ports.readiness }));
+  const { apiSocket: socketPath, apiListen } = config;
+  const token = await ensureApiToken(config.dataDir);
+  parts.add('API', await startApi({ socketPath, listen: apiListen, token, ports, now, logger }));
+  const nudge = () => reconciler.nudge();
+  const intake = createJobIntake({ book, notices: github.notices, nudge, logger });
+  parts.add('intake worker', startIntakeWorker({ redis, intake, logger }));
+  parts.add('reconciler', { close: () => reconciler.stop() });
+  reconciler.start();
+  logger.info({ listen: config.listen, pool: pool.id }, 'the control plane is up');
+}
+
+function labelled({ labels, origin }: JobFacts): LabelledJob {
+  return { labels, repository: `${origin.owner}/${origin.repo}` };
+}
+
+function openGithub(config: Config, logger: Logger) {
+  const client = createGithubClient({ github: config.github, logger });
+  const { cancelRefusedRuns } = config;
+  return {
+    runners: createGithubRunners({ client }),
+    notices: createGithubNotices({ client, cancelRefusedRuns, logger }),
+    jobSource: createGithubJobSource({ client, logger }),
+  };
+}
+
+interface AgentParts {
+  readonly config: Config;
+  readonly logger: Logger;
+  readonly parts: ShutdownStack;
+  readonly pool: PoolSpec;
+  readonly lease: Lease;
+  /** Where the provider's hosts reach this process. */
+  readonly listen: Address;
+}
+
+interface AgentDoor {
+  readonly enrolment: EnrolmentStore;
+  readonly fleet: AgentFleet;
+  readonly endpoint: AgentEndpoint;
+}
+
+async function openAgents(given: AgentParts): Promise<AgentDoor> {
+  const { config, logger, parts, pool, lease, listen } = given;
+  const now = Date.now;
+  const authority = await openCertificateAuthority(join(config.dataDir, 'ca'), now());
+  const url = config.agentsUrl ?? `https://${listen.host}:${listen.port}`;
+  const enrolment = parts.add(
+    'enrolment',
+    new EnrolmentStore(join(config.dataDir, 'enrolment.db'), { url, caSha256: authority.sha256 }),
+  );
+  const fleet = parts.add('fleet', new AgentFleet({ enrolment, pool: () => pool, now, logger }));
+  const endpoint = parts.add(
+    'agent endpoint',
+    await startAgentEndpoint({
+      listen,
+      names: [new URL(url).hostname, hostname()],
+      authority,
+      enrolment,
+      fleet,
+      artifactsDir: config.artifactsDir,
+      isLeader: () => lease.held,
+      now,
+      logger,
+    }),
+  );
+  return { enrolment, fleet, endpoint };
+}
+
+function launchTokens(enrolment: EnrolmentStore) {
+  return {
+    issue: () => enrolment.issueEnrolmentToken({ ttlMs: LAUNCH_TOKEN_TTL_MS, nowMs: Date.now() }),
+  };
+}
+
+/** What the static provider lists: every machine that joined and was not revoked. */
+function enrolledHosts(agents: () => Pick<AgentDoor, 'enrolment' | 'fleet'>): EnrolledHosts {
+  return {
+    enrolledHosts: async () =>
+      agents()
+        .enrolment.hostsSeenSince(0)
+        .map(({ hostId, enrolledAtMs }) => ({
+          machineId: hostId,
+          offerId: 'static',
+          state: 'running' as const,
+          launchedAtMs: enrolledAtMs,
+        })),
+    forgetHost: async (machineId) => {
+      const { enrolment, fleet } = agents();
+      const hostId = HostId.parse(machineId);
+      if (enrolment.revoke(hostId, Date.now())) fleet.expel(hostId);
+    },
+  };
+}

@@ -1,0 +1,60 @@
+/** The provider that the configuration names, and where its hosts reach this control plane. */
+import type { Logger } from 'pino';
+import { type Address, type Config, ConfigError } from '../config.ts';
+import { createLocalNetwork } from './local/local-network.ts';
+import { createLocalProvider } from './local/local-provider.ts';
+import type { Provider } from './provider.ts';
+import { createStaticProvider, type EnrolledHosts } from './static/static-provider.ts';
+
+const AGENTS_PORT = 3443;
+
+export interface OpenProvider {
+  readonly provider: Provider;
+  readonly agentsListen: Address;
+  /** Stops supervising. Hosts and what runs on them go on. */
+  close(): Promise<void>;
+}
+
+/**
+ * The local provider's network is there when this resolves; its hosts come when they are launched.
+ * Throws ConfigError when the configuration lacks what the provider needs.
+ */
+export async function openProvider(
+  config: Config,
+  enrolled: EnrolledHosts,
+  logger: Logger,
+): Promise<OpenProvider> {
+  if (config.provider === 'local') return await openLocal(config, logger);
+  if (config.agentsUrl === undefined) {
+    throw new ConfigError(
+      'The static provider needs ARCHITECT_AGENTS_URL: the https:// URL at which hosts reach this machine.',
+    );
+  }
+  return {
+    provider: createStaticProvider(enrolled),
+    agentsListen: config.agentsListen ?? { host: '0.0.0.0', port: AGENTS_PORT },
+    close: async () => undefined,
+  };
+}
+
+async function openLocal(config: Config, logger: Logger): Promise<OpenProvider> {
+  const { fleet, local } = config;
+  const { uplink, outside, hosts, vcpus, memoryMib } = local;
+  const network = await createLocalNetwork({ fleet, uplink, outside });
+  const provider = createLocalProvider({
+    home: config.homeDir,
+    network,
+    artifactsDir: config.artifactsDir,
+    desiredHosts: hosts,
+    vcpus,
+    memoryMib,
+    agentEnvironment: { ARCHITECT_LOG_LEVEL: config.logLevel },
+    logger,
+  });
+  await provider.start();
+  const agentsListen = config.agentsListen ?? {
+    host: network.bridgeAddress,
+    port: network.agentPort,
+  };
+  return { provider, agentsListen, close: () => provider.stop() };
+}
