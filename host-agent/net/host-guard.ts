@@ -41,7 +41,7 @@ ${table} {
     iifname ${guest} meta nfproto ipv6 drop
     oifname ${guest} ct state != { established, related } drop
   }
-  chain masquerade {
+  chain source-nat {
     type nat hook postrouting priority 100; policy accept;
     ip saddr ${guestRange} oifname != ${guest} masquerade
   }
