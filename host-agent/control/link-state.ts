@@ -20,7 +20,7 @@ import type { HostId } from '../protocol/ids.ts';
 import type { ControlFrame, RequestFrame } from '../protocol/messages.ts';
 
 export const GREETING_LIMIT_MS = 15_000;
-export const ASK_AGAIN_MS = 30_000;
+export const ASK_AGAIN_MS = 5 * 60_000;
 
 export type LinkState =
   | { readonly kind: 'waiting'; readonly attempt: number }

@@ -12,6 +12,8 @@
 import { canRun, type VmJournal } from '../journal/token.ts';
 import type { VmId } from '../protocol/ids.ts';
 
+export const STARTED_HALF = 'The host-agent ended while it was starting this VM.';
+
 export type RecoveryStep =
   | { readonly kind: 'adopt'; readonly journal: VmJournal }
   | { readonly kind: 'bury'; readonly journal: VmJournal; readonly why: string }
@@ -35,6 +37,5 @@ function decide(journal: VmJournal, hasFolder: boolean): RecoveryStep {
   if (journal.ended !== null) return { kind: 'remember', journal };
   if (!canRun(journal)) return { kind: 'remove', vmId: journal.vmId };
   if (hasFolder) return { kind: 'adopt', journal };
-  const why = 'The host-agent ended while it was starting this VM.';
-  return { kind: 'bury', journal, why };
+  return { kind: 'bury', journal, why: STARTED_HALF };
 }

@@ -5,8 +5,11 @@ import type { VmDriver, VmStart } from '../vm/vm-driver.ts';
 export interface VmDrivers {
   /** Answers at once; a start that fails shows in the driver's snapshot. */
   start(spec: VmStart): VmDriver;
-  /** Takes over the QEMU that runs in this folder; one that died comes back as `failed`. */
-  adopt(vmDir: string): Promise<VmDriver>;
+  /**
+   * Takes over the QEMU that runs in this folder; one that died comes back as `failed`. Undefined:
+   * the folder holds no VM's state.
+   */
+  adopt(vmDir: string): Promise<VmDriver | undefined>;
 }
 
 export type Networks = Pick<VmNetworks, 'ensure' | 'destroy' | 'retain'>;

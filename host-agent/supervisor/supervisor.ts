@@ -25,7 +25,7 @@ import type {
   StartVm,
 } from '../protocol/messages.ts';
 import { HostedVm, type Surroundings } from './hosted-vm.ts';
-import { planRecovery, type RecoveryStep } from './plan-recovery.ts';
+import { planRecovery, type RecoveryStep, STARTED_HALF } from './plan-recovery.ts';
 import { type Acquaintance, judgeShape, planStart } from './plan-start.ts';
 import { openPool, wantPool } from './pool-artifacts.ts';
 import type { Networks, VmDrivers } from './ports.ts';
@@ -191,6 +191,10 @@ export class Supervisor {
     const { drivers, logger } = this.#parts;
     try {
       const driver = await drivers.adopt(this.#folderOf(vmId));
+      if (driver === undefined) {
+        vm.bury(STARTED_HALF);
+        return;
+      }
       const { phase, qemuPid } = driver.snapshot();
       logger.info({ vmId, phase, qemuPid }, 'VM found again');
       vm.drive(driver);
@@ -216,7 +220,7 @@ export class Supervisor {
     logger.warn({ vmId }, 'removing what is left of a VM that this host does not hold');
     try {
       const driver = await drivers.adopt(this.#folderOf(vmId));
-      await driver.stop('This host does not hold this VM.');
+      await driver?.stop('This host does not hold this VM.');
     } catch (error) {
       logger.warn({ vmId, err: error }, 'nothing to take over in the folder');
     }

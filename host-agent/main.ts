@@ -1,0 +1,51 @@
+/**
+ * The host-agent's process: `node host-agent/main.ts`, as root, configured by its environment
+ * (config.ts). On SIGTERM or SIGINT it disconnects and exits; VMs go on running and the next agent
+ * on this folder takes them over. Nothing is passed on to QEMU, which runs in a session of its own:
+ * a shutdown signal inside a guest would cancel its job.
+ *
+ * Exit codes: 0 told to end; 1 cannot be a host (standard error and status.json say why).
+ */
+import { readFileSync } from 'node:fs';
+import { pino } from 'pino';
+import { z } from 'zod';
+import { runAgent } from './agent.ts';
+import { readAgentConfig } from './config.ts';
+import { ArchitectError } from './protocol/errors.ts';
+import { adoptVm, startVm } from './vm/driver.ts';
+
+const EXIT_LIMIT_MS = 5_000;
+
+const PackageFile = z.object({ version: z.string() });
+
+function readVersion(): string {
+  const path = new URL('../package.json', import.meta.url);
+  return PackageFile.parse(JSON.parse(readFileSync(path, 'utf8'))).version;
+}
+
+async function main(): Promise<void> {
+  const config = readAgentConfig(process.env);
+  const logger = pino({ level: config.logLevel, base: { fleet: config.fleet } });
+  const end = new AbortController();
+  for (const name of ['SIGTERM', 'SIGINT'] as const) {
+    process.once(name, () => {
+      logger.info({ signal: name }, 'host-agent ends; its VMs go on');
+      end.abort();
+      setTimeout(() => process.exit(0), EXIT_LIMIT_MS).unref();
+    });
+  }
+  const drivers = {
+    start: (spec: Parameters<typeof startVm>[0]) => startVm(spec, { logger }),
+    adopt: (vmDir: string) => adoptVm(vmDir, { logger }),
+  };
+  await runAgent({ config, drivers, agentVersion: readVersion(), logger, signal: end.signal });
+}
+
+try {
+  await main();
+} catch (error) {
+  const known = error instanceof ArchitectError;
+  process.stderr.write(`${known ? error.message : String(error)}\n`);
+  if (!known && error instanceof Error) process.stderr.write(`${error.stack}\n`);
+  process.exitCode = 1;
+}

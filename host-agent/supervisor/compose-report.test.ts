@@ -1,0 +1,63 @@
+import { expect, test } from 'vitest';
+import { startedHere } from '../journal/token.ts';
+import { PoolSpec } from '../protocol/host-facts.ts';
+import { JobId, VmId } from '../protocol/ids.ts';
+import { VmReport } from '../protocol/vm-report.ts';
+import { reportDriven, reportEnded, reportPreparing } from './compose-report.ts';
+
+const journal = startedHere({
+  vmId: VmId.parse('vm-1'),
+  class: { vcpus: 1, memoryMib: 512, diskGib: 1, arch: 'x64' },
+  pool: PoolSpec.parse({
+    id: 'small-x64-tcg',
+    arch: 'x64',
+    accelerator: 'tcg',
+    cpuVendor: null,
+    cpuModel: 'qemu64',
+    machineType: 'pc-q35-8.2',
+    image: `sha256:${'a'.repeat(64)}`,
+    template: `sha256:${'b'.repeat(64)}`,
+  }),
+  nowMs: 1,
+});
+const preparing = reportPreparing(journal);
+const { epoch: _epoch, ...blank } = preparing;
+const snapshot = {
+  ...blank,
+  phase: 'assigned',
+  assignedJob: JobId.parse('7'),
+  qemuPid: 42,
+} as const;
+
+test('before there is a driver the VM is allocating, in a report of the protocol', () => {
+  expect(VmReport.parse(preparing)).toMatchObject({ phase: 'allocating', epoch: 1, qemuPid: null });
+});
+
+test('a driven VM is what its driver says', () => {
+  const report = reportDriven(journal, { snapshot, isEnding: false });
+  expect(report).toMatchObject({ phase: 'assigned', qemuPid: 42, epoch: 1, assignedJob: '7' });
+});
+
+test('a stopped VM drains until all of it is gone, a failed one is told at once', () => {
+  const stopped = { ...snapshot, phase: 'stopped' } as const;
+  const failed = { ...snapshot, phase: 'failed' } as const;
+  expect(reportDriven(journal, { snapshot: stopped, isEnding: true }).phase).toBe('draining');
+  expect(reportDriven(journal, { snapshot: failed, isEnding: true }).phase).toBe('failed');
+});
+
+test('the last word keeps the first cause and the job', () => {
+  const last = { ...preparing, ...snapshot, phase: 'failed', why: 'QEMU died' } as const;
+  const end = { failed: false, why: 'stopped by the control plane', nowMs: 5.4 };
+  expect(reportEnded(last, end)).toMatchObject({
+    phase: 'failed',
+    why: 'QEMU died',
+    assignedJob: '7',
+    qemuPid: null,
+    stoppedAtMs: 5,
+  });
+});
+
+test('a long cause is cut to what the protocol takes', () => {
+  const end = { failed: true, why: 'x'.repeat(2000), nowMs: 5 };
+  expect(VmReport.parse(reportEnded(preparing, end)).why).toHaveLength(500);
+});
