@@ -40,26 +40,34 @@ export async function runDemo({ report: reportPath, keep }: DemoOptions): Promis
     progress: say,
     signal: stop.signal,
   });
-  let outcome: Outcome | undefined;
-  let leftovers: readonly string[] = [];
-  try {
-    outcome = await runJob(fleet, stop.signal);
-    if (keep) await holdUntilStopped(fleet, stop.signal);
-  } finally {
-    say('ending the fleet');
-    leftovers = await fleet.close();
-  }
+  const { outcome, leftovers } = await runOn(fleet, keep, stop.signal);
   await conclude({ outcome, leftovers, reportPath });
+}
+
+async function runOn(fleet: SimulatedFleet, keep: boolean, signal: AbortSignal) {
+  try {
+    const outcome = await runJob(fleet, signal);
+    if (keep) await holdUntilStopped(fleet, signal);
+    say('ending the fleet');
+    return { outcome, leftovers: await fleet.close() };
+  } catch (error) {
+    say('cleaning up');
+    await fleet.close();
+    throw error;
+  }
 }
 
 interface Outcome {
   readonly simulated: SimulatedJob;
+  readonly log: string;
   readonly detail: JobDetail;
 }
 
 async function runJob(fleet: SimulatedFleet, signal: AbortSignal): Promise<Outcome> {
   const limit = AbortSignal.any([signal, AbortSignal.timeout(JOB_LIMIT_MS)]);
-  const jobId = await fleet.github.pushWorkflow(await readWorkflow(fleet), limit);
+  const [job] = await fleet.github.push(await readWorkflow(fleet), limit);
+  if (job === undefined) throw new CliError("The demo's workflow has no job.");
+  const jobId = job.id;
   say(`pushed a workflow; job ${jobId} is queued. Its log:\n`);
   await fleet.github.followLog(jobId, (text) => process.stdout.write(indent(text)), limit);
   say('\nwaiting for the VM to be destroyed');
@@ -83,7 +91,9 @@ async function untilSettled(
       answer: JobDetail,
     });
     if (momentOf(detail, 'vm-destroyed') !== undefined) {
-      return { detail, simulated: await fleet.github.readJob(jobId, signal) };
+      const { github } = fleet;
+      const simulated = await github.readJob(jobId, signal);
+      return { detail, simulated, log: await github.readLog(jobId, signal) };
     }
     await delay(POLL_MS, undefined, { signal });
   }
@@ -117,7 +127,7 @@ async function conclude(end: {
   }
 }
 
-function toReport({ simulated, detail }: Outcome, leftovers: readonly string[]): DemoReport {
+function toReport({ simulated, log, detail }: Outcome, leftovers: readonly string[]): DemoReport {
   const { job, vm } = detail;
   const moments: Moments = definedOnly({
     'webhook received': momentOf(detail, 'webhook-received'),
@@ -132,7 +142,7 @@ function toReport({ simulated, detail }: Outcome, leftovers: readonly string[]):
     vm: {
       id: vm?.id,
       qemuPid: vm?.qemuPid,
-      guestKernel: parseGuestKernel(simulated.log),
+      guestKernel: parseGuestKernel(log),
       accelerator: vm?.accelerator,
     },
     timeline: toTimeline(moments),
