@@ -133,7 +133,7 @@ async function serve(parts: {
   link.start();
   await tidyUntil(signal, supervisor, logger);
   link.end();
-  supervisor.detach();
+  await supervisor.detach();
 }
 
 async function tidyUntil(signal: AbortSignal, supervisor: Supervisor, logger: Logger) {

@@ -48,16 +48,22 @@ export class HostedVm {
   #driver: VmDriver | undefined;
   #preparation: Promise<void> = Promise.resolve();
   #cleaning = false;
+  readonly #gone = Promise.withResolvers<void>();
 
   constructor(journal: VmJournal, around: Surroundings) {
     this.journal = journal;
     this.#around = around;
     this.#logger = around.logger.child({ vmId: journal.vmId });
-    if (journal.ended !== null) this.#stay = { kind: 'ended', report: journal.ended };
+    if (journal.ended !== null) this.#finish(journal.ended);
   }
 
   get isEnded(): boolean {
     return this.#stay.kind === 'ended';
+  }
+
+  /** Settles when the VM has ended; never rejects. */
+  get gone(): Promise<void> {
+    return this.#gone.promise;
   }
 
   /** Ended, or on its way there. */
@@ -132,7 +138,7 @@ export class HostedVm {
   }
 
   /** The agent ends and the VM goes on without it. */
-  detach(): void {
+  async detach(): Promise<void> {
     this.#driver?.detach();
   }
 
@@ -187,7 +193,12 @@ export class HostedVm {
     await this.#around.journals.write(ended(this.journal, report)).catch((error: unknown) => {
       this.#logger.error({ err: error }, 'the end of the VM is not journalled');
     });
-    this.#stay = { kind: 'ended', report };
+    this.#finish(report);
     this.#around.onChange();
+  }
+
+  #finish(report: VmReport): void {
+    this.#stay = { kind: 'ended', report };
+    this.#gone.resolve();
   }
 }

@@ -51,6 +51,7 @@ export interface SupervisorParts {
 export class Supervisor {
   readonly #parts: SupervisorParts;
   readonly #vms = new Map<VmId, HostedVm>();
+  readonly #leaving = new Set<VmId>();
   readonly #forgotten = new Set<VmId>();
   #pool: PoolSpec | undefined;
 
@@ -93,9 +94,10 @@ export class Supervisor {
   }
 
   picture(): Pick<Report, 'artifacts' | 'vms' | 'notice'> {
+    const vms = [...this.#vms.values()].filter((vm) => !this.#leaving.has(vm.journal.vmId));
     return {
       artifacts: [...this.#parts.artifacts.here()],
-      vms: [...this.#vms.values()].map((vm) => vm.report()),
+      vms: vms.map((vm) => vm.report()),
       notice: null,
     };
   }
@@ -109,8 +111,8 @@ export class Supervisor {
   }
 
   /** The agent ends; every VM goes on. */
-  detach(): void {
-    for (const vm of this.#vms.values()) vm.detach();
+  async detach(): Promise<void> {
+    await Promise.allSettled([...this.#vms.values()].map((vm) => vm.detach()));
   }
 
   #start(request: StartVm): AgentOutcome {
@@ -156,14 +158,30 @@ export class Supervisor {
   async #forget(vmId: VmId): Promise<AgentOutcome> {
     const vm = this.#vms.get(vmId);
     if (vm === undefined) return TAKEN;
-    if (!vm.isEnded) return refused(`VM ${vmId} has not ended yet.`);
-    await this.#drop(vmId);
+    if (!vm.isOver) return refused(`VM ${vmId} has not ended yet.`);
+    if (vm.isEnded) await this.#drop(vmId);
+    else this.#dropWhenGone(vm);
     return TAKEN;
+  }
+
+  /** Its end was read while its remains are still being removed: it is not reported any more. */
+  #dropWhenGone(vm: HostedVm): void {
+    const { vmId } = vm.journal;
+    if (this.#leaving.has(vmId)) return;
+    this.#leaving.add(vmId);
+    const drop = async () => {
+      await vm.gone;
+      await this.#drop(vmId);
+    };
+    drop().catch((error: unknown) => {
+      this.#parts.logger.error({ vmId, err: error }, 'VM not forgotten completely');
+    });
   }
 
   /** The journal goes last: a folder without one is removed at the next start. */
   async #drop(vmId: VmId): Promise<void> {
     this.#vms.delete(vmId);
+    this.#leaving.delete(vmId);
     this.#forgotten.add(vmId);
     const [oldest] = this.#forgotten;
     if (this.#forgotten.size > MAX_FORGOTTEN && oldest !== undefined) {

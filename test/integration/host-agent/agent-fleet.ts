@@ -1,6 +1,5 @@
 /** A control plane's agent endpoint, a store with one pool in it, and agents as child processes. */
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { chmod, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { execa } from 'execa';
@@ -23,6 +22,7 @@ import type { VmReport } from '../../../host-agent/protocol/vm-report.ts';
 const WAIT_LIMIT_MS = 60_000;
 const POLL_MS = 20;
 const AGENT_PATH = new URL('./agent-process.ts', import.meta.url).pathname;
+const REAL_AGENT_PATH = new URL('../../../host-agent/main.ts', import.meta.url).pathname;
 const logger = pino({ level: 'silent' });
 
 /** Polls until the value is there; what was awaited goes into the error. */
@@ -36,10 +36,19 @@ export async function until<T>(what: string, look: () => T | undefined | Promise
   throw new Error(`Waited ${WAIT_LIMIT_MS} ms in vain for: ${what}`);
 }
 
-function spawnAgent(env: Record<string, string>) {
-  return execa(process.execPath, [AGENT_PATH], { env, reject: false, cleanup: true });
+function spawnAgent(command: readonly string[], env: Record<string, string>) {
+  const [file = process.execPath, ...args] = command;
+  return execa(file, args, { env, reject: false, cleanup: true });
 }
 export type AgentChild = ReturnType<typeof spawnAgent>;
+
+export interface Place {
+  /** Where the control plane listens. */
+  readonly address: string;
+  readonly agentNetns?: string;
+  /** An existing pool instead of a made-up one. */
+  readonly pool?: PoolSpec;
+}
 
 export class TestFleet {
   readonly dir: string;
@@ -50,23 +59,33 @@ export class TestFleet {
   #endpoint: AgentEndpoint | undefined;
   #port = 0;
 
-  private constructor(dir: string, pool: PoolSpec, enrolment: EnrolmentStore) {
-    this.dir = dir;
-    this.pool = pool;
-    this.#enrolment = enrolment;
+  readonly #place: Place;
+
+  private constructor(parts: {
+    readonly dir: string;
+    readonly pool: PoolSpec;
+    readonly enrolment: EnrolmentStore;
+    readonly place: Place;
+  }) {
+    this.dir = parts.dir;
+    this.pool = parts.pool;
+    this.#enrolment = parts.enrolment;
+    this.#place = parts.place;
     this.fleet = this.#newFleet();
   }
 
-  static async open(): Promise<TestFleet> {
-    const dir = await mkdtemp(join(tmpdir(), 'agent-fleet-'));
-    const pool = await publishPool(join(dir, 'published'));
+  /** With an `agentNetns` its agents are real ones, in that namespace. */
+  static async open(place: Place = { address: '127.0.0.1' }): Promise<TestFleet> {
+    const dir = await mkdtemp('/var/tmp/agent-fleet-');
+    await chmod(dir, 0o711);
+    const pool = place.pool ?? (await publishPool(join(dir, 'published')));
     const port = await freePort();
     const authority = await openCertificateAuthority(join(dir, 'ca'), Date.now());
     const enrolment = new EnrolmentStore(join(dir, 'enrolment.sqlite'), {
-      url: `https://127.0.0.1:${port}`,
+      url: `https://${place.address}:${port}`,
       caSha256: authority.sha256,
     });
-    const fleet = new TestFleet(dir, pool, enrolment);
+    const fleet = new TestFleet({ dir, pool, enrolment, place });
     fleet.#port = port;
     await fleet.listen();
     return fleet;
@@ -75,8 +94,8 @@ export class TestFleet {
   async listen(): Promise<void> {
     this.fleet = this.#newFleet();
     this.#endpoint = await startAgentEndpoint({
-      listen: { host: '127.0.0.1', port: this.#port },
-      names: ['127.0.0.1'],
+      listen: { host: this.#place.address, port: this.#port },
+      names: [this.#place.address],
       authority: await openCertificateAuthority(join(this.dir, 'ca'), Date.now()),
       enrolment: this.#enrolment,
       fleet: this.fleet,
@@ -110,7 +129,7 @@ export class TestFleet {
   }
 
   startAgent(name: string, extra: Record<string, string> = {}): AgentChild {
-    const child = spawnAgent({
+    const child = this.#spawn({
       ARCHITECT_AGENT_DIR: this.agentDir(name),
       ARCHITECT_ARTIFACTS: join(this.agentDir(name), 'artifacts'),
       ARCHITECT_AGENT_CAPACITY: '4cpu-4gb',
@@ -119,6 +138,13 @@ export class TestFleet {
     });
     this.#children.add(child);
     return child;
+  }
+
+  #spawn(env: Record<string, string>): AgentChild {
+    const { agentNetns } = this.#place;
+    if (agentNetns === undefined) return spawnAgent([process.execPath, AGENT_PATH], env);
+    const enter = ['nsenter', `--net=/run/netns/${agentNetns}`];
+    return spawnAgent([...enter, process.execPath, REAL_AGENT_PATH], env);
   }
 
   /** The one host of the fleet, once it is connected and has reported what is asked for. */

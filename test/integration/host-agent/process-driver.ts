@@ -128,6 +128,8 @@ class ProcessDriver implements VmDriver {
     clearInterval(this.#watch);
   }
 
+  async flushed(): Promise<void> {}
+
   #look(): void {
     if (isRunning(this.#pid) || this.#snapshot.phase === 'failed') return;
     this.#change({ phase: 'failed', why: 'QEMU ended unexpectedly.' });

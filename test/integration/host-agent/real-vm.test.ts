@@ -1,0 +1,71 @@
+/** The agent as users run it, with a real VM: killed with SIGKILL, it finds QEMU and guest again. */
+import { existsSync, globSync, readFileSync } from 'node:fs';
+import { execa } from 'execa';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { PoolSpec } from '../../../host-agent/protocol/host-facts.ts';
+import { VmId } from '../../../host-agent/protocol/ids.ts';
+import { TestFleet, until } from './agent-fleet.ts';
+import { isRunning } from './process-driver.ts';
+
+const HOME = process.env.ARCHITECT_HOME ?? '/var/lib/architect';
+const NETNS = 'ar-agenttest-h1';
+const VETH = 'ar-agenttest';
+const ADDRESS = '100.64.250.1';
+const vmId = VmId.parse('vm-00000a9e');
+
+let control: TestFleet;
+beforeEach(async () => {
+  await removeHost();
+  await execa('ip', ['netns', 'add', NETNS]);
+  const peer = ['peer', 'name', 'eth0', 'netns', NETNS];
+  await execa('ip', ['link', 'add', VETH, 'type', 'veth', ...peer]);
+  await execa('ip', ['addr', 'add', `${ADDRESS}/24`, 'dev', VETH]);
+  await execa('ip', ['link', 'set', VETH, 'up']);
+  await execa('ip', ['-n', NETNS, 'addr', 'add', '100.64.250.10/24', 'dev', 'eth0']);
+  await execa('ip', ['-n', NETNS, 'link', 'set', 'eth0', 'up']);
+  await execa('ip', ['-n', NETNS, 'link', 'set', 'lo', 'up']);
+  control = await TestFleet.open({ address: ADDRESS, agentNetns: NETNS, pool: readPool() });
+});
+afterEach(async () => {
+  await control.close();
+  await removeHost();
+});
+
+function readPool(): PoolSpec {
+  const [path] = globSync(`${HOME}/artifacts/pools/small-*-tcg-*.json`);
+  if (path === undefined) throw new Error('No prepared pool: run "npm run setup" first.');
+  return PoolSpec.parse(JSON.parse(readFileSync(path, 'utf8')));
+}
+
+async function removeHost(): Promise<void> {
+  await execa('ip', ['netns', 'del', `ar-agenttest-${vmId}`], { reject: false });
+  await execa('ip', ['link', 'del', VETH], { reject: false });
+  await execa('ip', ['netns', 'del', NETNS], { reject: false });
+}
+
+test('a real VM survives its agent and is stopped by the next one', async () => {
+  const tokenFile = await control.writeToken('one', control.issueToken());
+  const env = { ARCHITECT_ARTIFACTS: `${HOME}/artifacts` };
+  const agent = control.startAgent('one', { ...env, ARCHITECT_AGENT_TOKEN_FILE: tokenFile });
+  const { pool } = control;
+  const host = await control.host(
+    ({ report }) => report?.artifacts.includes(pool.template) === true,
+  );
+  const size = { vcpus: 1, memoryMib: 1024, diskGib: 8, arch: 'x64' } as const;
+  const start = { kind: 'start-vm', vmId, class: size, pool } as const;
+  expect(await control.request(host, start)).toEqual({ kind: 'taken' });
+  const { qemuPid } = await control.vm(vmId, (vm) => vm.phase === 'idle' || vm.phase === 'failed');
+  expect(isRunning(qemuPid)).toBe(true);
+
+  agent.kill('SIGKILL');
+  await agent;
+  await until('the host to be away', () => control.fleet.hosts()[0]?.state === 'away' || undefined);
+  void control.startAgent('one', env);
+  const found = await control.vm(vmId, (vm) => vm.phase === 'idle' || vm.phase === 'failed');
+  expect(found).toMatchObject({ phase: 'idle', qemuPid, why: null });
+
+  await control.request(await control.host(), { kind: 'stop-vm', vmId, why: 'enough' });
+  await control.vm(vmId, (vm) => vm.phase === 'stopped');
+  expect(isRunning(qemuPid)).toBe(false);
+  expect(existsSync(`/run/netns/ar-agenttest-${vmId}`)).toBe(false);
+});
