@@ -15,7 +15,7 @@ import { type Connections, connectVm, runStartSequence } from './start-sequence.
 import { readVmMemory, type VmMemory, writeVmMemory } from './state-file.ts';
 import type { DriverContext, StartTimes, VmDriver, VmSnapshot, VmStart } from './vm-driver.ts';
 import { endVm } from './vm-ending.ts';
-import { VmStartError } from './vm-errors.ts';
+import { QmpDisconnectedError, VmStartError } from './vm-errors.ts';
 import { type VmFiles, vmFiles } from './vm-files.ts';
 
 const START_TIMEOUT_MS = 120_000;
@@ -162,6 +162,10 @@ class Driver implements VmDriver {
     this.#connections?.guest.close();
   }
 
+  async flushed(): Promise<void> {
+    await this.#saving;
+  }
+
   /** Goes on where the last agent left off. */
   async adopt(): Promise<void> {
     const { state, qemu: known } = this.#memory;
@@ -215,6 +219,8 @@ class Driver implements VmDriver {
       this.#apply({ kind: 'ready' });
       await this.#readGuestKernel();
     } catch (error) {
+      // QEMU's own last words say more than the connection that broke with it.
+      if (error instanceof QmpDisconnectedError) await this.#onQemuGone();
       this.#break(`the VM could not be started: ${describe(error)}`);
     }
   }

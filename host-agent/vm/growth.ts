@@ -79,7 +79,9 @@ export async function grow(qmp: QmpClient, plan: GrowthPlan): Promise<void> {
     await qmp.run('device_add', { driver, id: `cpu-${index + 1}`, ...props });
   }
   if (plan.dimmMib === 0) return;
-  const backend = { 'qom-type': 'memory-backend-ram', id: 'm1', size: plan.dimmMib * MIB };
+  // Not reserved beforehand: the planner places by capacity, and the cgroup is the limit.
+  const size = plan.dimmMib * MIB;
+  const backend = { 'qom-type': 'memory-backend-ram', id: 'm1', size, reserve: false };
   await qmp.run('object-add', backend);
   await qmp.run('device_add', { driver: 'pc-dimm', id: 'dimm1', memdev: 'm1' });
 }

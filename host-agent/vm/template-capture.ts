@@ -129,7 +129,10 @@ async function bootAndSave(
     }),
   });
   try {
-    const connecting = AbortSignal.any([request.signal, AbortSignal.timeout(CONNECT_TIMEOUT_MS)]);
+    const died = new AbortController();
+    void qemu.ended.then((how) => died.abort(new TemplateCaptureError(`QEMU died: ${how}`)));
+    const limit = AbortSignal.timeout(CONNECT_TIMEOUT_MS);
+    const connecting = AbortSignal.any([request.signal, limit, died.signal]);
     const qmp = await connectQmp(files.qmpSocket, connecting);
     const guest = await connectGuestAgent(files.guestAgentSocket, connecting);
     await qmp.run('cont');

@@ -74,6 +74,8 @@ export interface VmDriver {
   onChange(listener: () => void): () => void;
   /** The agent ends, the VM goes on: closes connections and timers, touches nothing else. */
   detach(): void;
+  /** Settles when all that the driver knows so far is on disk. */
+  flushed(): Promise<void>;
 }
 
 export interface DriverContext {

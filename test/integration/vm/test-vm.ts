@@ -5,12 +5,15 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import pino from 'pino';
+import { expect } from 'vitest';
 import { artifactFolder } from '../../../host-agent/protocol/artifact.ts';
 import { PoolSpec } from '../../../host-agent/protocol/host-facts.ts';
 import { startVm } from '../../../host-agent/vm/driver.ts';
+import { connectGuestAgent } from '../../../host-agent/vm/guest-agent/guest-agent.ts';
+import { readVmMemory } from '../../../host-agent/vm/state-file.ts';
 import type { VmDriver, VmSnapshot, VmStart } from '../../../host-agent/vm/vm-driver.ts';
 import { VmStart as VmStartSchema } from '../../../host-agent/vm/vm-driver.ts';
-import { QEMU_UID } from '../../../host-agent/vm/vm-files.ts';
+import { QEMU_UID, vmFiles } from '../../../host-agent/vm/vm-files.ts';
 
 const HOME = process.env.ARCHITECT_HOME ?? '/var/lib/architect';
 const WAIT_MS = 120_000;
@@ -122,4 +125,30 @@ export async function untilIdle(driver: VmDriver): Promise<VmSnapshot> {
 
 export function processExists(pid: number): boolean {
   return existsSync(`/proc/${pid}`);
+}
+
+/**
+ * Takes the guest agent's port from the driver (it serves one client) and runs a bash script in the
+ * guest. The driver is detached by it: adopt the VM to go on.
+ */
+export async function runInGuest({ driver, spec }: TestVm, script: string): Promise<string> {
+  driver.detach();
+  await untilSaved(spec, driver);
+  const socket = vmFiles(spec.vmDir).guestAgentSocket;
+  const guest = await connectGuestAgent(socket, AbortSignal.timeout(WAIT_MS));
+  try {
+    const exec = { path: '/bin/bash', args: ['-c', script], timeoutMs: WAIT_MS };
+    const { exitCode, stdout, stderr } = await guest.exec(exec);
+    if (exitCode !== 0) throw new Error(`exit code ${exitCode}: ${stdout} ${stderr}`);
+    return stdout.trim();
+  } finally {
+    guest.close();
+  }
+}
+
+/** The driver writes its state behind the scenes; a new agent reads what is on disk. */
+export async function untilSaved(spec: VmStart, driver: VmDriver): Promise<void> {
+  const { phase } = driver.snapshot();
+  const read = async () => (await readVmMemory(vmFiles(spec.vmDir).state))?.state.phase;
+  await expect.poll(read).toBe(phase);
 }
