@@ -1,0 +1,168 @@
+/** GitHub's REST API for workflow runs, their jobs, and checks. */
+import type { FastifyInstance, FastifyRequest } from 'fastify';
+import { z } from 'zod';
+import { requireToken } from './caller.ts';
+import { runConclusion, runStatus } from './job-lifecycle.ts';
+import type { CheckRun, Job, Repository, Run } from './model.ts';
+import type { Access } from './options.ts';
+import { onePage } from './paging.ts';
+import { repositoryPayload } from './payload-account.ts';
+import { checkRunPayload, jobPayload, runPayload } from './payload-actions.ts';
+import { notAccessible, notFound, Refusal, unprocessable } from './refusal.ts';
+import type { Simulation } from './simulation.ts';
+import { requirePermission } from './tokens.ts';
+
+const MAX_RERUNS = 50;
+
+const Place = z.object({ owner: z.string(), repo: z.string() });
+const RunId = z.object({ run: z.coerce.number().int() });
+const JobId = z.object({ job: z.coerce.number().int() });
+const RunFilter = z.object({ status: z.string().optional(), branch: z.string().optional() });
+const JobFilter = z.object({ filter: z.enum(['latest', 'all']).catch('latest') });
+const NewCheck = z.object({
+  name: z.string().min(1),
+  head_sha: z.string().regex(/^[0-9a-f]{40}$/),
+  status: z.enum(['queued', 'in_progress', 'completed']).optional(),
+  conclusion: z
+    .enum(['action_required', 'cancelled', 'failure', 'neutral', 'success', 'skipped', 'timed_out'])
+    .optional(),
+  details_url: z.url().optional(),
+  external_id: z.string().optional(),
+  output: z
+    .object({ title: z.string(), summary: z.string().max(65_535), text: z.string().optional() })
+    .optional(),
+});
+
+export function serveActions(server: FastifyInstance, simulation: Simulation): void {
+  server.get('/repos/:owner/:repo', async (request) => {
+    return repositoryPayload(simulation.world, authorize(simulation, request, 'metadata', 'read'));
+  });
+  serveRuns(server, simulation);
+  serveJobs(server, simulation);
+  serveRunChanges(server, simulation);
+  server.post('/repos/:owner/:repo/check-runs', async (request, reply) => {
+    const repository = authorize(simulation, request, 'checks', 'write');
+    const check = createCheck(simulation, repository, request.body);
+    return reply.code(201).send(checkRunPayload(simulation.world, check));
+  });
+}
+
+function serveRuns(server: FastifyInstance, simulation: Simulation): void {
+  const { world } = simulation;
+  server.get('/repos/:owner/:repo/actions/runs', async (request, reply) => {
+    const repository = authorize(simulation, request, 'actions', 'read');
+    const { status, branch } = RunFilter.parse(request.query);
+    const all = [...world.runs.values()]
+      .filter((run) => run.repository === repository)
+      .filter((run) => branch === undefined || run.branch === branch)
+      .filter(
+        (run) =>
+          status === undefined || [runStatus(run), runConclusion(run)].includes(narrow(status)),
+      )
+      .reverse();
+    const page = onePage(all, { request, reply, base: world.url });
+    return { total_count: all.length, workflow_runs: page.map((run) => runPayload(world, run)) };
+  });
+  server.get('/repos/:owner/:repo/actions/runs/:run', async (request) => {
+    return runPayload(world, findRun(simulation, request, 'read'));
+  });
+}
+
+/** A status that no run can have matches none. */
+function narrow(status: string): ReturnType<typeof runStatus> | ReturnType<typeof runConclusion> {
+  const known = ['queued', 'in_progress', 'completed', 'success', 'failure', 'cancelled'] as const;
+  return known.find((one) => one === status) ?? 'skipped';
+}
+
+function serveJobs(server: FastifyInstance, simulation: Simulation): void {
+  const { world } = simulation;
+  server.get('/repos/:owner/:repo/actions/runs/:run/jobs', async (request, reply) => {
+    const run = findRun(simulation, request, 'read');
+    const { filter } = JobFilter.parse(request.query);
+    const all = run.jobs.filter((job) => filter === 'all' || job.attempt === run.attempt);
+    const page = onePage(all, { request, reply, base: world.url });
+    return { total_count: all.length, jobs: page.map((job) => jobPayload(world, job)) };
+  });
+  server.get('/repos/:owner/:repo/actions/jobs/:job', async (request) => {
+    const repository = authorize(simulation, request, 'actions', 'read');
+    return jobPayload(world, findJob(simulation, repository, request));
+  });
+}
+
+function serveRunChanges(server: FastifyInstance, simulation: Simulation): void {
+  const { jobs } = simulation;
+  server.post('/repos/:owner/:repo/actions/runs/:run/cancel', async (request, reply) => {
+    const run = findRun(simulation, request, 'write');
+    if (runStatus(run) === 'completed') {
+      throw new Refusal({
+        status: 409,
+        message: 'Cannot cancel a workflow run that is completed.',
+      });
+    }
+    for (const job of run.jobs) jobs.cancel(job);
+    return reply.code(202).send({});
+  });
+  server.post('/repos/:owner/:repo/actions/runs/:run/rerun', async (request, reply) => {
+    const run = findRun(simulation, request, 'write');
+    if (runStatus(run) !== 'completed') {
+      throw new Refusal({ status: 403, message: 'This workflow is already running' });
+    }
+    if (run.attempt > MAX_RERUNS) {
+      throw new Refusal({ status: 403, message: 'This workflow run was re-run too often.' });
+    }
+    jobs.rerun(run);
+    return reply.code(201).send({});
+  });
+}
+
+function authorize(
+  simulation: Simulation,
+  request: FastifyRequest,
+  name: string,
+  access: Access,
+): Repository {
+  const token = requireToken(simulation, request);
+  const { owner, repo } = Place.parse(request.params);
+  const repository = simulation.world.repository(owner, repo);
+  if (repository.owner.id !== token.installation.account.id) throw notFound();
+  if (token.repositories !== undefined && !token.repositories.includes(repository))
+    throw notAccessible();
+  requirePermission(token, name, access);
+  return repository;
+}
+
+function findRun(simulation: Simulation, request: FastifyRequest, access: Access): Run {
+  const repository = authorize(simulation, request, 'actions', access);
+  const run = simulation.world.run(RunId.parse(request.params).run);
+  if (run.repository !== repository) throw notFound();
+  return run;
+}
+
+function findJob({ world }: Simulation, repository: Repository, request: FastifyRequest): Job {
+  const job = world.job(JobId.parse(request.params).job);
+  if (job.run.repository !== repository) throw notFound();
+  return job;
+}
+
+function createCheck({ world }: Simulation, repository: Repository, body: unknown): CheckRun {
+  const wanted = NewCheck.safeParse(body);
+  if (!wanted.success) throw unprocessable(z.prettifyError(wanted.error), wanted.error.issues);
+  const { name, head_sha: headSha, status, conclusion, output } = wanted.data;
+  if (status === 'completed' && conclusion === undefined) {
+    throw unprocessable('A completed check run needs a conclusion.');
+  }
+  const check: CheckRun = {
+    id: world.nextId(),
+    repository,
+    name,
+    headSha,
+    status: conclusion === undefined ? (status ?? 'queued') : 'completed',
+    conclusion: conclusion ?? null,
+    output: { title: output?.title ?? null, summary: output?.summary ?? null },
+    detailsUrl: wanted.data.details_url ?? null,
+    externalId: wanted.data.external_id ?? '',
+    createdAtMs: Date.now(),
+  };
+  world.checkRuns.push(check);
+  return check;
+}

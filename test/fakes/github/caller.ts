@@ -1,0 +1,33 @@
+/** Who calls, from the Authorization header: the App, an installation, or a runner. */
+import type { FastifyRequest } from 'fastify';
+import { refuseAppToken } from './app-auth.ts';
+import type { Runner } from './model.ts';
+import { badCredentials } from './refusal.ts';
+import type { Simulation } from './simulation.ts';
+import type { AccessToken } from './tokens.ts';
+
+export function bearer(request: FastifyRequest): string {
+  const [scheme = '', token = ''] = (request.headers.authorization ?? '').split(' ');
+  if (!/^(bearer|token)$/i.test(scheme) || token === '')
+    throw badCredentials('Requires authentication');
+  return token;
+}
+
+/** Throws the 401 answer unless the App itself calls. */
+export function requireApp({ world }: Simulation, request: FastifyRequest): void {
+  const { appId, appPublicKey } = world.options;
+  const why = refuseAppToken(bearer(request), { appId, publicKey: appPublicKey }, Date.now());
+  if (why !== undefined) throw badCredentials(why);
+}
+
+/** Throws the 401 or 403 answer unless an installation calls. */
+export function requireToken({ tokens }: Simulation, request: FastifyRequest): AccessToken {
+  return tokens.check(bearer(request));
+}
+
+/** Throws the 401 answer unless a registered runner calls. */
+export function requireRunner({ runners }: Simulation, request: FastifyRequest): Runner {
+  const runner = runners.ofToken(bearer(request));
+  if (runner === undefined) throw badCredentials('The runner registration has been deleted.');
+  return runner;
+}

@@ -1,0 +1,91 @@
+/**
+ * GitHub's limits: requests per hour for each installation, points per minute for the app, runner
+ * registrations per five minutes. Each answer tells where the hourly limit stands.
+ * Source: docs.github.com, "Rate limits for the REST API".
+ */
+import type { Limits } from './options.ts';
+import { Refusal } from './refusal.ts';
+
+const HOUR_MS = 3_600_000;
+const MINUTE_MS = 60_000;
+const FIVE_MINUTES_MS = 300_000;
+const WRITE_POINTS = 5;
+
+class Window {
+  readonly #lengthMs: number;
+  #startedAtMs = 0;
+  used = 0;
+
+  constructor(lengthMs: number) {
+    this.#lengthMs = lengthMs;
+  }
+
+  get endsAtMs(): number {
+    return this.#startedAtMs + this.#lengthMs;
+  }
+
+  add(points: number, now: number): void {
+    if (now >= this.endsAtMs) {
+      this.#startedAtMs = now;
+      this.used = 0;
+    }
+    this.used += points;
+  }
+}
+
+export class RateLimits {
+  readonly #limits: Limits;
+  readonly #hours = new Map<string, Window>();
+  readonly #minute = new Window(MINUTE_MS);
+  readonly #registrations = new Window(FIVE_MINUTES_MS);
+
+  constructor(limits: Limits) {
+    this.#limits = limits;
+  }
+
+  /** The headers for this answer. Throws the 403 or 429 answer. */
+  count(who: string, write: boolean, now: number): Record<string, string> {
+    const hour = this.#hours.get(who) ?? new Window(HOUR_MS);
+    this.#hours.set(who, hour);
+    hour.add(1, now);
+    this.#minute.add(write ? WRITE_POINTS : 1, now);
+    const headers = this.#headers(hour);
+    if (hour.used > this.#limits.requestsPerHour) {
+      const message = `API rate limit exceeded for ${who}.`;
+      throw new Refusal({ status: 403, message, headers });
+    }
+    if (this.#minute.used > this.#limits.pointsPerMinute) {
+      throw secondary(headers, this.#minute.endsAtMs - now);
+    }
+    return headers;
+  }
+
+  /** Throws the 403 answer. */
+  countRegistration(now: number): void {
+    this.#registrations.add(1, now);
+    if (this.#registrations.used > this.#limits.registrationsPer5Minutes) {
+      throw secondary({}, this.#registrations.endsAtMs - now);
+    }
+  }
+
+  #headers(hour: Window): Record<string, string> {
+    const { requestsPerHour } = this.#limits;
+    return {
+      'x-ratelimit-limit': String(requestsPerHour),
+      'x-ratelimit-remaining': String(Math.max(0, requestsPerHour - hour.used)),
+      'x-ratelimit-used': String(Math.min(hour.used, requestsPerHour)),
+      'x-ratelimit-reset': String(Math.ceil(hour.endsAtMs / 1_000)),
+      'x-ratelimit-resource': 'core',
+    };
+  }
+}
+
+function secondary(headers: Record<string, string>, waitMs: number): Refusal {
+  return new Refusal({
+    status: 403,
+    message:
+      'You have exceeded a secondary rate limit. Please wait a few minutes before you try again.',
+    page: '/overview/rate-limits-for-the-rest-api#about-secondary-rate-limits',
+    headers: { ...headers, 'retry-after': String(Math.max(1, Math.ceil(waitMs / 1_000))) },
+  });
+}

@@ -1,0 +1,101 @@
+/**
+ * A stateful, strict GitHub for tests and the demo, on one port: the REST API at its root, the
+ * runners' side under /_runner, the control API under /_sim.
+ */
+import fastify, { type FastifyInstance, type FastifyRequest } from 'fastify';
+import { z } from 'zod';
+import { serveActions } from './actions-routes.ts';
+import { serveApp } from './app-routes.ts';
+import { serveControl } from './control-routes.ts';
+import { type GivenOptions, withDefaults } from './options.ts';
+import { notFound, Refusal } from './refusal.ts';
+import { serveRunners } from './runner-routes.ts';
+import { serveSessions } from './session-routes.ts';
+import { Simulation } from './simulation.ts';
+
+const MAX_BODY_BYTES = 25 * 1024 * 1024;
+const SWEEP_MS = 200;
+const ANONYMOUS = 'anonymous';
+
+export interface SimulatedGitHub {
+  readonly url: string;
+  readonly simulation: Simulation;
+  /** Ends every connection, long polls and followed logs included. */
+  close(): Promise<void>;
+}
+
+/** Starts with organization `acme`, repository `acme/widgets` and installation 1. */
+export async function startSimulatedGitHub(given: GivenOptions): Promise<SimulatedGitHub> {
+  const simulation = new Simulation(withDefaults(given));
+  const { host, port } = simulation.world.options;
+  const server = fastify({ bodyLimit: MAX_BODY_BYTES, forceCloseConnections: true });
+  answerErrors(server);
+  await server.register(async (scope) => serveRest(scope, simulation));
+  await server.register(async (scope) => serveSessions(scope, simulation));
+  await server.register(async (scope) => serveControl(scope, simulation));
+  const url = await server.listen({ host, port });
+  simulation.world.url = url;
+  const sweeping = setInterval(() => simulation.sweeper.sweep(Date.now()), SWEEP_MS);
+  const close = async () => {
+    clearInterval(sweeping);
+    simulation.webhooks.close();
+    for (const runner of simulation.world.runners.values()) runner.session?.wake?.();
+    await server.close();
+  };
+  return { url, simulation, close };
+}
+
+function serveRest(server: FastifyInstance, simulation: Simulation): void {
+  server.addHook('onRequest', async (request, reply) => {
+    const write = request.method !== 'GET';
+    const headers = simulation.limits.count(callerName(request), write, Date.now());
+    reply.headers({ ...headers, 'x-github-media-type': 'github.v3; format=json' });
+    throwFault(simulation, request);
+  });
+  serveApp(server, simulation);
+  serveRunners(server, simulation);
+  serveActions(server, simulation);
+}
+
+/** The App's tokens differ from minute to minute but share one limit. */
+function callerName(request: FastifyRequest): string {
+  const token = request.headers.authorization?.split(' ')[1] ?? ANONYMOUS;
+  return token.includes('.') ? 'the app' : token;
+}
+
+function throwFault({ apiFaults }: Simulation, { method, url }: FastifyRequest): void {
+  const path = url.split('?')[0] ?? url;
+  const fault = apiFaults.find(
+    (one) => one.count > 0 && (one.method ?? method) === method && one.path.test(path),
+  );
+  if (fault === undefined) return;
+  fault.count -= 1;
+  const { status, headers } = fault;
+  throw new Refusal({ status, message: 'A fault that the test asked for.', headers });
+}
+
+function answerErrors(server: FastifyInstance): void {
+  server.setNotFoundHandler(async (_request, reply) => {
+    const { status, body } = notFound();
+    return reply.code(status).send(body);
+  });
+  server.setErrorHandler(async (error, request, reply) => {
+    const hungUp = request.raw.destroyed && !request.raw.complete;
+    const refusal = hungUp ? notFound() : asRefusal(error);
+    return reply.code(refusal.status).headers(refusal.headers).send(refusal.body);
+  });
+}
+
+const WithStatus = z.object({ statusCode: z.int().min(400).max(499), message: z.string() });
+
+function asRefusal(error: unknown): Refusal {
+  if (error instanceof Refusal) return error;
+  if (error instanceof z.ZodError) {
+    return new Refusal({ status: 422, message: z.prettifyError(error), errors: error.issues });
+  }
+  const known = WithStatus.safeParse(error);
+  if (known.success)
+    return new Refusal({ status: known.data.statusCode, message: known.data.message });
+  console.error(error);
+  return new Refusal({ status: 500, message: 'Server Error' });
+}

@@ -1,0 +1,90 @@
+/** The parts put together: what routes, control API and in-process tests act on. */
+import { createHash } from 'node:crypto';
+import { JobLifecycle } from './job-lifecycle.ts';
+import type { Job, Repository, Run } from './model.ts';
+import type { Options } from './options.ts';
+import { workflowJobEvent } from './payload-actions.ts';
+import { RateLimits } from './rate-limit.ts';
+import { RunnerLifecycle } from './runner-lifecycle.ts';
+import { Sweeper } from './sweep.ts';
+import { Tokens } from './tokens.ts';
+import { Webhooks } from './webhooks.ts';
+import { parseWorkflow } from './workflow.ts';
+import { World } from './world.ts';
+
+/** So many API calls whose path matches are answered with `status` instead. */
+export interface ApiFault {
+  readonly path: RegExp;
+  readonly method: string | undefined;
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
+  count: number;
+}
+
+export class Simulation {
+  readonly world: World;
+  readonly tokens: Tokens;
+  readonly limits: RateLimits;
+  readonly webhooks: Webhooks;
+  readonly runners: RunnerLifecycle;
+  readonly jobs: JobLifecycle;
+  readonly sweeper: Sweeper;
+  readonly apiFaults: ApiFault[] = [];
+
+  constructor(options: Options) {
+    this.world = new World(options);
+    this.tokens = new Tokens(this.world);
+    this.limits = new RateLimits(options.limits);
+    this.webhooks = new Webhooks(this.world);
+    this.runners = new RunnerLifecycle(this.world);
+    this.jobs = new JobLifecycle(this.world, {
+      announce: (job, action) => this.#announce(job, action),
+      offer: () => this.runners.offerJobs(),
+      tellCancelled: (job) => this.runners.tellCancelled(job),
+      release: (job) => this.runners.release(job),
+    });
+    this.sweeper = new Sweeper(this.world, this.jobs, this.runners);
+    const acme = this.world.addAccount('acme', 'Organization');
+    this.world.addRepository(acme, 'widgets');
+    this.world.addInstallation(acme, options.permissions);
+  }
+
+  /** Starts a run. Throws WorkflowError. */
+  push(repository: Repository, yaml: string, branch = 'main'): Run {
+    const id = this.world.nextId();
+    const number =
+      [...this.world.runs.values()].filter((r) => r.repository === repository).length + 1;
+    const sha = createHash('sha1').update(String(id)).digest('hex');
+    const plan = parseWorkflow(yaml, {
+      run_id: id,
+      run_number: number,
+      run_attempt: 1,
+      sha,
+      ref: `refs/heads/${branch}`,
+      ref_name: branch,
+      repository: `${repository.owner.login}/${repository.name}`,
+      repository_owner: repository.owner.login,
+      actor: repository.owner.login,
+      event_name: 'push',
+    });
+    const run = this.world.addRun(repository, { id, number, workflowName: plan.name, sha, branch });
+    this.jobs.queue(run, plan.jobs);
+    return run;
+  }
+
+  #announce(job: Job, action: 'queued' | 'in_progress' | 'completed'): void {
+    const { repository } = job.run;
+    const installation = this.world.installationOf(repository.owner);
+    if (installation === undefined || installation.suspendedAtMs !== undefined) return;
+    this.webhooks.send({
+      event: 'workflow_job',
+      action,
+      payload: workflowJobEvent(this.world, job, action),
+      installationId: installation.id,
+      repositoryId: repository.id,
+      onSend: () => {
+        if (action === 'queued') job.webhookSentAtMs ??= Date.now();
+      },
+    });
+  }
+}
