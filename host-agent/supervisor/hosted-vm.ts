@@ -140,6 +140,7 @@ export class HostedVm {
   /** The agent ends and the VM goes on without it. */
   async detach(): Promise<void> {
     this.#driver?.detach();
+    await this.#driver?.flushed();
   }
 
   #livingReport(): VmReport {

@@ -1,4 +1,5 @@
 /** A control plane's agent endpoint, a store with one pool in it, and agents as child processes. */
+import { readFileSync } from 'node:fs';
 import { chmod, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -21,6 +22,7 @@ import type { VmReport } from '../../../host-agent/protocol/vm-report.ts';
 
 const WAIT_LIMIT_MS = 60_000;
 const POLL_MS = 20;
+const FLEET = 'agenttest';
 const AGENT_PATH = new URL('./agent-process.ts', import.meta.url).pathname;
 const REAL_AGENT_PATH = new URL('../../../host-agent/main.ts', import.meta.url).pathname;
 const logger = pino({ level: 'silent' });
@@ -54,6 +56,7 @@ export class TestFleet {
   readonly dir: string;
   readonly pool: PoolSpec;
   readonly #enrolment: EnrolmentStore;
+  readonly #pids = new Set<number>();
   readonly #children = new Set<AgentChild>();
   fleet: AgentFleet;
   #endpoint: AgentEndpoint | undefined;
@@ -133,7 +136,7 @@ export class TestFleet {
       ARCHITECT_AGENT_DIR: this.agentDir(name),
       ARCHITECT_ARTIFACTS: join(this.agentDir(name), 'artifacts'),
       ARCHITECT_AGENT_CAPACITY: '4cpu-4gb',
-      ARCHITECT_FLEET: 'agenttest',
+      ARCHITECT_FLEET: FLEET,
       ...extra,
     });
     this.#children.add(child);
@@ -155,12 +158,12 @@ export class TestFleet {
   }
 
   async vm(vmId: VmId, ready: (vm: VmReport) => boolean): Promise<VmReport> {
-    return until(`VM ${vmId}`, () =>
-      this.fleet
-        .hosts()
-        .flatMap(({ report, state }) => (state === 'connected' ? (report?.vms ?? []) : []))
-        .find((vm) => vm.vmId === vmId && ready(vm)),
-    );
+    return until(`VM ${vmId}`, () => {
+      const hosts = this.fleet.hosts().filter(({ state }) => state === 'connected');
+      const vms = hosts.flatMap(({ report }) => report?.vms ?? []);
+      for (const { qemuPid } of vms) if (qemuPid !== null) this.#pids.add(qemuPid);
+      return vms.find((vm) => vm.vmId === vmId && ready(vm));
+    });
   }
 
   async request(host: FleetHost, request: AgentRequest) {
@@ -168,10 +171,9 @@ export class TestFleet {
   }
 
   async close(): Promise<void> {
-    const pids = this.fleet.hosts().flatMap(({ report }) => report?.vms ?? []);
-    for (const { qemuPid } of pids) if (qemuPid !== null) killQuietly(qemuPid);
     for (const child of this.#children) child.kill('SIGKILL');
     await Promise.all(this.#children);
+    for (const pid of this.#pids) killVm(pid);
     await this.vanish();
     this.#enrolment.close();
     await rm(this.dir, { recursive: true, force: true });
@@ -187,9 +189,11 @@ export class TestFleet {
   }
 }
 
-function killQuietly(pid: number): void {
+/** Only what is of this fleet: the kernel gives a dead VM's pid to others. */
+function killVm(pid: number): void {
   try {
-    process.kill(pid, 'SIGKILL');
+    const environment = readFileSync(`/proc/${pid}/environ`, 'utf8').split('\0');
+    if (environment.includes(`ARCHITECT_FLEET=${FLEET}`)) process.kill(pid, 'SIGKILL');
   } catch {
     // It has ended.
   }
