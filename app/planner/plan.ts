@@ -15,7 +15,7 @@
  *   a host that is not connected gets no step but bookkeeping (forget-vm)
  *   the order of the input does not matter; carrying the steps out leaves nothing to plan
  */
-import type { VmId } from '../../host-agent/protocol/ids.ts';
+import type { JobId, VmId } from '../../host-agent/protocol/ids.ts';
 import { judgeVm, type Verdict, type World } from './judge-vm.ts';
 import { matchJobs, oldestFirst } from './match-jobs.ts';
 import type { Observed, ObservedJob, ObservedVm, PlannerConfig } from './observed.ts';
@@ -43,8 +43,7 @@ export function plan({ observed, config, nowMs, newVmIds }: PlanInput): Step[] {
     config,
     nowMs,
   };
-  const vms = [...observed.vms].sort((a, b) => (a.id < b.id ? -1 : 1));
-  const judged = vms.map((vm) => ({ vm, verdict: judgeVm(vm, world) }));
+  const judged = observed.vms.map((vm) => ({ vm, verdict: judgeVm(vm, world) }));
   const queued = observed.jobs.filter((job) => job.state === 'queued').sort(oldestFirst);
   const settling = settlingJobs(judged);
   const unsettled = queued.filter((job) => !settling.has(job.id));
@@ -65,12 +64,14 @@ export function plan({ observed, config, nowMs, newVmIds }: PlanInput): Step[] {
 
 function planLosses(judged: readonly Judged[], world: World): Step[] {
   const byVm = new Map(judged.map((one) => [one.vm.id, one]));
-  const steps: Step[] = [];
-  for (const job of [...world.jobs.values()].sort(oldestFirst)) {
+  const lost: { readonly job: ObservedJob; readonly cause: string }[] = [];
+  for (const job of world.jobs.values()) {
     const cause = job.state === 'in-progress' ? causeOfLoss(job, byVm, world) : undefined;
-    if (cause !== undefined) steps.push({ kind: 'lose-job', jobId: job.id, cause });
+    if (cause !== undefined) lost.push({ job, cause });
   }
-  return steps;
+  return lost
+    .sort((a, b) => oldestFirst(a.job, b.job))
+    .map(({ job, cause }) => ({ kind: 'lose-job', jobId: job.id, cause }));
 }
 
 /** Every VM of it ended before it ran: starting more would only repeat that. */
@@ -102,10 +103,11 @@ function causeOfLoss(
 
 /** A dead VM's record stays until the job it ran is accounted for. */
 function planForgets(judged: readonly Judged[], world: World): Step[] {
-  return judged.flatMap(({ vm, verdict }) => {
-    if (verdict.kind !== 'gone' || runsOpenJob(vm, world)) return [];
-    return [{ kind: 'forget-vm', vmId: vm.id, hostId: vm.hostId, runnerId: vm.runnerId } as const];
-  });
+  return judged
+    .filter(({ vm, verdict }) => verdict.kind === 'gone' && !runsOpenJob(vm, world))
+    .map(({ vm }) => vm)
+    .sort(byId)
+    .map(({ id, hostId, runnerId }) => ({ kind: 'forget-vm', vmId: id, hostId, runnerId }));
 }
 
 function planStops(judged: readonly Judged[], spare: readonly ObservedVm[], world: World): Step[] {
@@ -115,18 +117,18 @@ function planStops(judged: readonly Judged[], spare: readonly ObservedVm[], worl
   const idle = spare.map((vm) => ({ vm, why: 'No job is waiting for it.' }));
   return [...doomed, ...idle]
     .filter(({ vm }) => isReachable(vm, world))
-    .sort((a, b) => (a.vm.id < b.vm.id ? -1 : 1))
+    .sort((a, b) => byId(a.vm, b.vm))
     .map(({ vm, why }) => ({ kind: 'stop-vm', vmId: vm.id, hostId: vm.hostId, why }));
 }
 
-function planAssignments(servedBy: ReadonlyMap<string, ObservedVm>, world: World): Step[] {
+function planAssignments(servedBy: ReadonlyMap<JobId, ObservedVm>, world: World): Step[] {
   return served(servedBy, world)
     .filter(({ vm }) => vm.phase === 'idle')
     .map(({ job, vm }) => ({ kind: 'assign-job', vmId: vm.id, hostId: vm.hostId, jobId: job.id }));
 }
 
 /** A recorded VM that its host has not heard of: the request was lost, so it is made again. */
-function planRestarts(servedBy: ReadonlyMap<string, ObservedVm>, world: World): Step[] {
+function planRestarts(servedBy: ReadonlyMap<JobId, ObservedVm>, world: World): Step[] {
   return served(servedBy, world)
     .filter(({ vm }) => vm.missing && vm.phase === 'allocating')
     .map(({ job, vm }) => ({
@@ -174,13 +176,19 @@ function planStarts({
 }
 
 function served(
-  servedBy: ReadonlyMap<string, ObservedVm>,
+  servedBy: ReadonlyMap<JobId, ObservedVm>,
   world: World,
 ): { readonly job: ObservedJob; readonly vm: ObservedVm }[] {
-  return [...world.jobs.values()].sort(oldestFirst).flatMap((job) => {
-    const vm = servedBy.get(job.id);
-    return vm !== undefined && isReachable(vm, world) ? [{ job, vm }] : [];
-  });
+  const pairs: { readonly job: ObservedJob; readonly vm: ObservedVm }[] = [];
+  for (const [jobId, vm] of servedBy) {
+    const job = world.jobs.get(jobId);
+    if (job !== undefined && isReachable(vm, world)) pairs.push({ job, vm });
+  }
+  return pairs.sort((a, b) => oldestFirst(a.job, b.job));
+}
+
+function byId(a: ObservedVm, b: ObservedVm): number {
+  return a.id < b.id ? -1 : 1;
 }
 
 function isReachable(vm: ObservedVm, { hosts }: World): boolean {
