@@ -1,0 +1,32 @@
+/** What a bench is: a measurement that prints what it saw and judges nothing but its own targets. */
+export interface Bench {
+  readonly name: string;
+  readonly about: string;
+  /** Cleans up after itself, also when the signal ends it. */
+  run(context: BenchContext): Promise<BenchResult>;
+}
+
+export interface BenchContext {
+  readonly signal: AbortSignal;
+  readonly progress: (what: string) => void;
+}
+
+export interface BenchResult {
+  readonly tables: readonly BenchTable[];
+  readonly targets: readonly Target[];
+  /** The same and more, for machines. */
+  readonly figures: Readonly<Record<string, unknown>>;
+}
+
+export interface BenchTable {
+  readonly title: string;
+  readonly headings: readonly string[];
+  readonly rows: readonly (readonly string[])[];
+}
+
+export interface Target {
+  readonly what: string;
+  readonly wanted: string;
+  readonly measured: string;
+  readonly met: boolean;
+}
