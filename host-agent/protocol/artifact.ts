@@ -39,6 +39,11 @@ export const MachineShape = z.object({
   cpuModel: z.string().max(64),
   vcpus: z.int().min(1),
   maxVcpus: z.int().min(1),
+  /**
+   * Where the CPUs beyond `vcpus` come from (default: hot-plug). `offline`: they are there from the start and switched
+   * on in the guest, because Linux takes no CPU by hot-plug where it sees no hypervisor (TCG).
+   */
+  cpuGrowth: z.enum(['hot-plug', 'offline']).optional(),
   memoryMib: z.int().min(128),
   maxMemoryMib: z.int().min(128),
   memorySlots: z.int().min(0).max(256),
