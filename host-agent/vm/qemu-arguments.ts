@@ -67,7 +67,10 @@ function machine(shape: MachineShape): string[] {
   return [
     ...['-machine', `${shape.machineType},accel=${accelerator},memory-backend=${MEMORY_BACKEND}`],
     ...['-cpu', cpuOption(shape.cpuModel, shape.accelerator)],
-    ...['-smp', `${shape.vcpus},maxcpus=${shape.maxVcpus}`],
+    ...[
+      '-smp',
+      `${shape.cpuGrowth === 'offline' ? shape.maxVcpus : shape.vcpus},maxcpus=${shape.maxVcpus}`,
+    ],
     '-m',
     `size=${shape.memoryMib}M,slots=${shape.memorySlots},maxmem=${shape.maxMemoryMib}M`,
   ];
@@ -86,12 +89,12 @@ function memory({ mode, memoryPath, shape }: QemuSpec): string[] {
   return ['-object', `${backend},mem-path=${memoryPath}${access}`];
 }
 
-function kernel({ imageDir, kernelArguments }: QemuSpec): string[] {
+function kernel({ imageDir, kernelArguments, shape }: QemuSpec): string[] {
   return [
     ...['-kernel', join(imageDir, 'vmlinuz')],
     ...['-initrd', join(imageDir, 'initrd')],
     // A guest that panics reboots at once, and a reboot ends the VM.
-    ...['-append', `root=/dev/vda ${kernelArguments} panic=-1`],
+    ...['-append', `root=/dev/vda ${kernelArguments} panic=-1 maxcpus=${shape.vcpus}`],
   ];
 }
 

@@ -75,7 +75,7 @@ export async function runStartSequence(request: StartRequest): Promise<void> {
   hooks.onTime('guestAnsweredAtMs');
   signal.throwIfAborted();
   await Promise.all([
-    growToClass(request.spec, artifacts, qmp),
+    growToClass(request.spec, artifacts, connections),
     renewIdentity(guest, request.spec),
   ]);
   signal.throwIfAborted();
@@ -151,13 +151,13 @@ async function launch(
   return launchQemu({ fleet, netnsPath: network.netnsPath, qemuArgs, procsFiles, logPath });
 }
 
-async function growToClass(spec: VmStart, artifacts: Artifacts, qmp: QmpClient): Promise<void> {
+async function growToClass(spec: VmStart, artifacts: Artifacts, to: Connections): Promise<void> {
   const plan = planGrowth({
     shape: artifacts.template.shape,
     class: spec.class,
-    slots: await readCpuSlots(qmp),
+    slots: await readCpuSlots(to.qmp),
     diskBytes: artifacts.diskBytes,
   });
   if (plan.kind === 'refused') throw new VmStartError(`The VM cannot be grown: ${plan.why}.`);
-  await grow(qmp, plan);
+  await grow(to, plan);
 }

@@ -161,6 +161,12 @@ async function bootGuest({ signal, onProgress }: CaptureRequest, guest: GuestAge
     // A profile may lack one of them; then there is nothing to warm.
     await guest.exec({ path, args, timeoutMs: WARM_TIMEOUT_MS }).catch(() => undefined);
   }
+  // udev's cold plug may have switched on what is meant to wait for a larger class.
+  await guest.exec({
+    path: '/bin/bash',
+    args: ['-c', 'for cpu in /sys/devices/system/cpu/cpu[0-9]*/online; do echo 0 > "$cpu"; done'],
+    timeoutMs: WARM_TIMEOUT_MS,
+  });
   await guest.exec({ path: '/bin/sync', timeoutMs: WARM_TIMEOUT_MS });
 }
 

@@ -21,6 +21,7 @@ export function templateShape(pool: {
     cpuModel: pool.cpuModel,
     vcpus: 1,
     maxVcpus: MAX_VCPUS,
+    cpuGrowth: pool.accelerator === 'tcg' ? 'offline' : 'hot-plug',
     memoryMib: TEMPLATE_MEMORY_MIB,
     maxMemoryMib: MAX_MEMORY_MIB,
     memorySlots: MEMORY_SLOTS,
