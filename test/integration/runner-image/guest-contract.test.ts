@@ -54,7 +54,7 @@ it('becomes the machine that it is told to be', async () => {
   const wanted = identity();
   expect(await renew(JSON.stringify(wanted))).toMatchObject({ exitCode: 0, stderr: '' });
   expect(await guest.sh('hostname')).toBe(wanted.hostname);
-  expect(await guest.sh('getent hosts vm-0a1b2c3d')).toContain('127.0.1.1');
+  expect(await guest.sh('getent ahostsv4 vm-0a1b2c3d')).toContain('127.0.1.1');
   expect(await guest.sh('cat /etc/machine-id')).toBe(wanted.machineId);
   expect(await guest.sh('cat /proc/sys/kernel/random/boot_id')).toBe(wanted.bootId);
   expect(await guest.sh('date +%Y-%m-%dT%H')).toBe('2031-02-03T04');
