@@ -143,7 +143,7 @@ class Driver implements VmDriver {
       return refused(why);
     }
     this.#remember({ runnerStartedAtMs: Math.round(wallClockMs()) });
-    this.#save();
+    await this.#save();
     this.#changed();
     return { kind: 'taken' };
   }

@@ -6,16 +6,16 @@
  * defaults, QEMU's sandbox, block nodes with names (they are resized, and later mirrored, by name),
  * free root ports (PCI hot-plug), one MAC for all guests (each has its own network namespace).
  */
+
 import { join } from 'node:path';
 import type { MachineShape } from '../protocol/artifact.ts';
-import { GUEST_AGENT_PORT } from '../protocol/guest-contract.ts';
+import { GUEST_AGENT_PORT, GUEST_MAC } from '../protocol/guest-contract.ts';
 import type { Accelerator } from '../protocol/host-facts.ts';
 
 /** The block node that the guest's disk shows. */
 export const OVERLAY_NODE = 'overlay';
 /** Id of the guest's disk, as BLOCK_IO_ERROR names it. */
 export const DISK_DEVICE = 'disk0';
-export const GUEST_MAC = '02:61:72:63:68:01';
 /** Main memory's backend and, in a migration stream, its block. */
 export const MEMORY_BACKEND = 'm0';
 export const HOT_PLUG_PORTS = 4;
