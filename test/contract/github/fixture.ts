@@ -1,6 +1,6 @@
 /** A simulated GitHub with a webhook receiver, real Octokit clients, and stand-in runners. */
 import { generateKeyPairSync } from 'node:crypto';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { createServer, type IncomingHttpHeaders } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -64,6 +64,7 @@ export class GitHubFixture {
   async close(): Promise<void> {
     for (const runner of this.#runners) runner.kill('SIGKILL');
     await Promise.allSettled(this.#runners);
+    await killProcessesOf(this.#home);
     await this.github.close();
     await this.#closeReceiver();
     await rm(this.#home, { recursive: true, force: true });
@@ -130,16 +131,29 @@ export class GitHubFixture {
   }
 }
 
+/** A runner that was killed leaves its step's processes behind; they have its home. */
+async function killProcessesOf(home: string): Promise<void> {
+  for (const pid of (await readdir('/proc')).filter((name) => /^\d+$/.test(name))) {
+    const environment = await readFile(`/proc/${pid}/environ`, 'utf8').catch(() => '');
+    if (!environment.includes(`HOME=${home}/`)) continue;
+    try {
+      process.kill(Number(pid), 'SIGKILL');
+    } catch {
+      // It ended in between.
+    }
+  }
+}
+
 function spawnRunner(env: Readonly<Record<string, string>>) {
   return execa(STAND_IN, [], { env, reject: false, all: true });
 }
 
 /** Polls until `look` gives something; throws with `what` after a minute. */
-export async function until<T>(what: string, look: () => T | undefined | false): Promise<T> {
+export async function until<T>(what: string, look: () => T | undefined | null | false): Promise<T> {
   const endsAtMs = Date.now() + UNTIL_LIMIT_MS;
   while (Date.now() < endsAtMs) {
     const found = look();
-    if (found !== undefined && found !== false) return found;
+    if (found !== undefined && found !== null && found !== false) return found;
     await delay(UNTIL_STEP_MS);
   }
   throw new Error(`Not within a minute: ${what}`);

@@ -8,7 +8,7 @@ import type { Access } from './options.ts';
 import { onePage } from './paging.ts';
 import { repositoryPayload } from './payload-account.ts';
 import { checkRunPayload, jobPayload, runPayload } from './payload-actions.ts';
-import { notAccessible, notFound, Refusal, unprocessable } from './refusal.ts';
+import { invalidBody, notAccessible, notFound, Refusal, unprocessable } from './refusal.ts';
 import type { Simulation } from './simulation.ts';
 import { requirePermission } from './tokens.ts';
 
@@ -19,6 +19,8 @@ const RunId = z.object({ run: z.coerce.number().int() });
 const JobId = z.object({ job: z.coerce.number().int() });
 const RunFilter = z.object({ status: z.string().optional(), branch: z.string().optional() });
 const JobFilter = z.object({ filter: z.enum(['latest', 'all']).catch('latest') });
+const Ref = z.object({ ref: z.string() });
+const CheckFilter = z.object({ check_name: z.string().optional() });
 const NewCheck = z.object({
   name: z.string().min(1),
   head_sha: z.string().regex(/^[0-9a-f]{40}$/),
@@ -35,15 +37,35 @@ const NewCheck = z.object({
 
 export function serveActions(server: FastifyInstance, simulation: Simulation): void {
   server.get('/repos/:owner/:repo', async (request) => {
-    return repositoryPayload(simulation.world, authorize(simulation, request, 'metadata', 'read'));
+    const repository = authorize(simulation, request, 'metadata', 'read');
+    const more = { has_discussions: false, network_count: 0, subscribers_count: 0 };
+    return { ...repositoryPayload(simulation.world, repository), ...more };
   });
   serveRuns(server, simulation);
   serveJobs(server, simulation);
   serveRunChanges(server, simulation);
+  serveChecks(server, simulation);
+}
+
+function serveChecks(server: FastifyInstance, simulation: Simulation): void {
+  const { world } = simulation;
+  server.get('/repos/:owner/:repo/commits/:ref/check-runs', async (request, reply) => {
+    const repository = authorize(simulation, request, 'checks', 'read');
+    const { ref } = Ref.parse(request.params);
+    const { check_name: name } = CheckFilter.parse(request.query);
+    const all = world.checkRuns.filter(
+      (check) =>
+        check.repository === repository &&
+        check.headSha === ref &&
+        check.name === (name ?? check.name),
+    );
+    const page = onePage(all, { request, reply, base: world.url });
+    return { total_count: all.length, check_runs: page.map((one) => checkRunPayload(world, one)) };
+  });
   server.post('/repos/:owner/:repo/check-runs', async (request, reply) => {
     const repository = authorize(simulation, request, 'checks', 'write');
     const check = createCheck(simulation, repository, request.body);
-    return reply.code(201).send(checkRunPayload(simulation.world, check));
+    return reply.code(201).send(checkRunPayload(world, check));
   });
 }
 
@@ -146,7 +168,7 @@ function findJob({ world }: Simulation, repository: Repository, request: Fastify
 
 function createCheck({ world }: Simulation, repository: Repository, body: unknown): CheckRun {
   const wanted = NewCheck.safeParse(body);
-  if (!wanted.success) throw unprocessable(z.prettifyError(wanted.error), wanted.error.issues);
+  if (!wanted.success) throw invalidBody(wanted.error);
   const { name, head_sha: headSha, status, conclusion, output } = wanted.data;
   if (status === 'completed' && conclusion === undefined) {
     throw unprocessable('A completed check run needs a conclusion.');

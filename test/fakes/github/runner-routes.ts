@@ -6,7 +6,7 @@ import type { Runner, RunnerScope } from './model.ts';
 import type { Access } from './options.ts';
 import { onePage } from './paging.ts';
 import { runnerPayload } from './payload-actions.ts';
-import { notFound, Refusal, unprocessable } from './refusal.ts';
+import { invalidBody, notFound, Refusal } from './refusal.ts';
 import { encodeJitConfig } from './runner-protocol.ts';
 import type { Simulation } from './simulation.ts';
 import { type AccessToken, requirePermission } from './tokens.ts';
@@ -93,7 +93,7 @@ function authorize(simulation: Simulation, request: FastifyRequest, access: Acce
 function register({ world, limits }: Simulation, scope: RunnerScope, body: unknown): Runner {
   limits.countRegistration(Date.now());
   const wanted = Jit.safeParse(body);
-  if (!wanted.success) throw unprocessable(z.prettifyError(wanted.error), wanted.error.issues);
+  if (!wanted.success) throw invalidBody(wanted.error);
   const { name, labels, runner_group_id: groupId, work_folder: workFolder } = wanted.data;
   if (groupId !== DEFAULT_GROUP) throw notFound();
   if (world.runnersIn(scope).some((one) => one.name.toLowerCase() === name.toLowerCase())) {

@@ -15,13 +15,18 @@ const StepNumber = z.object({ step: z.coerce.number().int().min(1).max(10_000) }
 const Offset = z.object({ offset: z.coerce.number().int().min(0) });
 const Bytes = z.instanceof(Buffer);
 
-export function serveSessions(server: FastifyInstance, simulation: Simulation): void {
+/** `uploads` holds the log uploads that are open. */
+export function serveSessions(
+  server: FastifyInstance,
+  simulation: Simulation,
+  uploads: Set<Readable>,
+): void {
   server.addContentTypeParser('application/octet-stream', (_request, payload, done) => {
     done(null, payload);
   });
   serveSession(server, simulation);
   serveJob(server, simulation);
-  serveLog(server, simulation);
+  serveLog(server, simulation, uploads);
 }
 
 function serveSession(server: FastifyInstance, simulation: Simulation): void {
@@ -79,13 +84,15 @@ function serveJob(server: FastifyInstance, simulation: Simulation): void {
   });
 }
 
-function serveLog(server: FastifyInstance, simulation: Simulation): void {
+function serveLog(server: FastifyInstance, simulation: Simulation, uploads: Set<Readable>): void {
   server.get('/_runner/jobs/:job/log', async (request) => {
     return { receivedBytes: findJob(simulation, request).log.length };
   });
   server.post<{ Body: Readable }>('/_runner/jobs/:job/log', async (request) => {
     const { log } = findJob(simulation, request);
     let { offset } = Offset.parse(request.query);
+    uploads.add(request.body);
+    request.body.once('close', () => uploads.delete(request.body));
     for await (const piece of request.body) {
       const bytes = Bytes.parse(piece);
       if (!log.writeAt(offset, bytes)) throw conflict('The log does not go on from this offset.');

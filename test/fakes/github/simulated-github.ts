@@ -2,13 +2,14 @@
  * A stateful, strict GitHub for tests and the demo, on one port: the REST API at its root, the
  * runners' side under /_runner, the control API under /_sim.
  */
+import type { Readable } from 'node:stream';
 import fastify, { type FastifyInstance, type FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import { serveActions } from './actions-routes.ts';
 import { serveApp } from './app-routes.ts';
 import { serveControl } from './control-routes.ts';
 import { type GivenOptions, withDefaults } from './options.ts';
-import { notFound, Refusal } from './refusal.ts';
+import { invalidBody, notFound, Refusal } from './refusal.ts';
 import { serveRunners } from './runner-routes.ts';
 import { serveSessions } from './session-routes.ts';
 import { Simulation } from './simulation.ts';
@@ -20,6 +21,8 @@ const ANONYMOUS = 'anonymous';
 export interface SimulatedGitHub {
   readonly url: string;
   readonly simulation: Simulation;
+  /** Resets the connections on which runners send their logs. */
+  breakLogUploads(): void;
   /** Ends every connection, long polls and followed logs included. */
   close(): Promise<void>;
 }
@@ -31,7 +34,8 @@ export async function startSimulatedGitHub(given: GivenOptions): Promise<Simulat
   const server = fastify({ bodyLimit: MAX_BODY_BYTES, forceCloseConnections: true });
   answerErrors(server);
   await server.register(async (scope) => serveRest(scope, simulation));
-  await server.register(async (scope) => serveSessions(scope, simulation));
+  const uploads = new Set<Readable>();
+  await server.register(async (scope) => serveSessions(scope, simulation, uploads));
   await server.register(async (scope) => serveControl(scope, simulation));
   const url = await server.listen({ host, port });
   simulation.world.url = url;
@@ -42,7 +46,10 @@ export async function startSimulatedGitHub(given: GivenOptions): Promise<Simulat
     for (const runner of simulation.world.runners.values()) runner.session?.wake?.();
     await server.close();
   };
-  return { url, simulation, close };
+  const breakLogUploads = () => {
+    for (const upload of uploads) upload.destroy();
+  };
+  return { url, simulation, breakLogUploads, close };
 }
 
 function serveRest(server: FastifyInstance, simulation: Simulation): void {
@@ -90,9 +97,7 @@ const WithStatus = z.object({ statusCode: z.int().min(400).max(499), message: z.
 
 function asRefusal(error: unknown): Refusal {
   if (error instanceof Refusal) return error;
-  if (error instanceof z.ZodError) {
-    return new Refusal({ status: 422, message: z.prettifyError(error), errors: error.issues });
-  }
+  if (error instanceof z.ZodError) return invalidBody(error);
   const known = WithStatus.safeParse(error);
   if (known.success)
     return new Refusal({ status: known.data.statusCode, message: known.data.message });
