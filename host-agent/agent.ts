@@ -148,10 +148,10 @@ async function tidyUntil(signal: AbortSignal, supervisor: Supervisor, logger: Lo
 
 /** Keeps trying while the control plane cannot be reached: the token is still good then. */
 async function obtainIdentity({ config, logger, signal }: AgentParts): Promise<Identity> {
-  const { agentDir, tokenFile } = config;
+  const { agentDir, tokenFile, name: hostname } = config;
   for (let attempt = 0; ; attempt += 1) {
     try {
-      return await ensureIdentity({ agentDir, tokenFile, logger, signal });
+      return await ensureIdentity({ agentDir, tokenFile, hostname, logger, signal });
     } catch (error) {
       if (signal.aborted || !(error instanceof ControlPlaneUnreachableError)) throw error;
       logger.warn({ err: error, attempt }, 'not enrolled yet');

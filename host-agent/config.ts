@@ -1,4 +1,5 @@
 /** The host-agent's configuration: read from the environment once, checked, frozen. */
+import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { ArchitectError } from './protocol/errors.ts';
@@ -31,6 +32,7 @@ const Environment = z.object({
   ARCHITECT_ARTIFACTS: AbsolutePath.default('/var/lib/architect/artifacts'),
   ARCHITECT_AGENT_TOKEN_FILE: AbsolutePath.optional(),
   ARCHITECT_AGENT_CAPACITY: CapacityText.optional(),
+  ARCHITECT_AGENT_NAME: z.string().min(1).max(253).default(hostname()),
   ARCHITECT_FLEET: z
     .string()
     .regex(/^[a-z0-9]{1,12}$/, 'wants 1–12 lowercase letters and digits')
@@ -51,6 +53,8 @@ export interface AgentConfig {
   readonly tokenFile: string | undefined;
   /** Undefined: measured from the machine, less a reserve. */
   readonly capacity: { readonly vcpus: number; readonly memoryMib: number } | undefined;
+  /** What the control plane calls this machine; its host name unless given. */
+  readonly name: string;
   readonly fleet: string;
   readonly logLevel: string;
   /** Empty: the host's own resolvers. */
@@ -71,6 +75,7 @@ export function readAgentConfig(environment: NodeJS.ProcessEnv): AgentConfig {
     artifactsDir: env.ARCHITECT_ARTIFACTS,
     tokenFile: env.ARCHITECT_AGENT_TOKEN_FILE,
     capacity: env.ARCHITECT_AGENT_CAPACITY,
+    name: env.ARCHITECT_AGENT_NAME,
     fleet: env.ARCHITECT_FLEET,
     logLevel: env.ARCHITECT_LOG_LEVEL,
     guestDns: Object.freeze(env.ARCHITECT_GUEST_DNS),

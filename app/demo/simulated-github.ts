@@ -1,4 +1,5 @@
 /** Drives the simulated GitHub through its control API (`/_sim`). */
+import { request } from 'undici';
 import { z } from 'zod';
 import { ArchitectError } from '../../host-agent/protocol/errors.ts';
 
@@ -68,12 +69,15 @@ export class SimulatedGithub {
     write: (text: string) => void,
     signal: AbortSignal,
   ): Promise<void> {
-    const answer = await this.#call('GET', `/jobs/${jobId}/log?follow=true`, {
+    const { body } = await request(`${this.#url}/_sim/jobs/${jobId}/log?follow=true`, {
+      headers: this.#authorization(),
+      // The answer comes when the job does, and lasts as long: no limit but the signal.
+      headersTimeout: 0,
+      bodyTimeout: 0,
       signal,
-      open: true,
     });
     const decoder = new TextDecoder();
-    for await (const bytes of answer.body ?? []) write(decoder.decode(bytes, { stream: true }));
+    for await (const bytes of body) write(decoder.decode(bytes, { stream: true }));
   }
 
   async cancel(jobId: string, signal: AbortSignal): Promise<void> {
@@ -94,24 +98,25 @@ export class SimulatedGithub {
     return Runners.parse(await answer.json()).runners.map(({ name }) => name);
   }
 
+  #authorization() {
+    return { authorization: `Bearer ${this.#controlToken}` };
+  }
+
   async #call(
     method: string,
     path: string,
     options: {
       readonly signal: AbortSignal;
       readonly body?: Readonly<Record<string, unknown>>;
-      /** The answer goes on for as long as the job: no limit but the signal. */
-      readonly open?: boolean;
     },
   ): Promise<Response> {
-    const { signal, body, open = false } = options;
-    const headers: Record<string, string> = { authorization: `Bearer ${this.#controlToken}` };
-    if (body !== undefined) headers['content-type'] = 'application/json';
+    const { signal, body } = options;
+    const headers = body === undefined ? {} : { 'content-type': 'application/json' };
     const answer = await fetch(`${this.#url}/_sim${path}`, {
       method,
-      headers,
+      headers: { ...headers, ...this.#authorization() },
       body: body === undefined ? null : JSON.stringify(body),
-      signal: open ? signal : AbortSignal.any([signal, AbortSignal.timeout(CALL_LIMIT_MS)]),
+      signal: AbortSignal.any([signal, AbortSignal.timeout(CALL_LIMIT_MS)]),
     });
     if (answer.ok) return answer;
     throw new SimulatedGithubError(

@@ -10,7 +10,6 @@
  * On failure nothing is stored, and the token file stays where it can still be used.
  */
 import { readFile, rm, stat } from 'node:fs/promises';
-import { hostname } from 'node:os';
 import type { Logger } from 'pino';
 import { Agent, request as httpRequest } from 'undici';
 import {
@@ -36,10 +35,12 @@ const ANSWER_LIMIT_BYTES = 64 * 1024;
 export async function ensureIdentity(request: {
   readonly agentDir: string;
   readonly tokenFile: string | undefined;
+  /** What the control plane calls this machine. */
+  readonly hostname: string;
   readonly logger: Logger;
   readonly signal: AbortSignal;
 }): Promise<Identity> {
-  const { agentDir, tokenFile, logger, signal } = request;
+  const { agentDir, tokenFile, hostname, logger, signal } = request;
   const known = await readIdentity(agentDir);
   const token = tokenFile === undefined ? undefined : await readToken(tokenFile);
   if (tokenFile === undefined || token === undefined) {
@@ -49,7 +50,7 @@ export async function ensureIdentity(request: {
     );
   }
   try {
-    const identity = await enrol(token, signal);
+    const identity = await enrol({ token, hostname, signal });
     await writeIdentity(agentDir, identity);
     await rm(tokenFile, { force: true });
     return identity;
@@ -65,11 +66,16 @@ export async function ensureIdentity(request: {
 }
 
 /** Uses the token up. The control plane knows the host from then on, whatever happens here. */
-export async function enrol(token: EnrolmentToken, signal: AbortSignal): Promise<Identity> {
+export async function enrol(request: {
+  readonly token: EnrolmentToken;
+  readonly hostname: string;
+  readonly signal: AbortSignal;
+}): Promise<Identity> {
+  const { token, hostname, signal } = request;
   const limit = AbortSignal.any([signal, AbortSignal.timeout(ENROL_TIMEOUT_MS)]);
   const caPem = await fetchPinnedCa(token, limit);
   const keys = await generateHostKeys();
-  const answer = await postEnrol({ token, caPem, csrPem: keys.csrPem, signal: limit });
+  const answer = await postEnrol({ token, caPem, hostname, csrPem: keys.csrPem, signal: limit });
   checkAnswer(answer, { token, keys });
   return {
     hostId: answer.hostId,
@@ -108,15 +114,16 @@ async function readToken(tokenFile: string): Promise<EnrolmentToken | undefined>
 async function postEnrol(request: {
   readonly token: EnrolmentToken;
   readonly caPem: string;
+  readonly hostname: string;
   readonly csrPem: string;
   readonly signal: AbortSignal;
 }): Promise<EnrolResponse> {
-  const { token, caPem, csrPem, signal } = request;
+  const { token, caPem, hostname, csrPem, signal } = request;
   const dispatcher = new Agent({
     connect: { ca: caPem, minVersion: 'TLSv1.3' },
     maxResponseSize: ANSWER_LIMIT_BYTES,
   });
-  const body = EnrolRequest.parse({ secret: token.secret, csrPem, hostname: hostname() });
+  const body = EnrolRequest.parse({ secret: token.secret, csrPem, hostname });
   try {
     const { statusCode, body: answer } = await httpRequest(
       `${token.url.replace(/\/+$/, '')}/enrol`,

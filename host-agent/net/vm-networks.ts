@@ -11,8 +11,10 @@
  *     those are, since the names under /run/netns are shared by all hosts of a simulated fleet.
  *   - `ensure` and `destroy` are idempotent; calls for one VM must not overlap (its driver's task).
  */
+
 import { existsSync } from 'node:fs';
 import type { Logger } from 'pino';
+import { GUEST_MAC } from '../protocol/guest-contract.ts';
 import type { VmNetwork } from '../vm/vm-driver.ts';
 import { chooseGuestAddress } from './guest-addresses.ts';
 import { GUEST_GATEWAY, planGuard } from './guest-policy.ts';
@@ -37,8 +39,6 @@ import {
   type VmLink,
 } from './vm-link-plan.ts';
 
-/** What every guest's network card is called; the same in all, as the template holds it. */
-export const GUEST_MAC = '02:61:72:00:00:02';
 export const GUEST_RANGE = '10.201.0.0/16';
 
 export interface VmNetworkOptions {

@@ -36,3 +36,6 @@ export const RenewIdentity = z.object({
   }),
 });
 export type RenewIdentity = Readonly<z.infer<typeof RenewIdentity>>;
+
+/** Every guest's network card: the same in all, since a template's guest remembers it. */
+export const GUEST_MAC = '02:61:72:63:68:01';

@@ -58,6 +58,7 @@ export function planAgentEnvironment(settings: AgentSettings): Readonly<Record<s
     ARCHITECT_AGENT_DIR: hostDir(home, fleet, machineId),
     ARCHITECT_AGENT_TOKEN_FILE: tokenFile(settings, machineId),
     ARCHITECT_AGENT_CAPACITY: settings.capacityText,
+    ARCHITECT_AGENT_NAME: machineId,
     ARCHITECT_ARTIFACTS: settings.artifactsDir,
     ARCHITECT_UNDERLAY_MTU: String(settings.underlayMtu),
   };

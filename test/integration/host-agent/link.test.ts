@@ -54,14 +54,22 @@ function tokenOf(text: string) {
 
 test('a server with another CA never sees the secret', async () => {
   const token = { ...tokenOf(server.token), caSha256: 'a'.repeat(64) };
-  const enrolling = enrol(token, AbortSignal.timeout(30_000));
+  const enrolling = enrol({
+    token: token,
+    hostname: 'worker',
+    signal: AbortSignal.timeout(30_000),
+  });
   await expect(enrolling).rejects.toThrow(EnrolmentError);
   await expect(enrolling).rejects.toThrow(/its CA is another/);
   expect(asked).toBe(0);
 });
 
 test('a refused token says so', async () => {
-  const enrolling = enrol(tokenOf(server.token), AbortSignal.timeout(30_000));
+  const enrolling = enrol({
+    token: tokenOf(server.token),
+    hostname: 'worker',
+    signal: AbortSignal.timeout(30_000),
+  });
   await expect(enrolling).rejects.toThrow(/does not take this enrolment token/);
   expect(asked).toBe(1);
 });
