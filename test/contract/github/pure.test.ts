@@ -2,6 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { chooseRunners, holdsAll } from '../../fakes/github/choose.ts';
 import { ExpressionError, substitute } from '../../fakes/github/expressions.ts';
+import { JobLog } from '../../fakes/github/job-log.ts';
 import { seededRandom, shuffled } from '../../fakes/github/random.ts';
 import { parseWorkflow, WorkflowError } from '../../fakes/github/workflow.ts';
 
@@ -109,6 +110,20 @@ describe('chooseRunners', () => {
       chosen.add(pair?.runner ?? 'none');
     }
     expect(chosen).toEqual(new Set(['a', 'b']));
+  });
+});
+
+describe('JobLog', () => {
+  it('skips bytes that it has, and refuses a gap and what comes after the end', () => {
+    const log = new JobLog();
+    const write = (offset: number, text: string) => log.writeAt(offset, Buffer.from(text));
+    expect(write(0, 'one ')).toBe(true);
+    expect(write(2, 'e two ')).toBe(true);
+    expect(write(0, 'one')).toBe(true);
+    expect(write(11, 'four')).toBe(false);
+    expect(log.text()).toBe('one two ');
+    log.end();
+    expect(write(8, 'three')).toBe(false);
   });
 });
 
