@@ -1,6 +1,8 @@
 /** The guard, against a guest that has a real tap and may do what it likes. */
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { TAP_MAC } from '../../../host-agent/net/guest-policy.ts';
 import type { VmNetwork } from '../../../host-agent/vm/vm-driver.ts';
+import { until } from '../local-provider/until.ts';
 import { createNetWorld, HOST_ADDRESS, type NetWorld, WORLD_ADDRESS } from './net-world.ts';
 
 const OUTSIDE = ['198.51.100.9', WORLD_ADDRESS];
@@ -86,6 +88,23 @@ test('a destination without a route is silent too: nothing here says "unreachabl
   expect(await world.probe(guest, ['198.51.100.77'])).toEqual({ '198.51.100.77': 'silent' });
 });
 
+/** What the guest sends last arrives after all else that could have. */
+async function sendThenMark(from: string, text: string, targets: readonly string[]) {
+  await world.send(from, text, targets);
+  await world.send(guest, `after ${text}`, ['198.51.100.9']);
+  await until('the mark', async () =>
+    (await world.arrived(world.world)).includes(`after ${text}`) ? true : undefined,
+  );
+}
+
+test('not even one-way packets get to the host or to another guest', async () => {
+  const targets = [HOST_ADDRESS, '169.254.169.254', '169.254.2.1', network(1).guestAddress];
+  await sendThenMark(guest, 'one way', [...targets, ...FORBIDDEN]);
+  expect(await world.arrived(world.host)).not.toContain('one way');
+  expect(await world.arrived(world.world)).not.toContain('one way');
+  expect(await world.arrived(other)).not.toContain('one way');
+});
+
 test('a guest under another address or another MAC is silent', async () => {
   const own = network(1);
   const { gateway } = own;
@@ -94,9 +113,15 @@ test('a guest under another address or another MAC is silent', async () => {
   await world.ip(other, 'addr', 'add', `${spoofed}/32`, 'dev', 'eth0');
   await world.ip(other, ...route, spoofed);
   expect(await world.probe(other, OUTSIDE)).toEqual(all(OUTSIDE, 'silent'));
+  await sendThenMark(other, 'under another address', OUTSIDE);
   await world.ip(other, 'addr', 'del', `${spoofed}/32`, 'dev', 'eth0');
   await world.ip(other, ...route, own.guestAddress);
   expect(await world.probe(other, OUTSIDE)).toEqual(all(OUTSIDE, 'answered'));
   await world.ip(other, 'link', 'set', 'eth0', 'address', '02:61:72:00:00:77');
-  expect(await world.probe(other, OUTSIDE)).toEqual(all(OUTSIDE, 'silent'));
+  const neighbour = ['neigh', 'replace', gateway, 'lladdr', TAP_MAC, 'dev', 'eth0'];
+  await world.ip(other, ...neighbour, 'nud', 'permanent');
+  await sendThenMark(other, 'under another MAC', OUTSIDE);
+  const arrived = await world.arrived(world.world);
+  expect(arrived).not.toContain('under another address');
+  expect(arrived).not.toContain('under another MAC');
 });

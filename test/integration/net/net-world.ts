@@ -26,6 +26,10 @@ export interface NetWorld {
   plugIn(network: VmNetwork): Promise<string>;
   ip(netns: string, ...args: readonly string[]): Promise<string>;
   probe(netns: string, targets: readonly string[]): Promise<Record<string, string>>;
+  /** Sends a datagram to each and answers nothing: whether it came is for `arrived` to say. */
+  send(netns: string, text: string, targets: readonly string[]): Promise<void>;
+  /** What datagrams brought to the greeter in this namespace. */
+  arrived(netns: string): Promise<readonly string[]>;
   readonly host: string;
   readonly world: string;
   destroy(): Promise<void>;
@@ -66,6 +70,11 @@ export async function createNetWorld(worldAddresses: readonly string[]): Promise
     ip: async (netns, ...args) => (await execa('ip', ['-n', netns, ...args])).stdout,
     probe: async (netns, targets) =>
       Outcomes.parse(JSON.parse((await inside(netns, nodeProgram('probe.ts', ...targets))).stdout)),
+    send: async (netns, text, targets) => {
+      await inside(netns, nodeProgram('send-datagrams.ts', text, ...targets));
+    },
+    arrived: async (netns) =>
+      (await inside(netns, nodeProgram('read-arrived.ts'))).stdout.split('\n'),
     destroy: async () => {
       for (const child of running) child.kill('SIGKILL');
       await Promise.all(running);
