@@ -28,7 +28,10 @@ export function createJobIntake(options: JobIntakeOptions): JobIntake {
     applyJobFacts: async (facts, receivedAtMs) => {
       const { record, before } = await applyJobFacts(book, facts, now());
       if (record === undefined) return;
-      if (before === undefined) book.evidence.moment(record.id, 'webhook-received', receivedAtMs);
+      if (before === undefined) {
+        book.evidence.moment(record.id, 'webhook-received', receivedAtMs);
+        await book.evidence.written();
+      }
       if (record.state === 'refused' && facts.status === 'queued') await tell(options, record);
     },
   };

@@ -76,8 +76,8 @@ async function startVm(ports: ExecutorPorts, step: StepOf<'start-vm'>): Promise<
     );
     if (job?.state !== 'queued') return undefined;
     ports.evidence.rememberJob(job);
-    await recordNewVm(ports, step, nowMs);
     ports.evidence.moment(step.jobId, 'vm-requested', nowMs);
+    await recordNewVm(ports, step, nowMs);
   }
   const pool = ports.pools.pool();
   return async () => {
@@ -118,6 +118,7 @@ async function recordNewVm(
     why: null,
   };
   ports.evidence.rememberVm(record);
+  await ports.evidence.written();
   await ports.store.putVm(record, nowMs);
 }
 
@@ -145,7 +146,7 @@ async function mintAndHandIn(
       vm.phase === 'idle' ? { ...vm, phase: 'assigned', phaseSinceMs: nowMs } : vm,
     );
     ports.evidence.moment(jobId, 'runner-assigned', nowMs);
-    return;
+    return ports.evidence.written();
   }
   ports.logger.warn({ vmId, hostId, jobId, why: outcome.why }, 'host refused the job');
   if ((await ports.runners.remove(origin, runnerId)) === 'busy') return;
@@ -199,6 +200,7 @@ async function forgetVm(ports: ExecutorPorts, step: StepOf<'forget-vm'>): Promis
       ? vm
       : { ...vm, phase: 'failed', why: vm.why ?? 'It was held for dead.' };
     ports.evidence.rememberVm(last);
+    await ports.evidence.written();
     await ports.store.deleteVm(vmId);
   };
 }
@@ -218,6 +220,7 @@ async function loseJob(ports: ExecutorPorts, step: StepOf<'lose-job'>): Promise<
     });
     if (job === undefined || !lostNow) return;
     ports.evidence.rememberJob(job);
+    await ports.evidence.written();
     ports.logger.error({ jobId, vmId: job.vmId, cause }, 'the job is lost');
     await ports.notices.lost(job, cause);
   };
@@ -258,6 +261,9 @@ async function changeVm(
     const changed = change(stored);
     return changed === stored ? undefined : changed;
   });
-  if (vm !== undefined) ports.evidence.rememberVm(vm);
+  if (vm !== undefined) {
+    ports.evidence.rememberVm(vm);
+    await ports.evidence.written();
+  }
   return vm;
 }

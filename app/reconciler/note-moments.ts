@@ -22,7 +22,7 @@ export function momentsOf(observed: Observed, hosts: readonly FleetHost[]): Note
   );
 }
 
-/** Writes only what it has not written before: every write is an fsync. */
+/** Writes only what it has not written before. */
 export class MomentWriter {
   readonly #evidence: Evidence;
   #written = new Map<string, number>();
@@ -31,14 +31,18 @@ export class MomentWriter {
     this.#evidence = evidence;
   }
 
-  /** `moments` is the whole picture: what is no longer in it is dropped from memory. */
-  write(moments: readonly NotedMoment[]): void {
+  /**
+   * `moments` is the whole picture: what is no longer in it is dropped from memory. Rejects when the
+   * disk does not take them; they are then written the next time.
+   */
+  async write(moments: readonly NotedMoment[]): Promise<void> {
     const seen = new Map<string, number>();
     for (const { jobId, moment, atMs } of moments) {
       const key = `${jobId} ${moment}`;
       if (this.#written.get(key) !== atMs) this.#evidence.moment(jobId, moment, atMs);
       seen.set(key, atMs);
     }
+    await this.#evidence.written();
     this.#written = seen;
   }
 }

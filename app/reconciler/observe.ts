@@ -62,7 +62,9 @@ async function writeVm({
   readonly adoptable: ReadonlyMap<VmId, VmRecord>;
 }): Promise<void> {
   const next = { ...vm, generation: adoptable.has(vm.id) ? 1 : vm.generation + 1 };
-  if (await store.putVm(next, nowMs)) evidence.rememberVm(next);
+  if (!(await store.putVm(next, nowMs))) return;
+  evidence.rememberVm(next);
+  await evidence.written();
 }
 
 /** Jobs that are over but that a VM was started for or has run. */

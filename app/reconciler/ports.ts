@@ -52,8 +52,13 @@ export interface JobSource {
   listOpenJobs(): Promise<readonly JobFacts[]>;
 }
 
-/** What is known of each job for good, on disk (SQLite): survives Redis. */
+/**
+ * What is known of each job for good, on disk (SQLite): survives Redis. What is written can be read
+ * at once; it is on disk when `written` has resolved.
+ */
 export interface Evidence {
+  /** Rejects when the disk did not take what was written just now: none of it is kept then. */
+  written(): Promise<void>;
   rememberJob(job: JobRecord): void;
   rememberVm(vm: VmRecord): void;
   moment(jobId: JobId, moment: JobMoment, atMs: number): void;

@@ -107,7 +107,7 @@ export class Reconciler {
     this.#sweepQuietJobs(nowMs);
     const observed = await observe(this.#ports, { nowMs, lookingSinceMs: this.#lookingSinceMs });
     if (observed === undefined) return this.nudge();
-    this.#moments.write(momentsOf(observed, this.#ports.fleet.hosts()));
+    await this.#moments.write(momentsOf(observed, this.#ports.fleet.hosts()));
     const steps = plan({ observed, config: plannerConfig, nowMs, newVmIds: freshVmIds() });
     if (lease.held) await this.#runner.run(steps);
   }

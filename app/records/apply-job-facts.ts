@@ -20,7 +20,7 @@ export interface AppliedFacts {
 }
 
 /**
- * Writes the evidence first, then Redis. A job that Redis forgot (wiped or expired) is looked up in
+ * The evidence is on disk before Redis is written. A job that Redis forgot (wiped or expired) is looked up in
  * the evidence, so a late `queued` never starts a finished job again. Throws RecordConflictError.
  */
 export async function applyJobFacts(
@@ -31,16 +31,17 @@ export async function applyJobFacts(
   let before: JobRecord['state'] | undefined;
   let moved = false;
   const classification = book.classify(facts);
-  const record = await book.store.updateJob(facts.id, nowMs, (stored) => {
+  const record = await book.store.updateJob(facts.id, nowMs, async (stored) => {
     const known = stored ?? book.evidence.readJob(facts.id);
     before = known?.state;
     const step = stepJob({ record: known, facts, classification, nowMs });
     moved = step.kind === 'moved';
     if (step.kind === 'ignored') return undefined;
     book.evidence.rememberJob(step.record);
+    noteMoments(book.evidence, step.record);
+    await book.evidence.written();
     return step.record;
   });
-  if (moved && record !== undefined) noteMoments(book.evidence, record);
   return { kind: moved ? 'moved' : 'ignored', record, before };
 }
 

@@ -33,6 +33,9 @@ export interface RecordStoreOptions {
   readonly finishedTtlMs?: number;
 }
 
+/** The record to write; undefined leaves it as it is. */
+type Change<T> = T | undefined | Promise<T | undefined>;
+
 export class RecordStore {
   readonly #redis: Redis;
   readonly #prefix: string;
@@ -85,7 +88,7 @@ export class RecordStore {
   async updateJob(
     id: JobId,
     nowMs: number,
-    change: (job: JobRecord | undefined) => JobRecord | undefined,
+    change: (job: JobRecord | undefined) => Change<JobRecord>,
   ): Promise<JobRecord | undefined> {
     return this.#update({
       read: () => this.readJob(id),
@@ -119,7 +122,7 @@ export class RecordStore {
   async updateVm(
     id: VmId,
     nowMs: number,
-    change: (vm: VmRecord | undefined) => VmRecord | undefined,
+    change: (vm: VmRecord | undefined) => Change<VmRecord>,
   ): Promise<VmRecord | undefined> {
     return this.#update({
       read: () => this.readVm(id),
@@ -172,12 +175,12 @@ export class RecordStore {
     put,
   }: {
     readonly read: () => Promise<T | undefined>;
-    readonly change: (record: T | undefined) => T | undefined;
+    readonly change: (record: T | undefined) => Change<T>;
     readonly put: (record: T) => Promise<boolean>;
   }): Promise<T | undefined> {
     for (let attempt = 0; attempt < MAX_UPDATE_ATTEMPTS; attempt += 1) {
       const stored = await read();
-      const changed = change(stored);
+      const changed = await change(stored);
       if (changed === undefined) return stored;
       const next = { ...changed, generation: (stored?.generation ?? 0) + 1 };
       if (await put(next)) return next;

@@ -1,7 +1,9 @@
 import { statSync } from 'node:fs';
+import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { EvidenceStore } from '../../../app/evidence/evidence-store.ts';
+import { execa } from 'execa';
+import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
+import { EvidenceError, EvidenceStore } from '../../../app/evidence/evidence-store.ts';
 import { applyJobFacts } from '../../../app/records/apply-job-facts.ts';
 import { Lease } from '../../../app/records/lease.ts';
 import { RecordStore } from '../../../app/records/record-store.ts';
@@ -126,6 +128,47 @@ describe('EvidenceStore', () => {
       { moment: 'vm-requested', atMs: 30 },
     ]);
     second.close();
+  });
+});
+
+describe('a batch of evidence', () => {
+  it('can be read at once, and by others when it is written', async () => {
+    const path = join(redis.folder, 'batch.db');
+    const writer = EvidenceStore.open(path);
+    const reader = EvidenceStore.open(path);
+    const job = jobRecord();
+    writer.rememberJob(job);
+    writer.moment(job.id, 'vm-requested', 20);
+    expect(writer.readJob(job.id)).toEqual(job);
+    expect(reader.readJob(job.id)).toBeUndefined();
+    await writer.written();
+    expect(reader.readJob(job.id)).toEqual(job);
+    expect(reader.timeline(job.id)).toEqual([{ moment: 'vm-requested', atMs: 20 }]);
+    writer.close();
+    reader.close();
+  });
+
+  it('is refused as a whole by a full disk, and the next one is taken', async () => {
+    const disk = join(redis.folder, 'small-disk');
+    await mkdir(disk);
+    await execa('mount', ['-t', 'tmpfs', '-o', 'size=512k', 'tmpfs', disk]);
+    onTestFinished(async () => {
+      await execa('umount', ['--lazy', disk]);
+    });
+    const evidence = EvidenceStore.open(join(disk, 'evidence.db'));
+    onTestFinished(() => evidence.close());
+    const filler = join(disk, 'filler');
+    await writeFile(filler, Buffer.alloc(1024 * 1024)).catch(() => undefined);
+    const job = jobRecord();
+    evidence.rememberJob(job);
+    evidence.moment(job.id, 'vm-requested', 20);
+    await expect(evidence.written()).rejects.toBeInstanceOf(EvidenceError);
+    expect(evidence.readJob(job.id)).toBeUndefined();
+    await rm(filler);
+    evidence.rememberJob(job);
+    await evidence.written();
+    expect(evidence.readJob(job.id)).toEqual(job);
+    expect(evidence.timeline(job.id)).toEqual([]);
   });
 });
 
