@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { planGuard } from './guest-policy.ts';
+import { planGuard, planGuardAnew } from './guest-policy.ts';
 
 const policy = {
   guestMac: '02:61:72:00:00:02',
@@ -20,6 +20,12 @@ test('metadata is denied before anything the operator allows, resolvers come fir
   const places = order.map((rule) => guard.indexOf(rule));
   expect(places).not.toContain(-1);
   expect(places).toEqual([...places].sort((a, b) => a - b));
+});
+
+test('a guard that is there is replaced, not added to', () => {
+  const anew = planGuardAnew(policy);
+  expect(anew.endsWith(planGuard(policy))).toBe(true);
+  expect(anew.match(/^delete table (netdev|inet) guard$/gm)).toHaveLength(2);
 });
 
 test('nothing is ever rejected', () => {

@@ -57,8 +57,8 @@ export function planHostSide({ fleet, vmId, guestAddress, mtu }: VmLink): string
   ]);
 }
 
-/** Run in the VM's namespace. */
-export function planVmSide({ mtu }: VmLink): string {
+/** Run in the VM's namespace. Nobody is at the tap's other end before the guard stands. */
+export function planVmSide({ guestAddress, mtu }: VmLink): string {
   const owner = `user ${TAP_OWNER} group ${TAP_OWNER}`;
   return lines([
     'link set up0 addrgenmode none up',
@@ -66,12 +66,6 @@ export function planVmSide({ mtu }: VmLink): string {
     `route add default via ${HOST_TRANSIT} dev up0 onlink`,
     `tuntap add dev ${TAP_NAME} mode tap ${owner}`,
     `link set ${TAP_NAME} address ${TAP_MAC} mtu ${mtu} txqueuelen ${TAP_QUEUE_PACKETS} addrgenmode none`,
-  ]);
-}
-
-/** Run in the VM's namespace once the guard stands: until then nothing passes. */
-export function planOpening({ guestAddress }: VmLink): string {
-  return lines([
     `addr add ${GUEST_GATEWAY}/32 dev ${TAP_NAME}`,
     `link set ${TAP_NAME} up`,
     `route add ${guestAddress}/32 dev ${TAP_NAME}`,

@@ -6,7 +6,7 @@
  *      └──ensure fails──→ absent (what was made is removed again)
  *
  * Invariants:
- *   - A network is usable only when its guard stands: the tap goes up last.
+ *   - A network is handed out only when its guard stands; before, no guest is at its tap.
  *   - Only this host's VMs are listed or removed: the links in the agent's own namespace say which
  *     those are, since the names under /run/netns are shared by all hosts of a simulated fleet.
  *   - `ensure` and `destroy` are idempotent; calls for one VM must not overlap (its driver's task).
@@ -17,7 +17,7 @@ import type { Logger } from 'pino';
 import { GUEST_MAC } from '../protocol/guest-contract.ts';
 import type { VmNetwork } from '../vm/vm-driver.ts';
 import { chooseGuestAddress } from './guest-addresses.ts';
-import { GUEST_GATEWAY, planGuard } from './guest-policy.ts';
+import { GUEST_GATEWAY, planGuard, planGuardAnew } from './guest-policy.ts';
 import { planHostGuard } from './host-guard.ts';
 import { AddressesExhaustedError } from './net-errors.ts';
 import {
@@ -32,7 +32,6 @@ import {
   netnsName,
   parseLinkAlias,
   planHostSide,
-  planOpening,
   planRemoval,
   planVmSide,
   TAP_NAME,
@@ -138,7 +137,6 @@ async function create(link: VmLink, options: VmNetworkOptions): Promise<void> {
     runIpBatch(planVmSide(link), netns).then(() => loadRuleset(guard, pathOf(netns))),
     enableForwarding(pathOf(netns)),
   ]);
-  await runIpBatch(planOpening(link), netns);
 }
 
 /** Found at the agent's start: every line that already holds fails and is passed over. */
@@ -151,9 +149,8 @@ async function repair(link: VmLink, options: VmNetworkOptions): Promise<void> {
   }
   await tryIpBatch(planHostSide(link));
   await tryIpBatch(planVmSide(link), netns);
-  await loadRuleset(planGuard(guardOf(link, options)), pathOf(netns));
+  await loadRuleset(planGuardAnew(guardOf(link, options)), pathOf(netns));
   await enableForwarding(pathOf(netns));
-  await tryIpBatch(planOpening(link), netns);
 }
 
 function guardOf({ guestAddress }: VmLink, options: VmNetworkOptions) {

@@ -27,6 +27,7 @@ export interface Supervision {
 }
 
 export interface HostSupervisor {
+  /** May be started again after a stop; started twice it does nothing. */
   start(): void;
   stop(): Promise<void>;
   /** Runs `act` while no look is under way, so that nothing is started behind its back. */
@@ -37,7 +38,7 @@ type Watched = Lives & { readonly dueAtMs: number | undefined };
 
 export function createHostSupervisor(supervision: Supervision): HostSupervisor {
   const watched = new Map<string, Watched>();
-  const stopping = new AbortController();
+  let stopping: AbortController | undefined;
   let loop: Promise<void> = Promise.resolve();
   let busy: Promise<unknown> = Promise.resolve();
 
@@ -46,20 +47,23 @@ export function createHostSupervisor(supervision: Supervision): HostSupervisor {
     busy = turn.catch(() => undefined);
     return turn;
   };
-  const watch = async (): Promise<void> => {
-    while (!stopping.signal.aborted) {
+  const watch = async (signal: AbortSignal): Promise<void> => {
+    while (!signal.aborted) {
       await idle(() => lookAtAll(supervision, watched)).catch((error: unknown) =>
         supervision.logger.warn({ err: error }, 'could not look after the local hosts'),
       );
-      await sleep(LOOK_INTERVAL_MS, undefined, { signal: stopping.signal }).catch(() => undefined);
+      await sleep(LOOK_INTERVAL_MS, undefined, { signal }).catch(() => undefined);
     }
   };
   return {
     start: () => {
-      loop = watch();
+      if (stopping !== undefined) return;
+      stopping = new AbortController();
+      loop = watch(stopping.signal);
     },
     stop: async () => {
-      stopping.abort();
+      stopping?.abort();
+      stopping = undefined;
       await loop;
     },
     idle,
