@@ -7,9 +7,10 @@ import { Command } from 'commander';
 import type { Bench, BenchResult } from './bench.ts';
 import { plannerBench } from './planner.ts';
 import { formatCircumstances, formatResult, readCircumstances } from './report.ts';
+import { startBench } from './start.ts';
 import { throughputBench } from './throughput.ts';
 
-const BENCHES: readonly Bench[] = [plannerBench, throughputBench];
+const BENCHES: readonly Bench[] = [plannerBench, throughputBench, startBench];
 
 const program = new Command('npm run bench --')
   .description('Measures Architect on this machine. Without a name: every bench, one by one.')

@@ -11,8 +11,8 @@ interface Load {
 
 /** `flood`: all jobs are queued as fast as webhooks are taken. `steady`: an even, busy day. */
 const LOADS: readonly Load[] = [
-  { name: 'flood', setting: { jobs: 1_000, openJobs: 1_000, hosts: 100 } },
-  { name: 'steady', setting: { jobs: 300, openJobs: 50, hosts: 100 } },
+  { name: 'flood', setting: { jobs: 10_000, openJobs: 10_000, hosts: 100 } },
+  { name: 'steady', setting: { jobs: 2_000, openJobs: 50, hosts: 100 } },
 ];
 const SHOWN_OWNERS = 14;
 

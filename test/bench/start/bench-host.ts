@@ -1,0 +1,137 @@
+/** A host as host-agent/agent.ts composes it, without the connection: decisions come from here. */
+import { randomBytes } from 'node:crypto';
+import { globSync, readFileSync } from 'node:fs';
+import { chmod, mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Logger } from 'pino';
+import { Agent } from 'undici';
+import { ArtifactKeeper } from '../../../host-agent/artifacts/artifact-keeper.ts';
+import { JournalStore } from '../../../host-agent/journal/journal-store.ts';
+import { openVmNetworks, type VmNetworks } from '../../../host-agent/net/vm-networks.ts';
+import { PoolSpec } from '../../../host-agent/protocol/host-facts.ts';
+import { VmId } from '../../../host-agent/protocol/ids.ts';
+import type { InstanceClass } from '../../../host-agent/protocol/instance-class.ts';
+import { Supervisor } from '../../../host-agent/supervisor/supervisor.ts';
+import { startVm } from '../../../host-agent/vm/driver.ts';
+import type { VmDriver } from '../../../host-agent/vm/vm-driver.ts';
+import type { StartMeasured } from './host-messages.ts';
+
+const UNDERLAY_MTU = 1500;
+const CAPACITY = { vcpus: 64, memoryMib: 256 * 1024, diskGib: 1024 };
+const START_LIMIT_MS = 180_000;
+const LOOK_MS = 5;
+
+interface Started {
+  readonly networkAtMs: number;
+  readonly driver: VmDriver;
+}
+
+export class BenchHost {
+  readonly networks: VmNetworks;
+  readonly pool: PoolSpec;
+  readonly #supervisor: Supervisor;
+  readonly #started: Map<string, Started>;
+
+  private constructor(parts: {
+    readonly networks: VmNetworks;
+    readonly pool: PoolSpec;
+    readonly supervisor: Supervisor;
+    readonly started: Map<string, Started>;
+  }) {
+    this.networks = parts.networks;
+    this.pool = parts.pool;
+    this.#supervisor = parts.supervisor;
+    this.#started = parts.started;
+  }
+
+  /** In the network namespace of the caller, which becomes the host's. */
+  static async open(place: {
+    readonly fleet: string;
+    readonly homeDir: string;
+    readonly dir: string;
+    readonly logger: Logger;
+    readonly signal: AbortSignal;
+  }): Promise<BenchHost> {
+    const { fleet, homeDir, dir, logger, signal } = place;
+    const vmsDir = join(dir, 'vms');
+    await mkdir(vmsDir, { recursive: true });
+    await Promise.all([dir, vmsDir].map((folder) => chmod(folder, 0o711)));
+    const shared = { nowMs: Date.now, logger, onChange: () => undefined };
+    const source = { url: 'https://127.0.0.1:9', dispatcher: new Agent() };
+    const storeDir = join(homeDir, 'artifacts');
+    const artifacts = new ArtifactKeeper({ ...shared, storeDir, source, signal });
+    await artifacts.open();
+    const network = { fleet, underlayMtu: UNDERLAY_MTU, dns: [], allow: [], logger };
+    const networks = await openVmNetworks(network);
+    const started = new Map<string, Started>();
+    const drivers = {
+      start: (spec: Parameters<typeof startVm>[0]) => {
+        const networkAtMs = performance.now();
+        const driver = startVm(spec, { logger });
+        started.set(spec.vmId, { networkAtMs, driver });
+        return driver;
+      },
+      adopt: async () => undefined,
+    };
+    const journals = new JournalStore(dir);
+    const parts = { ...shared, fleet, vmsDir, networks, drivers, journals, artifacts };
+    const supervisor = new Supervisor({ ...parts, capacity: CAPACITY });
+    const pool = readPool(storeDir);
+    await supervisor.recover();
+    supervisor.admit(pool);
+    return new BenchHost({ networks, pool, supervisor, started });
+  }
+
+  /** From the decision to `idle`, then away with it. Throws with the VM's own why when it fails. */
+  async measureStart(
+    className: string,
+    size: InstanceClass,
+    signal: AbortSignal,
+  ): Promise<StartMeasured> {
+    const vmId = VmId.parse(`vm-${randomBytes(4).toString('hex')}`);
+    try {
+      const decidedAtMs = performance.now();
+      const request = { kind: 'start-vm', vmId, class: size, pool: this.pool } as const;
+      const outcome = await this.#supervisor.serve(request);
+      if (outcome.kind === 'refused') throw new Error(outcome.why);
+      await this.#untilPhase(vmId, 'idle', signal);
+      return { kind: 'start', className, atMs: this.#timesOf(vmId, decidedAtMs) };
+    } finally {
+      await this.#remove(vmId);
+    }
+  }
+
+  #timesOf(vmId: VmId, decidedAtMs: number): number[] {
+    const started = this.#started.get(vmId);
+    if (started === undefined) throw new Error(`${vmId} was never started`);
+    const times = started.driver.times();
+    const { spawnedAtMs, qmpReadyAtMs, loadedAtMs, guestAnsweredAtMs, idleAtMs } = times;
+    const wallAtMs = performance.timeOrigin + decidedAtMs;
+    const later = [spawnedAtMs, qmpReadyAtMs, loadedAtMs, guestAnsweredAtMs, idleAtMs];
+    return [started.networkAtMs - decidedAtMs, ...later.map((atMs) => (atMs ?? 0) - wallAtMs)];
+  }
+
+  async #remove(vmId: VmId): Promise<void> {
+    await this.#supervisor.serve({ kind: 'stop-vm', vmId, why: 'It was measured.' });
+    await this.#supervisor.serve({ kind: 'forget-vm', vmId });
+    const signal = AbortSignal.timeout(START_LIMIT_MS);
+    while (this.networks.list().includes(vmId)) await delay(LOOK_MS, undefined, { signal });
+  }
+
+  async #untilPhase(vmId: VmId, wanted: string, signal: AbortSignal): Promise<void> {
+    const limit = AbortSignal.any([signal, AbortSignal.timeout(START_LIMIT_MS)]);
+    for (;;) {
+      const vm = this.#supervisor.picture().vms.find((one) => one.vmId === vmId);
+      if (vm?.phase === wanted) return;
+      if (vm?.phase === 'failed' || vm?.phase === 'stopped') throw new Error(vm.why ?? vm.phase);
+      await delay(LOOK_MS, undefined, { signal: limit });
+    }
+  }
+}
+
+function readPool(storeDir: string): PoolSpec {
+  const [path] = globSync(join(storeDir, 'pools/small-*.json'));
+  if (path === undefined) throw new Error('There is no small image yet: run "npm run setup".');
+  return PoolSpec.parse(JSON.parse(readFileSync(path, 'utf8')));
+}
