@@ -1,0 +1,80 @@
+/** The demo as a newcomer runs it, and stopped in the two ways in which people stop things. */
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { execa } from 'execa';
+import { expect, it } from 'vitest';
+import { DemoReport, TIMELINE_EVENTS } from '../../app/demo/report.ts';
+import { listLeftovers } from '../../app/providers/local/leftovers.ts';
+import { sweepDeadFleets } from '../../app/providers/local/sweep.ts';
+
+const DEMO = [join(import.meta.dirname, '../../app/cli/architect.ts'), 'demo'];
+const HOME = process.env.ARCHITECT_HOME ?? '/var/lib/architect';
+const LIMIT_MS = 5 * 60_000;
+
+function startDemo(args: readonly string[] = []) {
+  return execa(process.execPath, [...DEMO, ...args], {
+    all: true,
+    reject: false,
+    timeout: LIMIT_MS,
+    forceKillAfterDelay: 30_000,
+  });
+}
+
+/** Resolves when the job's first step has written to the log. */
+async function untilJobRuns(demo: ReturnType<typeof startDemo>): Promise<void> {
+  for await (const line of demo.iterable({ from: 'all' })) if (line.includes('kernel 6.')) return;
+  throw new Error('the demo ended before its job ran');
+}
+
+async function fleetOf(pid: number | undefined): Promise<string> {
+  const { stdout } = await execa('grep', [
+    '-l',
+    `"pid":${pid}[,}]`,
+    '-r',
+    '--include=owner.json',
+    `${HOME}/fleets`,
+  ]);
+  return stdout.split('/').at(-2) ?? '';
+}
+
+it('reports a real VM, a green job and nothing left over', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'architect-demo-'));
+  try {
+    const path = join(folder, 'report.json');
+    const { exitCode, all } = await startDemo(['--report', path]);
+    expect(exitCode, all).toBe(0);
+    const report = DemoReport.parse(JSON.parse(await readFile(path, 'utf8')));
+    expect(report.job.conclusion).toBe('success');
+    expect(report.vm.guestKernel).toMatch(/^6\./);
+    expect(report.timeline.map(({ event }) => event)).toEqual([...TIMELINE_EVENTS]);
+    const times = report.timeline.map(({ atMs }) => atMs);
+    expect(times).toEqual([...times].sort((a, b) => a - b));
+    expect(report).toMatchObject({ moves: [], leftovers: [] });
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+});
+
+it('leaves nothing behind after Ctrl-C in the middle of its job', async () => {
+  const demo = startDemo();
+  await untilJobRuns(demo);
+  const fleet = await fleetOf(demo.pid);
+  demo.kill('SIGINT');
+  const { exitCode, all } = await demo;
+  expect(exitCode).toBe(1);
+  expect(all).toContain('Everything was cleaned up');
+  expect(await listLeftovers({ home: HOME, fleet })).toEqual([]);
+});
+
+it('is cleaned up by the next start after SIGKILL in the middle of its job', async () => {
+  const demo = startDemo();
+  await untilJobRuns(demo);
+  const fleet = await fleetOf(demo.pid);
+  demo.kill('SIGKILL');
+  await demo;
+  expect(await listLeftovers({ home: HOME, fleet })).not.toEqual([]);
+  const swept = await sweepDeadFleets(HOME);
+  expect(swept.map((report) => report.fleet)).toContain(fleet);
+  expect(await listLeftovers({ home: HOME, fleet })).toEqual([]);
+});

@@ -1,0 +1,75 @@
+/** What a hostile job finds inside its VM: no secret of its runner, and nobody but the outside. */
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import type { SimulatedFleet } from '../../app/demo/simulated-fleet.ts';
+import { busyVm, listHosts, never, pushJob, settled, startFleet } from './fleet.ts';
+import { openGate } from './gate.ts';
+
+const CONNECT_SECONDS = 3;
+
+let fleet: SimulatedFleet;
+
+beforeAll(async () => {
+  fleet = await startFleet();
+});
+
+afterAll(async () => {
+  expect(await fleet.close()).toEqual([]);
+});
+
+/** Runs a job that must be green; gives its log. */
+async function logOf(script: string): Promise<string> {
+  const jobId = await pushJob(fleet, script);
+  const { job } = await settled(fleet, jobId);
+  const log = await fleet.github.readLog(jobId, never);
+  expect(job.conclusion, log).toBe('success');
+  return log;
+}
+
+it('finds no JIT configuration in any process or file that a step can read', async () => {
+  // How the base64 of every JIT configuration begins; the brackets keep grep from finding itself.
+  const log = await logOf(`
+found=$(sudo grep -alE '[e]yIucnVubmVy' /proc/[0-9]*/environ /proc/[0-9]*/cmdline 2>/dev/null || true)
+echo "in processes: <$found>"
+sudo ls /run/architect
+sudo journalctl --no-pager 2>/dev/null | grep -c '[e]yIucnVubmVy' | sed 's/^/in the journal: /' || true
+env | grep -c '[J]ITCONFIG' | sed 's/^/in the environment: /' || true
+`);
+  expect(log).toContain('in processes: <>');
+  expect(log).toContain('in the journal: 0');
+  expect(log).toContain('in the environment: 0');
+  expect(log).not.toMatch(/^jitconfig$/m);
+});
+
+it('reaches the outside, but no host, control plane, metadata service or other guest', async () => {
+  await using gate = await openGate(fleet.peer.host);
+  const neighbour = await pushJob(fleet, gate.script('neighbour'));
+  await gate.arrived();
+  await busyVm(fleet, neighbour);
+  const { bridgeAddress } = fleet.network;
+  const forbidden = [
+    '169.254.169.254:80',
+    '169.254.1.1:80',
+    `${bridgeAddress}:3443`,
+    `${bridgeAddress}:3000`,
+    `${fleet.network.hostAddress(0)}:80`,
+    '10.201.0.1:22',
+    '10.201.0.2:22',
+  ].filter((address) => address !== '');
+  const tries = forbidden.map(
+    (address) =>
+      `timeout ${CONNECT_SECONDS} bash -c '</dev/tcp/${address.replace(':', '/')}' 2>/dev/null; echo "${address} $?"`,
+  );
+  const { host, port } = fleet.peer;
+  const log = await logOf(`
+${tries.join('\n')}
+exec 3<>/dev/tcp/${host}/${port}; echo ping 1 >&3; read -r answer <&3; echo "outside: $answer"
+`);
+  expect(log).toContain('outside: pong 1');
+  // 124: the packets were dropped and the attempt timed out; nobody answered, not even with a refusal.
+  const outcomes = forbidden.filter((address) => !address.startsWith('10.201.'));
+  for (const address of outcomes) expect(log).toContain(`${address} 124`);
+  for (const address of forbidden) expect(log).not.toContain(`${address} 0`);
+  gate.open();
+  await settled(fleet, neighbour);
+  expect((await listHosts(fleet)).every(({ state }) => state === 'connected')).toBe(true);
+});
