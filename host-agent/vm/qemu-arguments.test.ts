@@ -25,7 +25,7 @@ test.each<[string, string]>([
   ['-incoming', 'defer'],
   ['-sandbox', 'on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny'],
   ['-netdev', 'tap,id=net0,ifname=tap0,script=no,downscript=no,vhost=off'],
-  ['-append', 'root=/dev/vda rw panic=-1 maxcpus=1'],
+  ['-append', 'root=/dev/vda rw panic=-1 maxcpus=1 noreplace-smp lpj=10000000'],
   ['-qmp', 'unix:/v/qmp.sock,server=on,wait=off'],
 ])('a start has %s %s', (option, value) => {
   expect(after(qemuArguments(spec), option)).toContain(value);
@@ -72,6 +72,7 @@ test.each([
   expect(after(args, '-smp')).toEqual([smp]);
   expect(after(args, '-machine')[0]).toContain(accel);
   expect(after(args, '-cpu')).toEqual([cpu]);
+  expect(after(args, '-append')[0]?.includes('lpj=')).toBe(accelerator === 'tcg');
 });
 
 test('capture and clone differ only in memory, state and disk', () => {
