@@ -2,10 +2,12 @@
 /** The executable: hands the process's own arguments and streams to the program. */
 import { runProgram } from './program.ts';
 
+let readerGone = false;
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  // The reader of our pipe went away (`architect jobs | head`): nobody is left to tell.
-  if (error.code === 'EPIPE') process.exit(0);
-  throw error;
+  if (error.code !== 'EPIPE') throw error;
+  // The reader of our pipe went away (`architect jobs | head`): end as if told to, cleaning up.
+  if (!readerGone) process.kill(process.pid, 'SIGTERM');
+  readerGone = true;
 });
 
 process.exitCode = await runProgram(process.argv.slice(2), {

@@ -1,4 +1,5 @@
 /** The demo as a newcomer runs it, and stopped in the two ways in which people stop things. */
+import { on } from 'node:events';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -23,8 +24,12 @@ function startDemo(args: readonly string[] = []) {
 
 /** Resolves when the job's first step has written to the log. */
 async function untilJobRuns(demo: ReturnType<typeof startDemo>): Promise<void> {
-  for await (const line of demo.iterable({ from: 'all' })) if (line.includes('kernel 6.')) return;
-  throw new Error('the demo ended before its job ran');
+  let text = '';
+  for await (const chunk of on(demo.all, 'data', { close: ['end'] })) {
+    text += String(chunk);
+    if (text.includes('kernel 6.')) return;
+  }
+  throw new Error(`the demo ended before its job ran: ${text}`);
 }
 
 async function fleetOf(pid: number | undefined): Promise<string> {

@@ -57,7 +57,7 @@ it('reaches the outside, but no host, control plane, metadata service or other g
   ].filter((address) => address !== '');
   const tries = forbidden.map(
     (address) =>
-      `timeout ${CONNECT_SECONDS} bash -c '</dev/tcp/${address.replace(':', '/')}' 2>/dev/null; echo "${address} $?"`,
+      `timeout ${CONNECT_SECONDS} bash -c '</dev/tcp/${address.replace(':', '/')}' 2>/dev/null && answer=0 || answer=$?; echo "${address} $answer"`,
   );
   const { host, port } = fleet.peer;
   const log = await logOf(`
