@@ -26,10 +26,14 @@ const MOMENTS = [
   'VM requested',
   'QEMU started',
   'guest agent answers',
+  'grown, configuration handed in',
   'runner online at GitHub',
   'runner has its job',
   'first step runs',
 ] as const;
+
+/** The first of MOMENTS, as the control plane calls them; the others are GitHub's to know. */
+const HOST_MOMENTS = ['vm-requested', 'vm-started', 'guest-ready', 'runner-online'] as const;
 
 /** Since the webhook was received, milliseconds, in the order of MOMENTS. */
 type Way = readonly number[];
@@ -72,7 +76,7 @@ async function runJob({ github, api }: SimulatedFleet, stop: AbortSignal): Promi
       if (job.conclusion !== 'success') throw new Error(`job ${pushed.id}: ${job.conclusion}`);
       const receivedAtMs = atOf(detail, 'webhook-received');
       const atMs = [
-        ...(['vm-requested', 'vm-started', 'guest-ready'] as const).map((m) => atOf(detail, m)),
+        ...HOST_MOMENTS.map((moment) => atOf(detail, moment)),
         ...[job.runnerOnlineAtMs, job.assignedAtMs, job.firstStepAtMs],
       ];
       return atMs.map((at) => (at ?? Number.NaN) - (receivedAtMs ?? Number.NaN));
