@@ -1,9 +1,10 @@
 import { describe, expect, it } from 'vitest';
 import type { PoolSpec } from '../../host-agent/protocol/host-facts.ts';
-import { Digest, HostId, VmId } from '../../host-agent/protocol/ids.ts';
+import { Digest, HostId, JobId, VmId } from '../../host-agent/protocol/ids.ts';
 import type { Report } from '../../host-agent/protocol/messages.ts';
 import { VmRecord } from '../records/records.ts';
 import { assembleObserved, type Readings, unrecordedVms } from './assemble-observed.ts';
+import { momentsOf } from './note-moments.ts';
 import type { FleetHost } from './ports.ts';
 
 const CLASS = { vcpus: 2, memoryMib: 4096, diskGib: 20, arch: 'x64' as const };
@@ -40,7 +41,7 @@ function vmRecord(id: string, over: Partial<VmRecord> = {}): VmRecord {
   });
 }
 
-function host(vmIds: readonly string[], over: Partial<Report> = {}): FleetHost {
+function host(vmIds: readonly string[], over: Partial<Report> = {}, id = 'host-1'): FleetHost {
   const vms = vmIds.map((id) => ({
     vmId: VmId.parse(id),
     epoch: 1,
@@ -52,13 +53,13 @@ function host(vmIds: readonly string[], over: Partial<Report> = {}): FleetHost {
     guestKernel: null,
     runner: { state: 'waiting' as const },
     why: null,
-    startedAtMs: null,
+    startedAtMs: 2,
     guestReadyAtMs: null,
     runnerStartedAtMs: null,
     stoppedAtMs: null,
   }));
   return {
-    id: HostId.parse('host-1'),
+    id: HostId.parse(id),
     hostname: 'm1',
     state: 'connected',
     turnedAwayWhy: undefined,
@@ -120,6 +121,31 @@ describe('assembleObserved', () => {
     const { observed, changedVms } = assembled({ hosts, adoptable: new Map([[id, dead]]) });
     expect(observed.vms).toMatchObject([{ id, phase: 'idle', unknown: false }]);
     expect(changedVms).toMatchObject([{ id, phase: 'idle', why: null }]);
+  });
+
+  it('believes no host about the VMs of another', () => {
+    const honest = host(['vm-a', 'vm-c']);
+    const dead = { epoch: 99, startedAtMs: 3, phase: 'failed' as const, why: 'stolen' };
+    const vms = host(['vm-a', 'vm-c']).report?.vms.map((vm) => ({ ...vm, ...dead })) ?? [];
+    const liar = host([], { vms }, 'host-2');
+    const evidence = new Map([[VmId.parse('vm-c'), vmRecord('vm-c')]]);
+    const world = { vms: [vmRecord('vm-a')], adoptable: evidence };
+    for (const hosts of [
+      [honest, liar],
+      [liar, honest],
+    ]) {
+      const { observed, changedVms } = assembled({ ...world, hosts });
+      expect(observed.vms).toMatchObject([
+        { id: 'vm-a', hostId: 'host-1', phase: 'idle', missing: false },
+        { id: 'vm-c', hostId: 'host-1', phase: 'idle', missing: false },
+      ]);
+      expect(changedVms).toMatchObject([{ id: 'vm-c', hostId: 'host-1', why: null }]);
+    }
+    const placed = vmRecord('vm-a', { forJob: JobId.parse('7') });
+    const alone = assembled({ vms: [placed], hosts: [liar] });
+    expect(momentsOf(alone.observed, [liar])).toEqual([]);
+    expect(momentsOf(alone.observed, [honest])).toHaveLength(1);
+    expect(alone.observed.vms.find(({ id }) => id === 'vm-a')).toMatchObject({ phase: 'idle' });
   });
 
   it('counts a host that never connected as away since it began to look', () => {

@@ -8,6 +8,9 @@
  * A host that VM records name but that never connected to this process counts as away since the
  * process began to look. A reported VM without a record is taken over where the evidence knows it
  * (`adoptable`); otherwise it is shown to the planner as unknown.
+ *
+ * A host is believed about the VMs that were placed on it only: one that was broken into must not
+ * report other hosts' VMs dead, or take them over.
  */
 
 import type { PoolSpec } from '../../host-agent/protocol/host-facts.ts';
@@ -42,7 +45,7 @@ interface Reported {
 }
 
 export function assembleObserved(readings: Readings): Assembled {
-  const reports = reportsByVm(readings.hosts);
+  const reports = reportsByVm(readings.hosts, placesOf(readings));
   const runs = runningJobs(readings.jobs);
   const adopted = [...readings.adoptable.values()].map((record) => adopt(record, reports));
   const merged = [...readings.vms, ...adopted].map((record) => ({
@@ -78,7 +81,7 @@ export function unrecordedVms(
   vms: readonly VmRecord[],
 ): readonly VmId[] {
   const known = new Set(vms.map((vm) => vm.id));
-  return [...reportsByVm(hosts).values()].flatMap(({ vm }) =>
+  return [...reportsByVm(hosts, new Map()).values()].flatMap(({ vm }) =>
     known.has(vm.vmId) || hasEnded(vm) ? [] : [vm.vmId],
   );
 }
@@ -88,11 +91,20 @@ export function hasReported(host: FleetHost): boolean {
   return host.state === 'connected' && host.report !== undefined && host.facts !== undefined;
 }
 
-function reportsByVm(hosts: readonly FleetHost[]): ReadonlyMap<VmId, Reported> {
+function placesOf({ vms, adoptable }: Readings): ReadonlyMap<VmId, HostId> {
+  return new Map([...adoptable.values(), ...vms].map((vm) => [vm.id, vm.hostId]));
+}
+
+/** Of a VM that nobody placed, the newest holder's word counts. */
+function reportsByVm(
+  hosts: readonly FleetHost[],
+  places: ReadonlyMap<VmId, HostId>,
+): ReadonlyMap<VmId, Reported> {
   const reports = new Map<VmId, Reported>();
   for (const host of hosts) {
     if (!hasReported(host)) continue;
     for (const vm of host.report?.vms ?? []) {
+      if ((places.get(vm.vmId) ?? host.id) !== host.id) continue;
       const other = reports.get(vm.vmId);
       if (other === undefined || other.vm.epoch < vm.epoch)
         reports.set(vm.vmId, { hostId: host.id, vm });
@@ -108,7 +120,6 @@ function adopt(record: VmRecord, reports: ReadonlyMap<VmId, Reported>): VmRecord
   const revived = record.phase === 'stopped' || record.phase === 'failed';
   return {
     ...record,
-    hostId: reported.hostId,
     phase: revived ? reported.vm.phase : record.phase,
     why: revived ? null : record.why,
   };

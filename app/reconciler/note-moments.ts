@@ -11,12 +11,16 @@ export interface NotedMoment {
   readonly atMs: number;
 }
 
-/** Pure: each VM's times, told of the job that it runs, else of the one it was started for. */
+/**
+ * Pure: each VM's times, told of the job that it runs, else of the one it was started for. A host is
+ * believed about its own VMs only.
+ */
 export function momentsOf(observed: Observed, hosts: readonly FleetHost[]): NotedMoment[] {
-  const jobs = new Map(observed.vms.map((vm) => [vm.id, vm.runsJob ?? vm.forJob]));
+  const known = new Map(observed.vms.map((vm) => [vm.id, vm]));
   return hosts.flatMap((host) =>
     (host.report?.vms ?? []).flatMap((vm) => {
-      const jobId = jobs.get(vm.vmId);
+      const { hostId, runsJob, forJob } = known.get(vm.vmId) ?? {};
+      const jobId = hostId === host.id ? (runsJob ?? forJob) : undefined;
       return jobId === undefined ? [] : momentsOfVm(vm, jobId);
     }),
   );
