@@ -14,7 +14,6 @@ const ENQUEUE_TIMEOUT_MS = 5_000;
 const MAX_WAITING = 100_000;
 const DEPTH_AGE_MS = 1_000;
 const REMEMBERED = { age: 24 * 3600, count: 20_000 };
-const KEPT_FAILED = { age: 7 * 24 * 3600, count: 1_000 };
 const ATTEMPTS = 8;
 const BACKOFF_MS = 500;
 
@@ -23,7 +22,8 @@ const JOB_OPTIONS: JobsOptions = {
   // 0.5 s, doubling: a minute in all, longer than a private Redis or its records need to be back.
   backoff: { type: 'exponential', delay: BACKOFF_MS },
   removeOnComplete: REMEMBERED,
-  removeOnFail: KEPT_FAILED,
+  // One that failed must be taken when it is sent again, and a redelivery keeps its id.
+  removeOnFail: true,
   stackTraceLimit: 1,
 };
 

@@ -1,7 +1,7 @@
 /**
  * From the queue to the records: each event becomes facts about a job, the facts go to the records,
- * and the reconciler is asked to look. An event that fails is tried again by the queue, then kept in
- * its bounded failed set: GitHub is asked about quiet jobs anyway, so a lost event is no lost job.
+ * and the reconciler is asked to look. An event that fails is tried again by the queue, then dropped
+ * with an error in the log: GitHub is asked about known jobs anyway, and a redelivery is taken.
  */
 import { type Job, UnrecoverableError, Worker } from 'bullmq';
 import type { Logger } from 'pino';

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { Queue } from 'bullmq';
+import { Queue, UnrecoverableError } from 'bullmq';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { INTAKE_QUEUE } from '../../../app/intake/queue.ts';
 import { type IntakeWorker, startIntakeWorker } from '../../../app/intake/worker.ts';
@@ -87,15 +87,34 @@ test('an event whose records fail is tried again', async () => {
   expect(rig.log()).toContain('an event could not be taken in');
 });
 
-test('a queued event that is not understood is kept aside, logged, and not tried again', async () => {
+test('a delivery that failed for good is taken when it is sent again', async () => {
+  const { applied, nudges, intake } = recordingIntake();
+  const id = randomUUID();
+  let broken = true;
+  work({
+    ...intake,
+    applyJobFacts: async (facts: JobFacts) => {
+      if (broken) throw new UnrecoverableError('the store is broken');
+      await intake.applyJobFacts(facts);
+    },
+  });
+  await rig.send({ id });
+  await vi.waitUntil(() => rig.log().includes('"final":true'), WAIT);
+  broken = false;
+  await rig.send({ id });
+  await vi.waitUntil(() => nudges() === 1, WAIT);
+  expect(applied).toHaveLength(1);
+});
+
+test('a queued event that is not understood is logged, and not tried again', async () => {
   const { nudges, intake } = recordingIntake();
   const { commands } = rig.connections;
   const queue = new Queue(INTAKE_QUEUE, { connection: commands, prefix: rig.redis.keyPrefix });
   await queue.add('workflow_job', { name: 'odd' }, { jobId: 'odd-one', attempts: 8 });
   await rig.send({});
   work(intake);
-  await vi.waitUntil(async () => (await queue.getFailedCount()) === 1, WAIT);
   await vi.waitUntil(() => nudges() === 1, WAIT);
+  await vi.waitUntil(() => rig.log().includes('odd-one'), WAIT);
   expect(rig.log()).toContain('"deliveryId":"odd-one","attempt":1,"final":true');
   await queue.close();
 });
