@@ -54,9 +54,9 @@ async function runAll(
       say(`\n${formatResult(bench, result)}`);
     } catch (error) {
       process.exitCode = 1;
-      const why = error instanceof Error ? error.message : String(error);
-      process.stderr.write(`\n${bench.name} ended early: ${why}\n`);
-      if (!signal.aborted && error instanceof Error) process.stderr.write(`${error.stack}\n`);
+      const why = error instanceof Error ? error.stack : String(error);
+      const stopped = 'stopped; everything of it was removed';
+      process.stderr.write(`\n${bench.name} ended early: ${signal.aborted ? stopped : why}\n`);
     }
   }
   return results;

@@ -58,6 +58,7 @@ async function runHost(
   const host = execa('nsenter', [`--net=/run/netns/${netns}`, process.execPath, program], {
     input: JSON.stringify(task),
     stderr: 'inherit',
+    buffer: false,
     env: { ARCHITECT_FLEET: task.fleet },
     cancelSignal: limit,
     forceKillAfterDelay: END_LIMIT_MS,
