@@ -206,9 +206,10 @@ async function forgetVm(ports: ExecutorPorts, step: StepOf<'forget-vm'>): Promis
 }
 
 async function loseJob(ports: ExecutorPorts, step: StepOf<'lose-job'>): Promise<SlowPart> {
-  const { jobId, cause } = step;
+  const { jobId } = step;
   return async () => {
     const before = await ports.store.readJob(jobId);
+    const cause = (await rememberedCause(ports, before)) ?? step.cause;
     await refreshJob(ports, jobId);
     const nowMs = ports.now();
     let lostNow = false;
@@ -224,6 +225,16 @@ async function loseJob(ports: ExecutorPorts, step: StepOf<'lose-job'>): Promise<
     ports.logger.error({ jobId, vmId: job.vmId, cause }, 'the job is lost');
     await ports.notices.lost(job, cause);
   };
+}
+
+/** GitHub's `in_progress` may come after its VM's end was settled: the evidence still knows why. */
+async function rememberedCause(
+  { store, evidence }: ExecutorPorts,
+  job: JobRecord | undefined,
+): Promise<string | undefined> {
+  const vmId = job?.vmId ?? undefined;
+  if (vmId === undefined || (await store.readVm(vmId)) !== undefined) return undefined;
+  return evidence.readVm(vmId)?.why ?? undefined;
 }
 
 function isOpen(job: JobRecord | undefined): boolean {

@@ -22,10 +22,11 @@ export async function observe(
   { store, evidence, fleet, pools }: ObserverPorts,
   { nowMs, lookingSinceMs }: { readonly nowMs: number; readonly lookingSinceMs: number },
 ): Promise<Observed | undefined> {
+  // First, so that what is known of a job is never older than what is known of its VM.
+  const hosts = fleet.hosts();
   const [openJobs, vms] = await Promise.all([store.listOpenJobs(), store.listVms()]);
   const jobs = [...openJobs, ...(await readReferencedJobs(store, openJobs, vms))];
   if (!(await store.hasMarker())) return undefined;
-  const hosts = fleet.hosts();
   const adoptable = readAdoptable(evidence, unrecordedVms(hosts, vms));
   const known = new Set(jobs.map((job) => job.id));
   const adoptedJobs = [...adoptable.values()].flatMap((vm) =>

@@ -105,6 +105,18 @@ describe('reconciler', () => {
     expect(world.fleet.countOf('start-vm')).toBe(1);
   });
 
+  it('still knows the cause when the VM was settled before its in_progress came', async () => {
+    world.newReconciler().start();
+    await world.tell(world.github.set(1, 'queued'));
+    const vmId = await assignedVm();
+    world.fleet.change(vmId, { phase: 'failed', why: 'QEMU died: signal 9' });
+    await until(async () => {
+      expect((await world.store.listVms()).map(({ id }) => id)).not.toContain(vmId);
+    });
+    await world.tell(world.github.set(1, 'in_progress', vmId));
+    await until(() => expect(world.lost).toEqual(['1: QEMU died: signal 9']));
+  });
+
   it('gives a job another VM when the first dies before the job ran', async () => {
     world.newReconciler().start();
     await world.tell(world.github.set(1, 'queued'));
