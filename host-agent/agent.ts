@@ -26,6 +26,7 @@ import { StatusFile } from './control/status-file.ts';
 import { createDispatcher } from './control/tls.ts';
 import { readHostFacts } from './inventory/read-host-facts.ts';
 import { JournalStore } from './journal/journal-store.ts';
+import { controlPlanePrefixes } from './net/control-plane-addresses.ts';
 import { chooseResolvers } from './net/resolvers.ts';
 import { openVmNetworks } from './net/vm-networks.ts';
 import type { AgentStatus } from './protocol/agent-status.ts';
@@ -74,11 +75,8 @@ export async function runAgent(parts: AgentParts): Promise<void> {
 
 async function runEnrolled(parts: AgentParts, status: StatusFile): Promise<void> {
   const { config, logger } = parts;
-  const [identity, facts, networks] = await Promise.all([
-    obtainIdentity(parts),
-    measure(parts),
-    parts.networks ?? openNetworks(config, logger),
-  ]);
+  const [identity, facts] = await Promise.all([obtainIdentity(parts), measure(parts)]);
+  const networks = parts.networks ?? (await openNetworks(config, identity.url, logger));
   const dispatcher = createDispatcher(identity);
   try {
     for (const name of await sweepStaging(config.artifactsDir, Date.now())) {
@@ -166,13 +164,15 @@ async function measure({ config, signal }: AgentParts): Promise<HostFacts> {
   return await readHostFacts({ accelerator, vmsDir, capacity, signal });
 }
 
-async function openNetworks(config: AgentConfig, logger: Logger): Promise<Networks> {
+async function openNetworks(config: AgentConfig, url: string, logger: Logger): Promise<Networks> {
   const resolvConf = await readFile('/etc/resolv.conf', 'utf8').catch(() => '');
+  const deny = await controlPlanePrefixes(url, logger);
   return await openVmNetworks({
     fleet: config.fleet,
     underlayMtu: config.underlayMtu,
     dns: chooseResolvers(config.guestDns, resolvConf),
     allow: config.guestAllow,
+    deny,
     logger,
   });
 }

@@ -56,6 +56,8 @@ test('a real VM survives its agent and is stopped by the next one', async () => 
   expect(await control.request(host, start)).toEqual({ kind: 'taken' });
   const { qemuPid } = await control.vm(vmId, (vm) => vm.phase === 'idle' || vm.phase === 'failed');
   expect(isRunning(qemuPid)).toBe(true);
+  const guard = [`--net=/run/netns/ar-agenttest-${vmId}`, 'nft', 'list', 'set', 'inet', 'guard'];
+  expect((await execa('nsenter', [...guard, 'never'])).stdout).toContain(ADDRESS);
 
   agent.kill('SIGKILL');
   await agent;
