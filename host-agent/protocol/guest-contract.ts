@@ -6,7 +6,9 @@
  * standard error says why.
  *
  *   renew-identity   stdin: RenewIdentity as JSON. Sets clock, random pool, machine id, boot id,
- *                    host name, SSH host keys, addresses, routes, DNS.
+ *                    host name, addresses, routes, DNS; then prints the kernel's release. In the
+ *                    background it switches CPUs on, grows the file system, makes SSH host keys and
+ *                    waits for `size`: the job-started hook lets no step run before that is done.
  *   accept-job       stdin: the JIT configuration. Writes it 0600, then starts the runner, which
  *                    reads it into its environment and deletes the file before the first step.
  */
@@ -28,6 +30,8 @@ export const RenewIdentity = z.object({
   /** 64 bytes of the host's randomness, base64. */
   seed: z.base64(),
   unixTimeMs: z.int(),
+  /** What the guest has to see of its class before a step runs. */
+  size: z.object({ vcpus: z.int().min(1), memoryMib: z.int().min(1) }).optional(),
   network: z.object({
     address: z.ipv4(),
     gateway: z.ipv4(),

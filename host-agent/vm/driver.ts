@@ -213,16 +213,20 @@ class Driver implements VmDriver {
           onTime: (name) => this.#note(name),
           onLaunched: (qemu) => this.#onLaunched(qemu),
           onConnected: (connections) => this.#connect(connections),
+          onReady: (guestKernel) => this.#onReady(guestKernel),
         },
       });
-      this.#note('idleAtMs');
-      this.#apply({ kind: 'ready' });
-      await this.#readGuestKernel();
     } catch (error) {
       // QEMU's own last words say more than the connection that broke with it.
       if (error instanceof QmpDisconnectedError) await this.#onQemuGone();
       this.#break(`the VM could not be started: ${describe(error)}`);
     }
+  }
+
+  #onReady(guestKernel: string): void {
+    this.#remember({ guestKernel: guestKernel === '' ? null : guestKernel });
+    this.#note('idleAtMs');
+    this.#apply({ kind: 'ready' });
   }
 
   #onLaunched(qemu: LaunchedQemu): void {
@@ -250,14 +254,6 @@ class Driver implements VmDriver {
     const how = await Promise.race([this.#launched?.ended ?? unknown, unknown]);
     const lastLine = await readLastLogLine(this.#files.log);
     this.#break(`QEMU died: ${how}${lastLine === undefined ? '' : ` (${lastLine})`}`);
-  }
-
-  async #readGuestKernel(): Promise<void> {
-    const guestKernel = await this.#connections?.guest.kernelRelease().catch(() => undefined);
-    if (guestKernel === undefined) return;
-    this.#remember({ guestKernel });
-    await this.#save();
-    this.#changed();
   }
 
   #break(why: string): void {

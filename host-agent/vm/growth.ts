@@ -1,12 +1,12 @@
 /**
  * From the template's shape to the VM's class, by hot-plug, while the guest runs. The guest brings
- * what is plugged online by itself; CPUs that are there but offline are switched on through its agent. The plan is pure; executing it twice fails: ids are taken.
+ * online by itself what is plugged and what is there but offline (RenewIdentity's `size`), and lets
+ * no step run before it has it all. The plan is pure; executing it twice fails: ids are taken.
  */
 import { z } from 'zod';
 import type { MachineShape } from '../protocol/artifact.ts';
 import { type Refused, refused } from '../protocol/errors.ts';
 import type { InstanceClass } from '../protocol/instance-class.ts';
-import type { GuestAgent } from './guest-agent/guest-agent.ts';
 import { OVERLAY_NODE } from './qemu-arguments.ts';
 import type { QmpClient } from './qmp/qmp-client.ts';
 
@@ -27,8 +27,6 @@ export type CpuSlot = Readonly<z.infer<typeof CpuSlot>>;
 export interface GrowthPlan {
   readonly kind: 'grow';
   readonly cpus: readonly { readonly driver: string; readonly props: CpuSlot['props'] }[];
-  /** Logical CPUs that the guest is to switch on. */
-  readonly online: readonly number[];
   /** One DIMM, or none. */
   readonly dimmMib: number;
   readonly diskBytes: number;
@@ -50,15 +48,13 @@ export function planGrowth(request: {
     return refused(`the template grows to ${shape.maxMemoryMib} MiB of memory only`);
   }
   const missingCpus = Math.max(0, vcpus - shape.vcpus);
-  const online = Array.from({ length: missingCpus }, (_, index) => shape.vcpus + index);
   const sizes = { dimmMib, diskBytes: Math.max(request.diskBytes, diskGib * GIB) };
-  if (shape.cpuGrowth === 'offline') return { kind: 'grow', cpus: [], online, ...sizes };
+  if (shape.cpuGrowth === 'offline') return { kind: 'grow', cpus: [], ...sizes };
   const free = slots.filter((slot) => slot['qom-path'] === undefined).toSorted(byTopology);
   if (free.length < missingCpus) return refused('the machine has too few free CPU places');
   return {
     kind: 'grow',
     cpus: free.slice(0, missingCpus).map(({ type, props }) => ({ driver: type, props })),
-    online: [],
     ...sizes,
   };
 }
@@ -78,16 +74,16 @@ export async function readCpuSlots(qmp: QmpClient): Promise<readonly CpuSlot[]> 
   return qmp.call({ command: 'query-hotpluggable-cpus', answer });
 }
 
+/** To be done before the guest renews its identity, which grows the file system. */
+export async function growDisk(qmp: QmpClient, { diskBytes }: GrowthPlan): Promise<void> {
+  await qmp.run('block_resize', { 'node-name': OVERLAY_NODE, size: diskBytes });
+}
+
 /** Rejects with a QMP error; the VM is then partly grown and must be stopped. */
-export async function grow(
-  { qmp, guest }: { readonly qmp: QmpClient; readonly guest: GuestAgent },
-  plan: GrowthPlan,
-): Promise<void> {
-  await qmp.run('block_resize', { 'node-name': OVERLAY_NODE, size: plan.diskBytes });
+export async function plugHardware(qmp: QmpClient, plan: GrowthPlan): Promise<void> {
   for (const [index, { driver, props }] of plan.cpus.entries()) {
     await qmp.run('device_add', { driver, id: `cpu-${index + 1}`, ...props });
   }
-  if (plan.online.length > 0) await guest.switchOnCpus(plan.online);
   if (plan.dimmMib === 0) return;
   // Not reserved beforehand: the planner places by capacity, and the cgroup is the limit.
   const size = plan.dimmMib * MIB;

@@ -15,6 +15,7 @@ const RENEW_TIMEOUT_MS = 60_000;
 const ACCEPT_TIMEOUT_MS = 30_000;
 const SEED_BYTES = 64;
 const MAX_STDERR = 300;
+const MAX_RELEASE = 128;
 
 /** A new identity: the caller's randomness and clock make this clone unlike any other. */
 export function encodeIdentity(
@@ -33,12 +34,16 @@ export function encodeIdentity(
     bootId: fresh.bootId,
     seed: fresh.seed.toString('base64'),
     unixTimeMs: Math.round(fresh.nowMs),
+    size: { vcpus: spec.class.vcpus, memoryMib: spec.class.memoryMib },
     network: { address, gateway, mtu, dns },
   };
 }
 
-/** Rejects with GuestAgentError; the guest must then not be used, it may still be a twin. */
-export async function renewIdentity(guest: GuestAgent, spec: VmStart): Promise<void> {
+/**
+ * Answers the guest's kernel release, by its own word. Rejects with GuestAgentError; the guest must
+ * then not be used, it may still be a twin.
+ */
+export async function renewIdentity(guest: GuestAgent, spec: VmStart): Promise<string> {
   const identity = encodeIdentity(spec, {
     seed: randomBytes(SEED_BYTES),
     machineId: randomBytes(16).toString('hex'),
@@ -50,7 +55,7 @@ export async function renewIdentity(guest: GuestAgent, spec: VmStart): Promise<v
     stdin: JSON.stringify(identity),
     timeoutMs: RENEW_TIMEOUT_MS,
   });
-  if (result.exitCode === 0) return;
+  if (result.exitCode === 0) return result.stdout.trim().slice(0, MAX_RELEASE);
   const why = result.stderr.trim().slice(0, MAX_STDERR);
   throw new GuestAgentError(`The guest could not renew its identity: ${why}`);
 }

@@ -63,7 +63,7 @@ test('the disk is the whole chain, and only the overlay is writable', () => {
 test.each([
   ['kvm', '1,maxcpus=16', 'accel=kvm', 'qemu64'],
   ['pvm', '1,maxcpus=16', 'accel=kvm', 'qemu64,-arch-capabilities'],
-  ['tcg', '16,maxcpus=16', 'accel=tcg', 'qemu64'],
+  ['tcg', '8,maxcpus=8', 'accel=tcg', 'qemu64'],
 ] as const)('%s gets its own CPUs', (accelerator, smp, accel, cpu) => {
   const args = qemuArguments({
     ...spec,

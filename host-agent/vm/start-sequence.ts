@@ -2,7 +2,10 @@
  * From a VM's folder to a guest that answers:
  *
  *   folder, overlay, cgroup, state on disk → QEMU launched → QMP and guest port connected → device
- *   state loaded → cont → guest answers → identity renewed, beside it hot-plug to the class
+ *   state loaded → cont → guest answers → identity renewed: it takes a job → hot-plug to the class
+ *
+ * The hot-plug goes on beside the runner's start; the guest lets no step run before it has all that
+ * its class promises (guest-contract.ts). Should it fail, the VM breaks, with or without a job.
  *
  * The caller hears of each step as it happens, and of the process before anything waits for it, so
  * that it can end it whenever it likes. On failure nothing is undone here: the driver's ending does.
@@ -11,7 +14,7 @@ import { chmod, chown, mkdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ImageArtifact, TemplateArtifact } from '../protocol/artifact.ts';
 import { ensureCgroup, planCgroup, probeCgroup } from './cgroup.ts';
-import { grow, planGrowth, readCpuSlots } from './growth.ts';
+import { type GrowthPlan, growDisk, planGrowth, plugHardware, readCpuSlots } from './growth.ts';
 import { connectGuestAgent, type GuestAgent } from './guest-agent/guest-agent.ts';
 import { renewIdentity } from './guest-steps.ts';
 import { type LaunchedQemu, launchQemu } from './launch.ts';
@@ -40,6 +43,8 @@ export interface StartHooks {
   readonly onTime: (name: keyof StartTimes) => void;
   readonly onLaunched: (qemu: LaunchedQemu) => void;
   readonly onConnected: (connections: Connections) => void;
+  /** The guest has an identity of its own: it may be given a job. */
+  readonly onReady: (guestKernel: string) => void;
 }
 
 export interface Connections {
@@ -54,7 +59,7 @@ export interface StartRequest {
   readonly signal: AbortSignal;
 }
 
-/** Resolves when the guest may be given a job. Rejects with VmStartError or what broke. */
+/** Resolves when all of the class is plugged. Rejects with VmStartError or what broke. */
 export async function runStartSequence(request: StartRequest): Promise<void> {
   const { hooks, signal } = request;
   const artifacts = await prepare(request);
@@ -74,11 +79,11 @@ export async function runStartSequence(request: StartRequest): Promise<void> {
   await guest.ping(FIRST_ANSWER_TIMEOUT_MS);
   hooks.onTime('guestAnsweredAtMs');
   signal.throwIfAborted();
-  await Promise.all([
-    growToClass(request.spec, artifacts, connections),
-    renewIdentity(guest, request.spec),
-  ]);
+  const growth = await planFor(request.spec, artifacts, qmp);
+  await growDisk(qmp, growth);
+  hooks.onReady(await renewIdentity(guest, request.spec));
   signal.throwIfAborted();
+  await plugHardware(qmp, growth);
 }
 
 /** Connects to a QEMU that runs or is about to listen. The signal is the time limit. */
@@ -151,13 +156,13 @@ async function launch(
   return launchQemu({ fleet, netnsPath: network.netnsPath, qemuArgs, procsFiles, logPath });
 }
 
-async function growToClass(spec: VmStart, artifacts: Artifacts, to: Connections): Promise<void> {
+async function planFor(spec: VmStart, artifacts: Artifacts, qmp: QmpClient): Promise<GrowthPlan> {
   const plan = planGrowth({
     shape: artifacts.template.shape,
     class: spec.class,
-    slots: await readCpuSlots(to.qmp),
+    slots: await readCpuSlots(qmp),
     diskBytes: artifacts.diskBytes,
   });
   if (plan.kind === 'refused') throw new VmStartError(`The VM cannot be grown: ${plan.why}.`);
-  await grow(to, plan);
+  return plan;
 }

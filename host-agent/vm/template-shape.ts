@@ -8,6 +8,8 @@ import type { Accelerator } from '../protocol/host-facts.ts';
 export const MACHINE_TYPE = 'pc-q35-8.2';
 export const TEMPLATE_MEMORY_MIB = 512;
 export const MAX_VCPUS = 16;
+/** Under TCG all of them are there from the start, each a thread: they cost every start time. */
+export const MAX_TCG_VCPUS = 8;
 export const MAX_MEMORY_MIB = 64 * 1024;
 export const MEMORY_SLOTS = 8;
 
@@ -20,7 +22,7 @@ export function templateShape(pool: {
     accelerator: pool.accelerator,
     cpuModel: pool.cpuModel,
     vcpus: 1,
-    maxVcpus: MAX_VCPUS,
+    maxVcpus: pool.accelerator === 'tcg' ? MAX_TCG_VCPUS : MAX_VCPUS,
     cpuGrowth: pool.accelerator === 'tcg' ? 'offline' : 'hot-plug',
     memoryMib: TEMPLATE_MEMORY_MIB,
     maxMemoryMib: MAX_MEMORY_MIB,

@@ -8,12 +8,10 @@ import {
   ExecStarted,
   ExecStatus,
   FileRead,
-  OsInfo,
   readExecStatus,
 } from './guest-message.ts';
 
 const CALL_TIMEOUT_MS = 5_000;
-const CPUS_TIMEOUT_MS = 30_000;
 const FIRST_POLL_MS = 5;
 const MAX_POLL_MS = 100;
 const POLL_GROWTH = 1.5;
@@ -33,9 +31,6 @@ export interface GuestAgent {
   exec(exec: GuestExec): Promise<ExecResult>;
   /** The file's first bytes as text, at most 64 KiB; undefined when it cannot be opened. */
   readFile(path: string, timeoutMs?: number): Promise<string | undefined>;
-  kernelRelease(): Promise<string>;
-  /** Rejects with GuestAgentError when the guest could not switch all of them on. */
-  switchOnCpus(logicalIds: readonly number[]): Promise<void>;
   close(): void;
 }
 
@@ -88,18 +83,6 @@ export async function connectGuestAgent(path: string, signal: AbortSignal): Prom
     },
     exec,
     readFile,
-    kernelRelease: async () => (await ask('guest-get-osinfo', {}, OsInfo))['kernel-release'],
-    switchOnCpus: async (logicalIds) => {
-      const vcpus = logicalIds.map((id) => ({ 'logical-id': id, online: true }));
-      const done = await channel.call({
-        command: 'guest-set-vcpus',
-        arguments: { vcpus },
-        answer: z.int(),
-        timeoutMs: CPUS_TIMEOUT_MS,
-      });
-      if (done === vcpus.length) return;
-      throw new GuestAgentError(`The guest switched on ${done} of ${vcpus.length} CPUs.`);
-    },
     close: () => channel.close(),
   };
 }

@@ -50,8 +50,6 @@ export const FileRead = z.object({
   eof: z.boolean(),
 });
 
-export const OsInfo = z.object({ 'kernel-release': z.string().max(128) });
-
 export interface ExecResult {
   /** Undefined when a signal ended the program. */
   readonly exitCode: number | undefined;

@@ -6,7 +6,8 @@
 #define STATE_DIR "/run/architect"
 #define JIT_CONFIG STATE_DIR "/jitconfig"
 #define RUNNER_STATE STATE_DIR "/runner-state"
-#define SSH_KEYS_LOCK STATE_DIR "/ssh-keys.lock"
+/* Held while a clone is being finished (finish.c); not empty when it is. */
+#define FINISHED STATE_DIR "/finished"
 
 /* Prints "what: reason" to standard error and exits with 1. */
 void die(const char *what) __attribute__((noreturn));

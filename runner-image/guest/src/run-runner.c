@@ -2,7 +2,7 @@
  * The runner service. It starts at boot and waits for a JIT configuration, so that the template is
  * captured with it waiting: a clone's runner then starts without systemd's help.
  *
- *   waiting ──jitconfig appears──→ running ──run.sh ends──→ exited
+ *   preparing ──→ waiting ──jitconfig appears──→ running ──run.sh ends──→ exited
  *
  * Invariants: the configuration's file is gone before the runner exists; the configuration is in
  * no argument list; one VM runs one runner, so the service ends with it and is not restarted.
@@ -15,11 +15,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/inotify.h>
-#include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -29,8 +29,6 @@
 #define RUNNER_USER "runner"
 #define RUNNER_DIR "/opt/actions-runner"
 #define CANNOT_START 127
-#define KEYS_WAIT_STEP_US 10000
-#define KEYS_WAIT_STEPS 3000
 
 static char *runner_environment[] = {
 	"HOME=/home/runner",
@@ -57,6 +55,23 @@ static void set_exited(int code)
 	set_state(json);
 }
 
+/* sd_notify(3): the guest agent starts after this, and the template is captured when it answers. */
+static void tell_systemd(void)
+{
+	static const char ready[] = "READY=1";
+	struct sockaddr_un to = {.sun_family = AF_UNIX};
+	const char *path = getenv("NOTIFY_SOCKET");
+	int fd;
+
+	if (!path || strlen(path) >= sizeof to.sun_path)
+		return;
+	strcpy(to.sun_path, path);
+	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd < 0 || sendto(fd, ready, sizeof ready - 1, 0, (struct sockaddr *)&to, sizeof to) < 0)
+		die("NOTIFY_SOCKET");
+	close(fd);
+}
+
 /* Watches before it looks, so that a file that appears in between is not missed. */
 static int open_jit_config(void)
 {
@@ -67,6 +82,7 @@ static int open_jit_config(void)
 	if (watch < 0 || inotify_add_watch(watch, STATE_DIR, IN_MOVED_TO) < 0)
 		die("inotify");
 	set_state("{\"state\":\"waiting\"}\n");
+	tell_systemd();
 	while ((fd = open(JIT_CONFIG, O_RDONLY | O_CLOEXEC | O_NOFOLLOW)) < 0) {
 		if (errno != ENOENT)
 			die(JIT_CONFIG);
@@ -97,28 +113,6 @@ static char *take_jit_config(void)
 	return entry;
 }
 
-/* renew-identity holds this lock while it makes the clone's SSH keys. */
-static void wait_for_ssh_keys(void)
-{
-	int fd = open(SSH_KEYS_LOCK, O_RDWR | O_CLOEXEC);
-	int step;
-
-	if (fd < 0)
-		return;
-	for (step = 0; flock(fd, LOCK_SH | LOCK_NB) < 0; step++) {
-		if (step == KEYS_WAIT_STEPS)
-			die("the SSH host keys did not get ready");
-		usleep(KEYS_WAIT_STEP_US);
-	}
-	close(fd);
-}
-
-/* Its size was half of the template's memory; the VM has grown since. */
-static void grow_shared_memory(void)
-{
-	mount(NULL, "/dev/shm", NULL, MS_REMOUNT | MS_NOSUID | MS_NODEV, "size=50%");
-}
-
 static void become_runner(void)
 {
 	struct passwd *user = getpwnam(RUNNER_USER);
@@ -131,9 +125,8 @@ static void become_runner(void)
 		die(user->pw_dir);
 }
 
-static void exec_runner(void)
+static void exec_as_runner(char *program)
 {
-	static char program[] = RUNNER_DIR "/run.sh";
 	char *arguments[] = {program, NULL};
 
 	become_runner();
@@ -152,24 +145,43 @@ static int wait_for(pid_t child)
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
+static pid_t start_as_runner(char *program)
+{
+	pid_t child = fork();
+
+	if (child < 0)
+		die("fork");
+	if (child == 0)
+		exec_as_runner(program);
+	return child;
+}
+
+/*
+ * A runner may bring a program that gets ready what its start needs; what that leaves running is
+ * in every clone. It knows no configuration. Without it, or when it fails, run.sh starts cold.
+ */
+static void prepare_runner(void)
+{
+	static char program[] = RUNNER_DIR "/prepare.sh";
+
+	if (access(program, X_OK) == 0 && wait_for(start_as_runner(program)) != 0)
+		fprintf(stderr, "%s failed: the runner will start cold\n", program);
+}
+
 int main(void)
 {
+	static char program[] = RUNNER_DIR "/run.sh";
 	char *entry;
 	pid_t child;
 
 	if (mkdir(STATE_DIR, 0755) < 0 && errno != EEXIST)
 		die(STATE_DIR);
 	prctl(PR_SET_DUMPABLE, 0);
+	prepare_runner();
 	entry = take_jit_config();
-	wait_for_ssh_keys();
-	grow_shared_memory();
 	set_state("{\"state\":\"running\"}\n");
 	runner_environment[sizeof runner_environment / sizeof *runner_environment - 2] = entry;
-	child = fork();
-	if (child < 0)
-		die("fork");
-	if (child == 0)
-		exec_runner();
+	child = start_as_runner(program);
 	explicit_bzero(entry, strlen(entry));
 	set_exited(wait_for(child));
 	return 0;

@@ -4,7 +4,8 @@
  * started with in /proc/PID/environ, whatever the process does later. This overwrites the variable
  * there, in every process, so that no step can read it.
  *
- * It is installed setuid root and takes no input: all a caller can do with it is scrub.
+ * Before that it waits until the VM is complete (finish.c), for the same reason: no step may run
+ * earlier. It is installed setuid root and takes no input: all a caller can do with it is scrub.
  */
 #include <ctype.h>
 #include <dirent.h>
@@ -13,12 +14,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
+
+#include "files.h"
 
 #define NAME "ACTIONS_RUNNER_INPUT_JITCONFIG="
 #define MAX_ENVIRONMENT (2 * 1024 * 1024)
 #define ENV_START_FIELD 50
 #define FIRST_FIELD_AFTER_NAME 3
+#define WAIT_STEP_US 5000
+#define WAIT_STEPS 24000
 
 static char block[MAX_ENVIRONMENT];
 
@@ -86,12 +93,33 @@ static int scrub(const char *pid)
 	return 0;
 }
 
+/* Without the file nobody renewed this guest's identity, and there is nothing to wait for. */
+static int is_finished(void)
+{
+	struct stat about;
+	int fd = open(FINISHED, O_RDONLY | O_CLOEXEC);
+	int step;
+
+	if (fd < 0)
+		return errno == ENOENT;
+	for (step = 0; flock(fd, LOCK_SH | LOCK_NB) < 0 && step < WAIT_STEPS; step++)
+		usleep(WAIT_STEP_US);
+	if (fstat(fd, &about) < 0)
+		about.st_size = 0;
+	close(fd);
+	return about.st_size > 0;
+}
+
 int main(void)
 {
 	DIR *proc = opendir("/proc");
 	struct dirent *entry;
 	int failed = 0;
 
+	if (!is_finished()) {
+		fprintf(stderr, "the VM did not get all that its class promises\n");
+		return 1;
+	}
 	if (!proc) {
 		perror("/proc");
 		return 1;

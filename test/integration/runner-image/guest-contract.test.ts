@@ -67,8 +67,7 @@ it('becomes the machine that it is told to be', async () => {
 });
 
 it('makes new SSH keys for another machine id and keeps them for the same', async () => {
-  const key = () =>
-    guest.sh('flock /run/architect/ssh-keys.lock cat /etc/ssh/ssh_host_ed25519_key.pub');
+  const key = () => guest.sh('flock /run/architect/finished cat /etc/ssh/ssh_host_ed25519_key.pub');
   const first = identity();
   await renew(JSON.stringify(first));
   const ofFirst = await key();
