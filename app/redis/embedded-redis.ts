@@ -15,9 +15,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { execa } from 'execa';
 import type { Logger } from 'pino';
 import { z } from 'zod';
+import { isRunning, ProcessRef, readProcess, signalProcess } from '../process-ref.ts';
 import { RedisStartError } from './errors.ts';
 import { answersPing } from './ping.ts';
-import { isAlive, ProcessIdentity, readIdentity } from './process-identity.ts';
 import {
   fitsSocketPath,
   type ServerPaths,
@@ -34,7 +34,7 @@ const MIN_FREE_BYTES = 32 * 1024 * 1024;
 /** setpriv(1) answers like a shell when the program to run is not there. */
 const EXIT_NOT_FOUND = 127;
 
-const OwnerFile = z.object({ owner: ProcessIdentity, server: ProcessIdentity });
+const OwnerFile = z.object({ owner: ProcessRef, server: ProcessRef });
 
 export interface EmbeddedRedisOptions {
   readonly dataDir: string;
@@ -89,7 +89,7 @@ async function endLeftover(paths: ServerPaths): Promise<void> {
   const text = await readFile(paths.owner, 'utf8').catch(() => '{}');
   const file = OwnerFile.safeParse(parseJson(text)).data;
   if (file === undefined) return;
-  if (file.owner.pid !== process.pid && (await isAlive(file.owner))) {
+  if (file.owner.pid !== process.pid && isRunning(file.owner)) {
     throw new RedisStartError(
       `Another control plane (process ${file.owner.pid}) uses ${paths.dir}. Stop it first.`,
     );
@@ -106,11 +106,10 @@ function parseJson(text: string): unknown {
   }
 }
 
-async function endProcess(target: ProcessIdentity): Promise<void> {
+async function endProcess(target: ProcessRef): Promise<void> {
   for (const signal of ['SIGTERM', 'SIGKILL'] as const) {
-    if (!(await isAlive(target))) return;
-    process.kill(target.pid, signal);
-    await pollUntil(async () => !(await isAlive(target)), STOP_TIMEOUT_MS);
+    signalProcess(target, signal);
+    if (await pollUntil(async () => !isRunning(target), STOP_TIMEOUT_MS)) return;
   }
 }
 
@@ -160,7 +159,7 @@ class Supervisor {
 
   async stop(): Promise<void> {
     this.#stopping.abort();
-    const running = this.pid === undefined ? undefined : await readIdentity(this.pid);
+    const running = this.pid === undefined ? undefined : readProcess(this.pid);
     if (running !== undefined) await endProcess(running);
     await this.#watching;
     await rm(this.#paths.owner, { force: true });
@@ -171,7 +170,7 @@ class Supervisor {
     try {
       await this.#awaitAnswer(server);
     } catch (error) {
-      const left = server.pid === undefined ? undefined : await readIdentity(server.pid);
+      const left = server.pid === undefined ? undefined : readProcess(server.pid);
       if (left !== undefined) await endProcess(left);
       throw error;
     }
@@ -219,18 +218,18 @@ class Supervisor {
       failures = server === undefined ? failures + 1 : 0;
     }
     // stop() may have come while the server was being started.
-    const late = server?.pid === undefined ? undefined : await readIdentity(server.pid);
+    const late = server?.pid === undefined ? undefined : readProcess(server.pid);
     if (late !== undefined) await endProcess(late);
   }
 }
 
 async function stillRuns(server: ServerProcess): Promise<boolean> {
-  return server.pid !== undefined && (await readIdentity(server.pid)) !== undefined;
+  return server.pid !== undefined && readProcess(server.pid) !== undefined;
 }
 
 async function writeOwner(paths: ServerPaths, serverPid: number): Promise<void> {
-  const owner = await readIdentity(process.pid);
-  const server = await readIdentity(serverPid);
+  const owner = readProcess(process.pid);
+  const server = readProcess(serverPid);
   if (owner === undefined || server === undefined) return;
   const draft = `${paths.owner}.new`;
   await writeFile(draft, JSON.stringify({ owner, server }), { mode: 0o600 });

@@ -7,12 +7,12 @@ import { once } from 'node:events';
 import { closeSync, openSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { type ProcessRef, readProcess } from '../../process-ref.ts';
 import { METADATA_ADDRESS } from './host-machine.ts';
 import { LocalCommandError } from './local-errors.ts';
 import { hostDir, hostNetns, machineDir, NETNS_DIR } from './local-names.ts';
 import type { FleetHome } from './machine-record.ts';
 import type { MetadataOptions } from './metadata-service.ts';
-import { type ProcessRef, readProcess } from './processes.ts';
 
 const AGENT_PROGRAM = fileURLToPath(new URL('../../../host-agent/main.ts', import.meta.url));
 const METADATA_PROGRAM = fileURLToPath(new URL('./metadata-service.ts', import.meta.url));

@@ -4,6 +4,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
+import { isRunning } from '../../process-ref.ts';
 import { machineExists } from './host-machine.ts';
 import type { Starters } from './host-processes.ts';
 import {
@@ -13,7 +14,6 @@ import {
   readMachines,
   writeMachine,
 } from './machine-record.ts';
-import { isRunning } from './processes.ts';
 import { countDeath, type Lives, restartDelayMs } from './restart-delay.ts';
 
 const LOOK_INTERVAL_MS = 250;

@@ -2,8 +2,8 @@
 import { mkdir, readdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
+import { ProcessRef } from '../../process-ref.ts';
 import { fleetDir, machineDir } from './local-names.ts';
-import { ProcessRef } from './processes.ts';
 
 export const MachineRecord = z.object({
   machineId: z.string().regex(/^h-[0-9a-f]{8}$/),

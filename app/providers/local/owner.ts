@@ -2,9 +2,9 @@
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
+import { isRunning, ProcessRef, readProcess } from '../../process-ref.ts';
 import { fleetDir } from './local-names.ts';
 import type { FleetHome } from './machine-record.ts';
-import { isRunning, ProcessRef, readProcess } from './processes.ts';
 
 const Owner = z.object({ ephemeral: z.boolean(), owner: ProcessRef });
 

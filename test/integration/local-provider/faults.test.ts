@@ -7,10 +7,10 @@ import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
 import { afterEach, expect, test } from 'vitest';
 import { z } from 'zod';
+import { isRunning } from '../../../app/process-ref.ts';
 import { listLeftovers } from '../../../app/providers/local/leftovers.ts';
 import { hostDir } from '../../../app/providers/local/local-names.ts';
 import { type FleetHome, readMachine } from '../../../app/providers/local/machine-record.ts';
-import { isRunning } from '../../../app/providers/local/processes.ts';
 import { destroyFleet, sweepDeadFleets } from '../../../app/providers/local/sweep.ts';
 import {
   type LocalFleet,

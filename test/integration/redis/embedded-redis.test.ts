@@ -4,10 +4,10 @@ import { join } from 'node:path';
 import { execa } from 'execa';
 import { pino } from 'pino';
 import { afterEach, expect, test, vi } from 'vitest';
+import { isRunning, readProcess } from '../../../app/process-ref.ts';
 import { connectRedis, type RedisConnections } from '../../../app/redis/connections.ts';
 import { startEmbeddedRedis } from '../../../app/redis/embedded-redis.ts';
 import { RedisStartError } from '../../../app/redis/errors.ts';
-import { isAlive, readIdentity } from '../../../app/redis/process-identity.ts';
 import { startTestRedis, type TestRedis } from './start-redis.ts';
 
 const logger = pino({ level: 'silent' });
@@ -61,7 +61,7 @@ test('what was written is there after a stop and a start', async () => {
   const first = connectRedis(redis.address, logger);
   cleanups.push(() => first.close());
   process.kill(pid, 'SIGTERM');
-  await vi.waitUntil(async () => (await readIdentity(pid)) === undefined, WAIT);
+  await vi.waitUntil(async () => readProcess(pid) === undefined, WAIT);
   await vi.waitUntil(() => first.isReady(), WAIT);
   expect(await first.commands.get('kept')).toBe('yes');
 });
@@ -83,11 +83,11 @@ test('a second control plane on the same folder is told who owns it', async () =
   const file = join(redis.dataDir, 'redis', 'owner.json');
   const other = execa('sleep', ['60'], { reject: false });
   cleanups.push(async () => other.kill());
-  const owner = await readIdentity(other.pid ?? 0);
+  const owner = readProcess(other.pid ?? 0);
   const mine: { server: unknown } = JSON.parse(await readFile(file, 'utf8'));
   await writeFile(file, JSON.stringify({ owner, server: mine.server }));
   await expect(restart(redis.dataDir)).rejects.toThrow(`process ${other.pid}`);
-  expect(await readIdentity(await pidOf(redis))).toBeDefined();
+  expect(readProcess(await pidOf(redis))).toBeDefined();
 });
 
 test('the server ends with an owner that is killed, and the next start gets the data', async () => {
@@ -107,13 +107,13 @@ test('the server ends with an owner that is killed, and the next start gets the 
   cleanups.push(async () => owner.kill('SIGKILL'));
   const { value } = await owner[Symbol.asyncIterator]().next();
   const serverPid = Number(value);
-  const server = await readIdentity(serverPid);
+  const server = readProcess(serverPid);
   cleanups.push(async () => {
-    if (server !== undefined && (await isAlive(server))) process.kill(serverPid, 'SIGKILL');
+    if (server !== undefined && isRunning(server)) process.kill(serverPid, 'SIGKILL');
   });
   expect(server).toBeDefined();
   owner.kill('SIGKILL');
-  await vi.waitUntil(async () => (await readIdentity(serverPid)) === undefined, WAIT);
+  await vi.waitUntil(async () => readProcess(serverPid) === undefined, WAIT);
   const next = await restart(dataDir);
   cleanups.push(() => next.stop());
   expect(next.pid()).not.toBe(serverPid);
@@ -126,11 +126,11 @@ test('a server left behind by a dead owner is stopped before a new one starts', 
   const mine: { owner: { pid: number }; server: unknown } = JSON.parse(
     await readFile(file, 'utf8'),
   );
-  const gone = { pid: mine.owner.pid, startTicks: 1 };
+  const gone = { pid: mine.owner.pid, startTime: '1' };
   await writeFile(file, JSON.stringify({ owner: gone, server: mine.server }));
   const next = await restart(left.dataDir);
   cleanups.push(() => next.stop());
-  expect(await readIdentity(leftPid)).toBeUndefined();
+  expect(readProcess(leftPid)).toBeUndefined();
 });
 
 test('without redis-server the error says what to install', async () => {
