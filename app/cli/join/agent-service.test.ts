@@ -3,9 +3,11 @@ import { agentEnvironment, formatEnvironmentFile, formatUnit } from './agent-ser
 import { isSupported } from './machine.ts';
 
 test("only the agent's own variables are passed on", () => {
-  const environment = agentEnvironment({ ARCHITECT_FLEET: 'a', SECRET: 's', PATH: '/bin' });
+  const operator = { ARCHITECT_FLEET: 'a', ARCHITECT_AGENT_NAME: 'b', SECRET: 's', PATH: '/bin' };
+  const environment = agentEnvironment(operator);
   expect(Object.keys(environment).toSorted()).toEqual([
     'ARCHITECT_AGENT_DIR',
+    'ARCHITECT_AGENT_NAME',
     'ARCHITECT_AGENT_TOKEN_FILE',
     'ARCHITECT_FLEET',
   ]);
