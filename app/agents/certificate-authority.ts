@@ -16,7 +16,7 @@ import { join } from 'node:path';
 import * as x509 from '@peculiar/x509';
 import { ArchitectError, type Refused, refused } from '../../host-agent/protocol/errors.ts';
 import type { HostId } from '../../host-agent/protocol/ids.ts';
-import { createFolderDurably } from './durable-file.ts';
+import { createFolderDurably } from '../durable-file.ts';
 
 const P256 = { name: 'ECDSA', namedCurve: 'P-256' } as const;
 const SIGNING = { name: 'ECDSA', hash: 'SHA-256' } as const;

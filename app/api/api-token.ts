@@ -2,7 +2,7 @@
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
 import { link, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { writeDurably } from '../agents/durable-file.ts';
+import { writeDurably } from '../durable-file.ts';
 
 const TOKEN_BYTES = 32;
 

@@ -10,11 +10,12 @@
  * - It listens on a unix socket in a folder of mode 0700 and on no TCP port.
  * - A failed start leaves no server running.
  */
-import { chmod, mkdir, readFile, rename, rm, statfs, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readFile, rm, statfs } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { execa } from 'execa';
 import type { Logger } from 'pino';
 import { z } from 'zod';
+import { writeDurably } from '../durable-file.ts';
 import { isRunning, ProcessRef, readProcess, signalProcess } from '../process-ref.ts';
 import { RedisStartError } from './errors.ts';
 import { answersPing } from './ping.ts';
@@ -231,9 +232,7 @@ async function writeOwner(paths: ServerPaths, serverPid: number): Promise<void> 
   const owner = readProcess(process.pid);
   const server = readProcess(serverPid);
   if (owner === undefined || server === undefined) return;
-  const draft = `${paths.owner}.new`;
-  await writeFile(draft, JSON.stringify({ owner, server }), { mode: 0o600 });
-  await rename(draft, paths.owner);
+  await writeDurably(paths.owner, JSON.stringify({ owner, server }));
 }
 
 async function startFailure(

@@ -11,7 +11,7 @@ import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
 import { AGENT_STATUS_FILE, AgentStatus } from '../../../host-agent/protocol/agent-status.ts';
 import { decodeEnrolmentToken } from '../../../host-agent/protocol/enrolment.ts';
-import { writeDurably } from '../../agents/durable-file.ts';
+import { writeDurably } from '../../durable-file.ts';
 import { CliError } from '../cli-error.ts';
 import type { Output } from '../output.ts';
 import {

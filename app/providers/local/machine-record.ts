@@ -1,7 +1,8 @@
 /** What the provider knows of a host: `machine/host.json` in the host's folder, replaced atomically. */
-import { mkdir, readdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
+import { writeDurably } from '../../durable-file.ts';
 import { ProcessRef } from '../../process-ref.ts';
 import { fleetDir, machineDir } from './local-names.ts';
 
@@ -29,9 +30,7 @@ export async function writeMachine(
 ): Promise<void> {
   const dir = machineDir(home, fleet, record.machineId);
   await mkdir(dir, { recursive: true });
-  const path = join(dir, 'host.json');
-  await writeFile(`${path}.new`, JSON.stringify(record), { mode: 0o600, flush: true });
-  await rename(`${path}.new`, path);
+  await writeDurably(join(dir, 'host.json'), JSON.stringify(record));
 }
 
 /** Undefined for a host that is not there, or whose record is not readable. */
