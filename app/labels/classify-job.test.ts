@@ -55,6 +55,12 @@ repositories:
   it('allows what the grammar can say when the operator turns the allow-list off', () => {
     const policy = parsePolicy('allowList: false');
     expect(classify(['architect/cpu=64/arch=arm64', 'gpu-lab'], policy).kind).toBe('served');
+    const served = parsePolicy('{allowList: false, repositories: [{match: acme/*}]}');
+    expect(classify(['architect'], served)).toMatchObject({ kind: 'served' });
+    expect(classify(['architect'], served, 'other/shop')).toMatchObject({
+      kind: 'refused',
+      why: expect.stringMatching(/does not serve other\/shop/),
+    });
   });
 });
 

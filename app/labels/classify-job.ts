@@ -62,7 +62,9 @@ export function resolveClass({
     disk: request.disk ?? base.disk,
     arch: request.arch ?? base.arch,
   };
-  const why = policy.allowList ? whyNotAllowed({ request, wanted, policy, repository }) : undefined;
+  const rule = ruleForRepository(policy, repository);
+  if (rule === undefined) return refused(`The operator's policy does not serve ${repository}.`);
+  const why = policy.allowList ? whyNotAllowed({ request, wanted, policy, rule }) : undefined;
   if (why !== undefined) return refused(why);
   return { kind: 'served', class: instanceClassOf(wanted), request };
 }
@@ -94,15 +96,13 @@ function whyNotAllowed({
   request,
   wanted,
   policy,
-  repository,
+  rule,
 }: {
   readonly request: LabelRequest;
   readonly wanted: NamedClass;
   readonly policy: Policy;
-  readonly repository: string;
+  readonly rule: RepositoryRule;
 }): string | undefined {
-  const rule = ruleForRepository(policy, repository);
-  if (rule === undefined) return `The operator's policy does not serve ${repository}.`;
   return (
     whyTooLarge(wanted, policy, rule) ??
     whyClassNotAllowed(request.class, rule) ??

@@ -14,6 +14,9 @@
  *     - match: acme/*
  *       limits: { cpu: 4 }
  *       classes: [small]       # named classes it may use; all, when not given
+ *
+ * `repositories` decides for whose jobs VMs are started. GitHub then gives the runner to any job of
+ * the organisation with the same labels, so keep other repositories out by the runner group, too.
  */
 import { readFileSync } from 'node:fs';
 import { parse } from 'yaml';
