@@ -43,6 +43,7 @@ const Environment = z.object({
   ARCHITECT_LOCAL_OUTSIDE: Flag.default(false),
   ARCHITECT_TICK_MS: z.coerce.number().int().min(50).max(60_000).default(2_000),
   ARCHITECT_CANCEL_REFUSED_RUNS: Flag.default(false),
+  ARCHITECT_RUNNER_GROUP_ID: z.coerce.number().int().min(1).default(1),
   ARCHITECT_LOG_LEVEL: z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info'),
   REDIS_URL: z.url({ protocol: /^rediss?$/ }).optional(),
   GITHUB_API_URL: z.url().default('https://api.github.com'),
@@ -76,6 +77,8 @@ export interface Config {
   };
   readonly tickMs: number;
   readonly cancelRefusedRuns: boolean;
+  /** GitHub's group that runners join: it decides which repositories' jobs may get one. */
+  readonly runnerGroupId: number;
   readonly logLevel: string;
   readonly redisUrl: string | undefined;
   readonly github: {
@@ -118,6 +121,7 @@ export function readConfig(environment: NodeJS.ProcessEnv): Config {
     },
     tickMs: env.ARCHITECT_TICK_MS,
     cancelRefusedRuns: env.ARCHITECT_CANCEL_REFUSED_RUNS,
+    runnerGroupId: env.ARCHITECT_RUNNER_GROUP_ID,
     logLevel: env.ARCHITECT_LOG_LEVEL,
     redisUrl: env.REDIS_URL,
     github: {

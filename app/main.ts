@@ -80,14 +80,8 @@ async function assemble(config: Config, logger: Logger, parts: ShutdownStack): P
     classify: (facts: JobFacts) => classifyJob(labelled(facts), policy),
   };
   const github = openGithub(config, logger);
-  const hosts = parts.add(
-    'provider',
-    await openProvider(
-      config,
-      enrolledHosts(() => agents),
-      logger,
-    ),
-  );
+  const enrolled = enrolledHosts(() => agents);
+  const hosts = parts.add('provider', await openProvider(config, enrolled, logger));
   const agents = await openAgents({
     config,
     logger,
@@ -134,9 +128,9 @@ function labelled({ labels, origin }: JobFacts): LabelledJob {
 
 function openGithub(config: Config, logger: Logger) {
   const client = createGithubClient({ github: config.github, logger });
-  const { cancelRefusedRuns } = config;
+  const { cancelRefusedRuns, runnerGroupId } = config;
   return {
-    runners: createGithubRunners({ client }),
+    runners: createGithubRunners({ client, runnerGroupId }),
     notices: createGithubNotices({ client, cancelRefusedRuns, logger }),
     jobSource: createGithubJobSource({ client, logger }),
   };
