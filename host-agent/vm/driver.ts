@@ -204,7 +204,7 @@ class Driver implements VmDriver {
 
   async #start(signal: AbortSignal): Promise<void> {
     try {
-      await runStartSequence({
+      const guestKernel = await runStartSequence({
         spec: this.#memory.spec,
         files: this.#files,
         signal,
@@ -213,20 +213,16 @@ class Driver implements VmDriver {
           onTime: (name) => this.#note(name),
           onLaunched: (qemu) => this.#onLaunched(qemu),
           onConnected: (connections) => this.#connect(connections),
-          onReady: (guestKernel) => this.#onReady(guestKernel),
         },
       });
+      this.#remember({ guestKernel: guestKernel === '' ? null : guestKernel });
+      this.#note('idleAtMs');
+      this.#apply({ kind: 'ready' });
     } catch (error) {
       // QEMU's own last words say more than the connection that broke with it.
       if (error instanceof QmpDisconnectedError) await this.#onQemuGone();
       this.#break(`the VM could not be started: ${describe(error)}`);
     }
-  }
-
-  #onReady(guestKernel: string): void {
-    this.#remember({ guestKernel: guestKernel === '' ? null : guestKernel });
-    this.#note('idleAtMs');
-    this.#apply({ kind: 'ready' });
   }
 
   #onLaunched(qemu: LaunchedQemu): void {

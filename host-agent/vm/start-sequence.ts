@@ -2,10 +2,10 @@
  * From a VM's folder to a guest that answers:
  *
  *   folder, overlay, cgroup, state on disk → QEMU launched → QMP and guest port connected → device
- *   state loaded → cont → guest answers → identity renewed: it takes a job → hot-plug to the class
+ *   state loaded → cont → guest answers → identity renewed → hardware of the class plugged
  *
- * The hot-plug goes on beside the runner's start; the guest lets no step run before it has all that
- * its class promises (guest-contract.ts). Should it fail, the VM breaks, with or without a job.
+ * The guest brings online what is plugged beside the runner's start, and lets no step run before it
+ * has all that its class promises (guest-contract.ts).
  *
  * The caller hears of each step as it happens, and of the process before anything waits for it, so
  * that it can end it whenever it likes. On failure nothing is undone here: the driver's ending does.
@@ -43,8 +43,6 @@ export interface StartHooks {
   readonly onTime: (name: keyof StartTimes) => void;
   readonly onLaunched: (qemu: LaunchedQemu) => void;
   readonly onConnected: (connections: Connections) => void;
-  /** The guest has an identity of its own: it may be given a job. */
-  readonly onReady: (guestKernel: string) => void;
 }
 
 export interface Connections {
@@ -59,8 +57,11 @@ export interface StartRequest {
   readonly signal: AbortSignal;
 }
 
-/** Resolves when all of the class is plugged. Rejects with VmStartError or what broke. */
-export async function runStartSequence(request: StartRequest): Promise<void> {
+/**
+ * Resolves with the guest's kernel release when it may be given a job. Rejects with VmStartError or
+ * what broke.
+ */
+export async function runStartSequence(request: StartRequest): Promise<string> {
   const { hooks, signal } = request;
   const artifacts = await prepare(request);
   signal.throwIfAborted();
@@ -81,9 +82,10 @@ export async function runStartSequence(request: StartRequest): Promise<void> {
   signal.throwIfAborted();
   const growth = await planFor(request.spec, artifacts, qmp);
   await growDisk(qmp, growth);
-  hooks.onReady(await renewIdentity(guest, request.spec));
+  const guestKernel = await renewIdentity(guest, request.spec);
   signal.throwIfAborted();
   await plugHardware(qmp, growth);
+  return guestKernel;
 }
 
 /** Connects to a QEMU that runs or is about to listen. The signal is the time limit. */

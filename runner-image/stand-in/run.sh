@@ -6,7 +6,7 @@ here=${BASH_SOURCE[0]%/*}
 waiting=$here/.waiting
 # Where prepare.sh was run, a stand-in waits for its configuration.
 if [[ $# == 0 && -n $ACTIONS_RUNNER_INPUT_JITCONFIG && -p $waiting/config ]] &&
-	read -r pid <"$waiting/pid" && kill -0 "$pid" 2>/dev/null; then
+	read -r pid <"$waiting/pid" && [[ -e /proc/$pid/exe ]]; then
 	trap 'kill -TERM "$pid"' INT TERM
 	exec 3<"$waiting/result"
 	printf '%s\n' "$ACTIONS_RUNNER_INPUT_JITCONFIG" >"$waiting/config"
