@@ -1,3 +1,4 @@
+import { hostname } from 'node:os';
 import { expect, test } from 'vitest';
 import { AgentConfigError, readAgentConfig } from './config.ts';
 
@@ -8,6 +9,7 @@ test('an empty environment gives the defaults of a static host', () => {
     artifactsDir: '/var/lib/architect/artifacts',
     tokenFile: undefined,
     capacity: undefined,
+    name: hostname(),
     fleet: 'main',
     logLevel: 'info',
     guestDns: [],
