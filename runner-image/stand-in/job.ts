@@ -2,7 +2,8 @@
  * One job: the job-started hook, then its steps, each a `bash -e` script in a work folder; every
  * step's start and end is reported. The first failure or the cancellation decides the result.
  */
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdirSync } from 'node:fs';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { JobLog } from './job-log.ts';
 import type { RunnerServer } from './server.ts';
@@ -28,11 +29,14 @@ interface Running extends JobRun {
   base: NodeJS.ProcessEnv;
 }
 
-/** Resolves with the result when its log is delivered; the result itself is not reported yet. */
+/**
+ * The job-started hook runs when this returns. Resolves with the result when the log is
+ * delivered; the result itself is not reported yet.
+ */
 export async function runJob(run: JobRun): Promise<Conclusion> {
   const log = new JobLog(run.server, run.job.jobId);
   try {
-    const place = await preparePlace(run);
+    const place = preparePlace(run);
     const running = { ...run, log, place, base: run.environment };
     const result = (await setUp(running)) ? await runSteps(running) : 'failure';
     const last = run.job.steps.at(-1)?.number ?? SET_UP_STEP;
@@ -43,12 +47,12 @@ export async function runJob(run: JobRun): Promise<Conclusion> {
   }
 }
 
-async function preparePlace({ job, runnerName, workDir }: JobRun): Promise<StepPlace> {
+function preparePlace({ job, runnerName, workDir }: JobRun): StepPlace {
   const repository = job.repository.split('/')[1] ?? 'repository';
   const workspace = join(workDir, repository, repository);
   const tempDir = join(workDir, '_temp');
-  await mkdir(workspace, { recursive: true });
-  await mkdir(tempDir, { recursive: true });
+  mkdirSync(workspace, { recursive: true });
+  mkdirSync(tempDir, { recursive: true });
   return { job, runnerName, workspace, tempDir };
 }
 

@@ -87,14 +87,16 @@ async function doJob(online: Online, job: JobDetails): Promise<void> {
   console.log(`Running job: ${job.name}`);
   const cancel = new AbortController();
   const over = new AbortController();
+  const signal = AbortSignal.any([cancel.signal, shutdown]);
+  const environment = process.env;
+  // First of all: the hook is a process of its own and works while this one goes on.
+  const work = runJob({ server, job, runnerName, workDir, environment, signal });
   const beside = [
     renewLock(online, job, over.signal).then(() => cancel.abort()),
     watchForCancel(online, job, over.signal).then(() => cancel.abort()),
   ];
-  const signal = AbortSignal.any([cancel.signal, shutdown]);
-  const environment = process.env;
   try {
-    const result = await runJob({ server, job, runnerName, workDir, environment, signal });
+    const result = await work;
     await server.completeJob(job.jobId, result);
     console.log(`Job ${job.name} completed with result: ${result}`);
   } finally {
