@@ -22,8 +22,11 @@ export class ShutdownStack {
   async close(): Promise<void> {
     const failures: unknown[] = [];
     for (const { name, part } of this.#parts.splice(0).reverse()) {
+      const startedAtMs = performance.now();
       try {
         await part.close();
+        const tookMs = Math.round(performance.now() - startedAtMs);
+        this.#logger.debug({ part: name, tookMs }, 'ended');
       } catch (error) {
         this.#logger.error({ err: error, part: name }, 'a part did not end cleanly');
         failures.push(error);

@@ -84,7 +84,7 @@ export async function startAgentEndpoint(options: AgentEndpointOptions): Promise
     upgrade({ options, sockets, request, socket, head }),
   );
   await listen(server, options.listen);
-  return { port: portOf(server), close: () => close(server) };
+  return { port: portOf(server), close: () => close(server, sockets) };
 }
 
 interface Exchange {
@@ -202,9 +202,11 @@ function portOf(server: Server): number {
   return address === null || typeof address === 'string' ? 0 : address.port;
 }
 
-async function close(server: Server): Promise<void> {
+async function close(server: Server, sockets: WebSocketServer): Promise<void> {
   const closed = Promise.withResolvers<void>();
   server.close(() => closed.resolve());
+  // The server no longer counts a WebSocket among its connections, but waits for it.
+  for (const socket of sockets.clients) socket.terminate();
   server.closeAllConnections();
   await closed.promise;
 }

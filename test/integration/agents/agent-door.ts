@@ -86,6 +86,8 @@ export async function openDoor() {
     clock,
     port: server.port,
     url: `https://127.0.0.1:${server.port}`,
+    /** Stops listening and ends every connection; the fleet stays. */
+    closeEndpoint: () => server.close(),
     issue: (ttlMs = 60_000) => enrolment.issueEnrolmentToken({ ttlMs, nowMs: Date.now() }),
     async [Symbol.asyncDispose]() {
       fleet.close();

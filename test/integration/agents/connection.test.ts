@@ -113,3 +113,12 @@ test('a revoked host is put out at once', async () => {
   await agent.closed;
   expect(door.fleet.hosts()).toEqual([]);
 });
+
+test('an endpoint that closes ends the connections of hosts', async () => {
+  await using door = await openDoor();
+  using agent = await dial(door, await enrol(door));
+  agent.hello();
+  await vi.waitFor(() => expect(door.fleet.hosts()[0]).toMatchObject({ state: 'connected' }));
+  await door.closeEndpoint();
+  await vi.waitFor(() => expect(door.fleet.hosts()[0]).toMatchObject({ state: 'away' }));
+});

@@ -73,7 +73,9 @@ test("the host-agent's own client enrols, and refuses another CA than the token 
   const signal = AbortSignal.timeout(10_000);
   const pinnedWrong = { ...token, caSha256: '0'.repeat(64) };
   expect(decodeEnrolmentToken(encodeEnrolmentToken(pinnedWrong))).toEqual(pinnedWrong);
-  await expect(agentEnrol({ token: pinnedWrong, hostname: 'worker', signal })).rejects.toThrow(/its CA is another/);
+  await expect(agentEnrol({ token: pinnedWrong, hostname: 'worker', signal })).rejects.toThrow(
+    /its CA is another/,
+  );
   const identity = await agentEnrol({ token, hostname: 'worker', signal });
   expect(door.enrolment.findHost(identity.hostId)?.revoked).toBe(false);
 });
