@@ -4,6 +4,7 @@
  *
  *   <store>/pools/<profile>-<arch>-<accelerator>-<cpuModel>.json      a PoolSpec
  */
+import { createHash } from 'node:crypto';
 import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
@@ -44,11 +45,16 @@ export async function ensurePool(request: PoolRequest): Promise<PoolSpec> {
   const name = `${profile}-x64-${accelerator}-${cpuModel}`;
   const path = join(storeDir, 'pools', `${name}.json`);
   const shape = templateShape({ accelerator, cpuModel });
+  const recipe = await readRecipe();
   const known = await readPool(path);
-  if (!request.fresh && known?.image === image && (await fits(storeDir, known, shape))) {
+  if (
+    !request.fresh &&
+    known?.image === image &&
+    (await fits(storeDir, known, { shape, recipe }))
+  ) {
     return known;
   }
-  const template = await capture(request, shape);
+  const template = await capture(request, { shape, recipe });
   const pool = PoolSpec.parse({
     id: name.toLowerCase().replace(/[^a-z0-9-]/g, '-'),
     arch: 'x64',
@@ -73,17 +79,33 @@ async function readPool(path: string): Promise<PoolSpec | undefined> {
   }
 }
 
-async function fits(storeDir: string, pool: PoolSpec, shape: MachineShape): Promise<boolean> {
+/** What besides the image makes one template differ from another. */
+interface Making {
+  readonly shape: MachineShape;
+  readonly recipe: string;
+}
+
+const CAPTURE_CODE = ['template-capture.ts', 'template-shape.ts', 'qemu-arguments.ts'];
+
+async function readRecipe(): Promise<string> {
+  const hash = createHash('sha256');
+  for (const name of CAPTURE_CODE)
+    hash.update(await readFile(join(import.meta.dirname, '../host-agent/vm', name)));
+  return hash.digest('hex');
+}
+
+async function fits(storeDir: string, pool: PoolSpec, making: Making): Promise<boolean> {
   try {
     const { artifact } = await openArtifact(storeDir, pool.template);
-    return artifact.kind === 'template' && isDeepStrictEqual(artifact.shape, shape);
+    if (artifact.kind !== 'template') return false;
+    return isDeepStrictEqual({ shape: artifact.shape, recipe: artifact.recipe }, making);
   } catch (error) {
     if (error instanceof ArchitectError) return false;
     throw error;
   }
 }
 
-async function capture(request: PoolRequest, shape: MachineShape): Promise<Digest> {
+async function capture(request: PoolRequest, { shape, recipe }: Making): Promise<Digest> {
   const { storeDir, image, progress, signal } = request;
   const opened = await openImage(storeDir, image);
   const stagingDir = await createStagingFolder(storeDir);
@@ -99,7 +121,7 @@ async function capture(request: PoolRequest, shape: MachineShape): Promise<Diges
       signal,
       onProgress: progress,
     });
-    const description = { kind: 'template', image, shape, qemuVersion } as const;
+    const description = { kind: 'template', image, shape, qemuVersion, recipe } as const;
     return await publishArtifact({ storeDir, stagingDir, description, signal });
   } finally {
     await rm(stagingDir, { recursive: true, force: true });

@@ -55,6 +55,11 @@ export const TemplateArtifact = z.object({
   image: Digest,
   shape: MachineShape,
   qemuVersion: z.string().max(64),
+  /** SHA-256 of the code that captured it, hexadecimal: other code would capture another. */
+  recipe: z
+    .string()
+    .regex(/^[0-9a-f]{64}$/)
+    .optional(),
   files: z.array(ArtifactFile).min(1).max(10),
 });
 export type TemplateArtifact = Readonly<z.infer<typeof TemplateArtifact>>;

@@ -108,7 +108,7 @@ interface Artifacts {
 
 async function prepare({ spec, files, hooks }: StartRequest): Promise<Artifacts> {
   await mkdir(files.qemuDir, { recursive: true });
-  await Promise.all([chmod(files.dir, 0o711), chown(files.qemuDir, QEMU_UID, QEMU_GID)]);
+  await chmod(files.dir, 0o711);
   const { size: diskBytes } = await stat(join(spec.imageDir, IMAGE_DISK));
   const [image, template, procsFiles] = await Promise.all([
     readArtifact(spec.imageDir, ImageArtifact),
@@ -117,6 +117,8 @@ async function prepare({ spec, files, hooks }: StartRequest): Promise<Artifacts>
     createOverlay(files.overlay, diskBytes),
     hooks.remember(),
   ]);
+  // Last: from here on QEMU's user may put links there, so root creates nothing below any more.
+  await chown(files.qemuDir, QEMU_UID, QEMU_GID);
   return { image, template, diskBytes, procsFiles };
 }
 
