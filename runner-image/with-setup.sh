@@ -42,7 +42,8 @@ ensure_npm_packages() {
 	fi
 	command -v npm >/dev/null || give_up "npm is missing. Install Node 18 or newer with npm, then run this again."
 	say "installing npm packages (as $(id -un))"
-	(cd "$project" && npm ci --loglevel=error) >&2
+	# Not `npm ci`: it refuses a lock file that leaves out the optional packages of other platforms.
+	(cd "$project" && npm install --no-save --loglevel=error) >&2
 	touch "$installed"
 }
 
