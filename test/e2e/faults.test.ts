@@ -122,16 +122,35 @@ describe('a job that no runner has picked up', () => {
     expect(await gate.arrived()).toEqual(['second-vm']);
   });
 
-  it('leaves no VM when it is cancelled', async () => {
-    await fleet.github.failApi(MINTS, never);
+  it.each(['allocating', 'idle'])(
+    'leaves no VM when it is cancelled while that is %s',
+    async (phase) => {
+      await fleet.github.failApi(MINTS, never);
+      const jobId = await pushJob(fleet, 'true');
+      await eventually(`its VM is ${phase}`, async () =>
+        (await listVms(fleet)).some(
+          (vm) => vm.forJob === jobId && (phase === 'allocating' || vm.phase === phase),
+        ),
+      );
+      await fleet.github.cancel(jobId, never);
+      const { job } = await settled(fleet, jobId);
+      expect(job).toMatchObject({ state: 'completed', conclusion: 'cancelled' });
+      await fleet.github.healApi(never);
+    },
+  );
+
+  it('is over when it is cancelled just as its runner is registered', async () => {
     const jobId = await pushJob(fleet, 'true');
-    await eventually('its VM is asked for', async () =>
-      (await listVms(fleet)).some((vm) => vm.forJob === jobId),
-    );
+    await eventually('its runner is registered', async () => {
+      const [vm] = (await listVms(fleet)).filter(({ forJob }) => forJob === jobId);
+      return (
+        vm !== undefined &&
+        (await fleet.github.listRunnerNames(never)).includes(`architect-${vm.id}`)
+      );
+    });
     await fleet.github.cancel(jobId, never);
     const { job } = await settled(fleet, jobId);
-    expect(job).toMatchObject({ state: 'completed', conclusion: 'cancelled' });
-    await fleet.github.healApi(never);
+    expect(job.state).toBe('completed');
   });
 });
 
