@@ -3,8 +3,9 @@ import { connectWhenListening, type LineSocket, openLines } from '../line-socket
 import { GuestAgentError } from '../vm-errors.ts';
 import { type GuestReply, MAX_ANSWER_BYTES, parseGuestReply } from './guest-message.ts';
 
-/** A hostile guest may send any number of short lines: past this many unexpected ones, hang up. */
+/** A hostile guest may send what nobody asked for, in long lines or many: past this, hang up. */
 const MAX_STRAY_LINES = 10_000;
+const MAX_STRAY_BYTES = 16 * 1024 * 1024;
 
 export interface GuestLine {
   /** Sends, and resolves with the first reply that `accept` takes; others are dropped. */
@@ -27,6 +28,7 @@ export async function openGuestLine(path: string, signal: AbortSignal): Promise<
   let waiting: Waiting | undefined;
   let ended: GuestAgentError | undefined;
   let strayLines = 0;
+  let strayBytes = 0;
   const lines: LineSocket = openLines(socket, {
     maxLineBytes: MAX_ANSWER_BYTES,
     handlers: {
@@ -34,7 +36,9 @@ export async function openGuestLine(path: string, signal: AbortSignal): Promise<
         const reply = parseGuestReply(line);
         if (reply !== undefined && waiting?.take(reply) === true) return;
         strayLines += 1;
-        if (strayLines > MAX_STRAY_LINES) lines.close('the guest sends without being asked');
+        strayBytes += line.length;
+        if (strayLines > MAX_STRAY_LINES || strayBytes > MAX_STRAY_BYTES)
+          lines.close('the guest sends without being asked');
       },
       onClose: (why) => {
         ended = new GuestAgentError(`The guest agent's port is closed: ${why}.`);

@@ -118,6 +118,16 @@ test('a guest that sends a line without end is cut off', async () => {
   await expect(channel.call(call)).rejects.toThrow(/more than \d+ bytes/);
 });
 
+test('a guest that sends long lines that nobody asked for is cut off', async () => {
+  const stray = `{"return": {}, "filler": "${'x'.repeat(1_000_000)}"}\n`;
+  const path = await listen('', (_request, socket) => {
+    for (let sent = 0; sent < 20; sent += 1) socket.write(stray);
+  });
+  const guest = await openGuestChannel(path, AbortSignal.timeout(LIMIT_MS));
+  const call = guest.call({ command: 'guest-ping', answer: z.unknown(), timeoutMs: 60_000 });
+  await expect(call).rejects.toThrow(/without being asked/);
+});
+
 test('a silent guest ends a call by its time limit, and the next one still works', async () => {
   let asked = 0;
   const path = await listen('', ({ execute, arguments: args }, socket) => {
