@@ -57,7 +57,7 @@ function preparePlace({ job, runnerName, workDir }: JobRun): StepPlace {
 }
 
 async function setUp(running: Running): Promise<boolean> {
-  const hook = running.environment['ACTIONS_RUNNER_HOOK_JOB_STARTED'];
+  const hook = running.environment.ACTIONS_RUNNER_HOOK_JOB_STARTED;
   const result = await report(running, { number: SET_UP_STEP, name: 'Set up job' }, async () => {
     running.log.write(`Runner name: '${running.runnerName}'\n`);
     if (hook === undefined) return 'success';
