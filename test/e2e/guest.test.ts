@@ -1,4 +1,4 @@
-/** What a hostile job finds inside its VM: no secret of its runner, and nobody but the outside. */
+/** What a job finds inside its VM: its class, no secret of its runner, and nobody but the outside. */
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import type { SimulatedFleet } from '../../app/demo/simulated-fleet.ts';
 import { busyVm, listHosts, never, pushJob, settled, startFleet } from './fleet.ts';
@@ -17,8 +17,8 @@ afterAll(async () => {
 });
 
 /** Runs a job that must be green; gives its log. */
-async function logOf(script: string): Promise<string> {
-  const jobId = await pushJob(fleet, script);
+async function logOf(script: string, label?: string): Promise<string> {
+  const jobId = await pushJob(fleet, script, label);
   const { job } = await settled(fleet, jobId);
   const log = await fleet.github.readLog(jobId, never);
   expect(job.conclusion, log).toBe('success');
@@ -72,4 +72,16 @@ exec 3<>/dev/tcp/${host}/${port}; echo ping 1 >&3; read -r answer <&3; echo "out
   gate.open();
   await settled(fleet, neighbour);
   expect((await listHosts(fleet)).every(({ state }) => state === 'connected')).toBe(true);
+});
+
+it('has the whole of its class from the first step on', async () => {
+  const log = await logOf(
+    `echo "cpus: $(nproc)"
+awk '/MemTotal/ {print "memory in GiB: " int($2 / 1048576 + 0.5)}' /proc/meminfo
+df --output=size -BG / | awk 'NR == 2 {print "disk in GiB: " int($1)}'`,
+    'architect/cpu=2/ram=4/disk=20',
+  );
+  expect(log).toContain('cpus: 2');
+  expect(log).toContain('memory in GiB: 4');
+  expect(Number(/disk in GiB: (\d+)/.exec(log)?.[1])).toBeGreaterThanOrEqual(19);
 });
