@@ -1,5 +1,6 @@
 /** The metadata service, asked from inside a host as a cloud's tools would. */
-import { createServer } from 'node:net';
+import { once } from 'node:events';
+import { createServer, type Server } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -63,13 +64,20 @@ test('a notice shows once it is given, and can be taken back', async () => {
 
 test('a host reaches the outside and the agents’ endpoint, and nothing else of the machine', async () => {
   const { bridgeAddress, agentPort, outsideAddress = '' } = fleet.network;
-  const server = createServer((socket) => {
-    socket.on('error', () => undefined).resume();
-    socket.end('HTTP/1.0 200 OK\r\n\r\nhello');
-  });
-  const listen = (port: number) =>
-    new Promise<number>((resolve) => server.listen(port, '0.0.0.0', () => resolve(port)));
-  const stop = () => new Promise((resolve) => server.close(resolve));
+  const servers: Server[] = [];
+  // On each address by itself: another fleet's control plane may hold the port on its own.
+  const listen = async (port: number) => {
+    for (const host of [bridgeAddress, outsideAddress]) {
+      const server = createServer((socket) => {
+        socket.on('error', () => undefined).resume();
+        socket.end('HTTP/1.0 200 OK\r\n\r\nhello');
+      });
+      servers.push(server);
+      server.listen(port, host);
+      await once(server, 'listening');
+    }
+    return port;
+  };
   const reaches = (host: string, port: number) =>
     ask('/', { method: 'GET' }, `http://${host}:${port}`).then(
       ({ body }) => body,
@@ -79,11 +87,10 @@ test('a host reaches the outside and the agents’ endpoint, and nothing else of
     const port = await listen(agentPort);
     expect(await reaches(bridgeAddress, port)).toBe('hello');
     expect(await reaches(outsideAddress, port)).toBe('hello');
-    await stop();
     const otherPort = await listen(agentPort + 1);
     expect(await reaches(outsideAddress, otherPort)).toBe('hello');
     expect(await reaches(bridgeAddress, otherPort)).toBe('silent');
   } finally {
-    await stop().catch(() => undefined);
+    for (const server of servers) server.close();
   }
 });
