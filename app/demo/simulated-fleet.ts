@@ -182,6 +182,7 @@ export class SimulatedFleet {
       ARCHITECT_HOME: homeDir(),
       ARCHITECT_LISTEN: `${bridgeAddress}:${WEBHOOK_PORT}`,
       ARCHITECT_AGENTS_LISTEN: `${bridgeAddress}:${agentPort}`,
+      ARCHITECT_AGENTS_URL: `https://${bridgeAddress}:${agentPort}`,
       ARCHITECT_IMAGE_PROFILE: 'small',
       ARCHITECT_PROVIDER: 'local',
       ARCHITECT_LOCAL_HOSTS: String(hosts),
