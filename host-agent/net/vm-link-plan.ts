@@ -10,6 +10,7 @@
  * `ar-<fleet>-<vmId> <guest address>`: that is all that a restarted agent needs to know.
  */
 import { createHash } from 'node:crypto';
+import { qemuUser } from '../vm/qemu-user.ts';
 import { GUEST_GATEWAY, TAP_MAC } from './guest-policy.ts';
 import { VM_LINK_PREFIX } from './host-guard.ts';
 
@@ -18,8 +19,6 @@ const VM_TRANSIT = '169.254.2.2';
 export const TAP_NAME = 'tap0';
 /** Outlasts a blackout: what arrives for a frozen guest waits in the tap. */
 const TAP_QUEUE_PACKETS = 10_000;
-/** QEMU's user, who may open the tap. */
-const TAP_OWNER = 64_055;
 /** Outer headers of the overlay. */
 const ENCAPSULATION_BYTES = 50;
 
@@ -58,8 +57,9 @@ export function planHostSide({ fleet, vmId, guestAddress, mtu }: VmLink): string
 }
 
 /** Run in the VM's namespace. Nobody is at the tap's other end before the guard stands. */
-export function planVmSide({ guestAddress, mtu }: VmLink): string {
-  const owner = `user ${TAP_OWNER} group ${TAP_OWNER}`;
+export function planVmSide({ vmId, guestAddress, mtu }: VmLink): string {
+  const user = qemuUser(vmId);
+  const owner = `user ${user} group ${user}`;
   return lines([
     'link set up0 addrgenmode none up',
     `addr add ${VM_TRANSIT}/32 dev up0`,

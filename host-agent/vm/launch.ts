@@ -12,7 +12,6 @@ import { writeFileSync } from 'node:fs';
 import { chmod, open, readdir, readFile, stat } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { VmStartError } from './vm-errors.ts';
-import { QEMU_GID, QEMU_UID } from './vm-files.ts';
 
 const QEMU = 'qemu-system-x86_64';
 const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
@@ -28,6 +27,8 @@ export interface QemuProcess {
 
 export interface Launch {
   readonly fleet: string;
+  /** Uid and gid, as `qemuUser` gives them. */
+  readonly user: number;
   readonly netnsPath: string;
   readonly qemuArgs: readonly string[];
   readonly procsFiles: readonly string[];
@@ -39,11 +40,11 @@ export interface LaunchedQemu extends QemuProcess {
   readonly ended: Promise<string>;
 }
 
-export function launchArguments(launch: Pick<Launch, 'netnsPath' | 'qemuArgs'>): string[] {
+export function launchArguments(launch: Pick<Launch, 'netnsPath' | 'qemuArgs' | 'user'>): string[] {
   return [
     `--net=${launch.netnsPath}`,
     'setpriv',
-    ...[`--reuid=${QEMU_UID}`, `--regid=${QEMU_GID}`, '--clear-groups'],
+    ...[`--reuid=${launch.user}`, `--regid=${launch.user}`, '--clear-groups'],
     ...['--no-new-privs', '--bounding-set=-all', '--inh-caps=-all'],
     QEMU,
     ...launch.qemuArgs,

@@ -5,16 +5,18 @@
 import { chown } from 'node:fs/promises';
 import { execa } from 'execa';
 import { VmStartError } from './vm-errors.ts';
-import { QEMU_GID, QEMU_UID } from './vm-files.ts';
 
 const QEMU_IMG_TIMEOUT_MS = 10_000;
 
-/** Creates an empty overlay that QEMU's user may write. Rejects with VmStartError. */
-export async function createOverlay(path: string, sizeBytes: number): Promise<void> {
+/** Creates an empty overlay that this user may write. Rejects with VmStartError. */
+export async function createOverlay(
+  path: string,
+  { sizeBytes, user }: { readonly sizeBytes: number; readonly user: number },
+): Promise<void> {
   const args = ['create', '-q', '-f', 'qcow2', path, String(sizeBytes)];
   try {
     await execa('qemu-img', args, { timeout: QEMU_IMG_TIMEOUT_MS });
-    await chown(path, QEMU_UID, QEMU_GID);
+    await chown(path, user, user);
   } catch (cause) {
     const message = "The VM's disk could not be created; is the host's disk full?";
     throw new VmStartError(message, { cause });

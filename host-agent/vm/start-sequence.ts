@@ -21,13 +21,12 @@ import { type LaunchedQemu, launchQemu } from './launch.ts';
 import { loadDeviceState } from './migration-file.ts';
 import { createOverlay } from './overlay.ts';
 import { qemuArguments } from './qemu-arguments.ts';
+import { qemuUser } from './qemu-user.ts';
 import { connectQmp, type QmpClient } from './qmp/qmp-client.ts';
 import type { StartTimes, VmStart } from './vm-driver.ts';
 import { VmStartError } from './vm-errors.ts';
 import {
   IMAGE_DISK,
-  QEMU_GID,
-  QEMU_UID,
   TEMPLATE_DEVICE_STATE,
   TEMPLATE_DISK_DELTA,
   TEMPLATE_MEMORY,
@@ -107,6 +106,7 @@ interface Artifacts {
 }
 
 async function prepare({ spec, files, hooks }: StartRequest): Promise<Artifacts> {
+  const user = qemuUser(spec.vmId);
   await mkdir(files.qemuDir, { recursive: true });
   await chmod(files.dir, 0o711);
   const { size: diskBytes } = await stat(join(spec.imageDir, IMAGE_DISK));
@@ -114,11 +114,12 @@ async function prepare({ spec, files, hooks }: StartRequest): Promise<Artifacts>
     readArtifact(spec.imageDir, ImageArtifact),
     readArtifact(spec.templateDir, TemplateArtifact),
     limitResources(spec),
-    createOverlay(files.overlay, diskBytes),
+    createOverlay(files.overlay, { sizeBytes: diskBytes, user }),
     hooks.remember(),
   ]);
   // Last: from here on QEMU's user may put links there, so root creates nothing below any more.
-  await chown(files.qemuDir, QEMU_UID, QEMU_GID);
+  await chmod(files.qemuDir, 0o700);
+  await chown(files.qemuDir, user, user);
   return { image, template, diskBytes, procsFiles };
 }
 
@@ -145,6 +146,7 @@ async function launch(
   { image, template, procsFiles }: Artifacts,
 ): Promise<LaunchedQemu> {
   const { imageDir, templateDir, network, fleet } = spec;
+  const user = qemuUser(spec.vmId);
   const qemuArgs = qemuArguments({
     shape: template.shape,
     mode: 'start',
@@ -157,7 +159,7 @@ async function launch(
     tapName: network.tapName,
   });
   const { log: logPath } = files;
-  return launchQemu({ fleet, netnsPath: network.netnsPath, qemuArgs, procsFiles, logPath });
+  return launchQemu({ fleet, user, netnsPath: network.netnsPath, qemuArgs, procsFiles, logPath });
 }
 
 async function planFor(spec: VmStart, artifacts: Artifacts, qmp: QmpClient): Promise<GrowthPlan> {

@@ -21,12 +21,11 @@ import { killQemu, launchQemu, readLastLogLine } from './launch.ts';
 import { saveDeviceState } from './migration-file.ts';
 import { createOverlay } from './overlay.ts';
 import { qemuArguments } from './qemu-arguments.ts';
+import { CAPTURE_USER } from './qemu-user.ts';
 import { connectQmp, type QmpClient } from './qmp/qmp-client.ts';
 import { TemplateCaptureError } from './vm-errors.ts';
 import {
   IMAGE_DISK,
-  QEMU_GID,
-  QEMU_UID,
   TEMPLATE_DEVICE_STATE,
   TEMPLATE_DISK_DELTA,
   TEMPLATE_MEMORY,
@@ -51,7 +50,7 @@ const WARM_COMMANDS: readonly (readonly string[])[] = [
 ];
 
 export interface CaptureRequest {
-  /** Folder with `disk.raw`, `vmlinuz`, `initrd`. Its parents must be traversable by QEMU_UID. */
+  /** Folder with `disk.raw`, `vmlinuz`, `initrd`. Its parents must be traversable by CAPTURE_USER. */
   readonly imageDir: string;
   readonly imageDigest: Digest;
   readonly image: ImageArtifact;
@@ -98,13 +97,13 @@ async function prepareFolders({ outDir, imageDir, shape }: CaptureRequest, files
   await mkdir(files.qemuDir, { recursive: true });
   await chmod(outDir, 0o755);
   await chmod(files.dir, 0o711);
-  await chown(files.qemuDir, QEMU_UID, QEMU_GID);
+  await chown(files.qemuDir, CAPTURE_USER, CAPTURE_USER);
   const { size } = await stat(join(imageDir, IMAGE_DISK));
-  await createOverlay(files.overlay, size);
+  await createOverlay(files.overlay, { sizeBytes: size, user: CAPTURE_USER });
   const memory = join(files.qemuDir, TEMPLATE_MEMORY);
   await using file = await open(memory, 'w', 0o600);
   await truncate(memory, shape.memoryMib * 1024 * 1024);
-  await file.chown(QEMU_UID, QEMU_GID);
+  await file.chown(CAPTURE_USER, CAPTURE_USER);
 }
 
 async function bootAndSave(
@@ -113,6 +112,7 @@ async function bootAndSave(
 ): Promise<string> {
   const qemu = await launchQemu({
     fleet: 'capture',
+    user: CAPTURE_USER,
     netnsPath: `/run/netns/${netns}`,
     procsFiles: [],
     logPath: files.log,
@@ -233,7 +233,7 @@ async function describe(request: CaptureRequest, qemuVersion: string): Promise<T
 /** A namespace with nothing but a tap in it: the same network card as a clone's, and no network. */
 async function ensureCaptureNetwork(netns: string): Promise<void> {
   await removeCaptureNetwork(netns);
-  const tap = ['tuntap', 'add', 'tap0', 'mode', 'tap', 'user', String(QEMU_UID)];
+  const tap = ['tuntap', 'add', 'tap0', 'mode', 'tap', 'user', String(CAPTURE_USER)];
   await execa('ip', ['netns', 'add', netns], { timeout: NETWORK_TIMEOUT_MS });
   await execa('ip', ['-n', netns, ...tap], { timeout: NETWORK_TIMEOUT_MS });
   await execa('ip', ['-n', netns, 'link', 'set', 'tap0', 'up'], { timeout: NETWORK_TIMEOUT_MS });

@@ -24,7 +24,7 @@ import type { VmReport } from '../protocol/vm-report.ts';
 export const VmNetwork = z.object({
   /** For example `/run/netns/ar-main-vm-1a2b3c4d`. */
   netnsPath: z.string().startsWith('/'),
-  /** A tap in that namespace which QEMU_UID may open (`ip tuntap add … user 64055`). */
+  /** A tap in that namespace which the VM's `qemuUser` may open. */
   tapName: z.string().max(15),
   guestAddress: z.ipv4(),
   gateway: z.ipv4(),
@@ -37,10 +37,10 @@ export const VmStart = z.object({
   vmId: VmId,
   class: InstanceClass,
   pool: PoolSpec,
-  /** Artifact folders, complete and verified. They and the VM's folder are readable by QEMU_UID. */
+  /** Artifact folders, complete and verified. They and the VM's folder are readable by everybody. */
   imageDir: z.string().startsWith('/'),
   templateDir: z.string().startsWith('/'),
-  /** Made by the driver; every parent must be traversable by QEMU_UID. */
+  /** Made by the driver; every parent must be traversable by everybody. */
   vmDir: z.string().startsWith('/'),
   network: VmNetwork,
   fleet: z.string().regex(/^[a-z0-9]{1,12}$/),

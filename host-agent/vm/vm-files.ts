@@ -1,9 +1,5 @@
-/** Where a VM's files are, and the unprivileged user that QEMU runs as. */
+/** Where a VM's files are. */
 import { join } from 'node:path';
-
-/** Numeric on purpose: no passwd entry is needed. */
-export const QEMU_UID = 64_055;
-export const QEMU_GID = 64_055;
 
 export interface VmFiles {
   readonly dir: string;

@@ -13,12 +13,14 @@ import {
 import { killQemu, launchQemu } from '../../../host-agent/vm/launch.ts';
 import { createOverlay } from '../../../host-agent/vm/overlay.ts';
 import { qemuArguments } from '../../../host-agent/vm/qemu-arguments.ts';
+import { qemuUser } from '../../../host-agent/vm/qemu-user.ts';
 import { connectQmp } from '../../../host-agent/vm/qmp/qmp-client.ts';
-import { IMAGE_DISK, QEMU_GID, QEMU_UID, vmFiles } from '../../../host-agent/vm/vm-files.ts';
+import { IMAGE_DISK, vmFiles } from '../../../host-agent/vm/vm-files.ts';
 import type { BenchHost } from './bench-host.ts';
 import type { ColdBootMeasured } from './host-messages.ts';
 
 const VM_ID = 'vm-coldboot';
+const USER = qemuUser(VM_ID);
 const BOOT_LIMIT_MS = 300_000;
 const PING_MS = 1_000;
 const KILL_LIMIT_MS = 10_000;
@@ -41,7 +43,7 @@ export async function measureColdBoot(boot: ColdBoot): Promise<ColdBootMeasured>
     const spawnedAtMs = performance.now();
     const { netnsPath } = network;
     const { log: logPath } = files;
-    const launch = { fleet: boot.fleet, netnsPath, qemuArgs, procsFiles: [], logPath };
+    const launch = { fleet: boot.fleet, netnsPath, qemuArgs, procsFiles: [], logPath, user: USER };
     const qemu = await launchQemu(launch);
     try {
       return await watchBoot(boot, spawnedAtMs);
@@ -64,12 +66,12 @@ async function prepare({ host, homeDir, dir }: ColdBoot, tapName: string): Promi
   const { kernelArguments } = await readArtifact(imageDir, ImageArtifact);
   await mkdir(files.qemuDir, { recursive: true });
   await chmod(files.dir, 0o711);
-  await chown(files.qemuDir, QEMU_UID, QEMU_GID);
+  await chown(files.qemuDir, USER, USER);
   const memoryPath = join(files.qemuDir, 'memory');
   await writeFile(memoryPath, '', { mode: 0o644 });
   await truncate(memoryPath, shape.memoryMib * 1024 * 1024);
   const { size } = await stat(join(imageDir, IMAGE_DISK));
-  await createOverlay(files.overlay, size);
+  await createOverlay(files.overlay, { sizeBytes: size, user: USER });
   const { qmpSocket, guestAgentSocket, overlay } = files;
   const diskChain = [overlay, join(imageDir, IMAGE_DISK)];
   const places = { memoryPath, diskChain, imageDir, qmpSocket, guestAgentSocket, tapName };

@@ -1,6 +1,7 @@
 /** Making, finding again and removing VM networks; every call is by an agent that just started. */
 import { existsSync } from 'node:fs';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { qemuUser } from '../../../host-agent/vm/qemu-user.ts';
 import { createNetWorld, type NetWorld } from './net-world.ts';
 
 let world: NetWorld;
@@ -21,7 +22,7 @@ test('VMs that start together get networks of their own, a restarted agent the s
 test('the tap is QEMU’s user’s, with the fixed MAC and a long queue', async () => {
   await world.ensure(['vm-00000001']);
   const text = await world.ip(`ar-${world.fleet}-vm-00000001`, '-d', 'link', 'show', 'tap0');
-  expect(text).toContain('user 64055');
+  expect(text).toContain(`user ${qemuUser('vm-00000001')}`);
   expect(text).toContain('02:61:72:00:00:01');
   expect(text).toContain('qlen 10000');
 });

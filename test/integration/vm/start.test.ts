@@ -1,9 +1,12 @@
 /** A VM from its template to its end: size, confinement, limits, and nothing left over. */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { execa } from 'execa';
 import { expect, test } from 'vitest';
 import { memoryLimitBytes, probeCgroup } from '../../../host-agent/vm/cgroup.ts';
 import { adoptVm } from '../../../host-agent/vm/driver.ts';
+import { qemuUser } from '../../../host-agent/vm/qemu-user.ts';
+import { vmFiles } from '../../../host-agent/vm/vm-files.ts';
 import { logger, processExists, runInGuest, TestFleet, until, untilIdle } from './test-vm.ts';
 
 function readStatus(pid: number): Record<string, string> {
@@ -42,7 +45,18 @@ test('QEMU is confined, limited, and gone without a trace after the stop', async
   const status = readStatus(pid);
   expect(status.Seccomp).toBe('2');
   expect(status.NoNewPrivs).toBe('1');
-  expect(status.Uid?.split('\t')).toEqual(['64055', '64055', '64055', '64055']);
+  const user = String(qemuUser(spec.vmId));
+  expect(status.Uid?.split('\t')).toEqual([user, user, user, user]);
+  // What another VM's QEMU, taken over, would try.
+  const other = String(qemuUser('vm-of-another-job'));
+  const peek = [
+    '--clear-groups',
+    `--reuid=${other}`,
+    `--regid=${other}`,
+    'ls',
+    vmFiles(spec.vmDir).qemuDir,
+  ];
+  await expect(execa('setpriv', peek)).rejects.toThrow('Permission denied');
   for (const set of ['CapEff', 'CapPrm', 'CapBnd', 'CapInh', 'CapAmb']) {
     expect(status[set], set).toBe('0000000000000000');
   }

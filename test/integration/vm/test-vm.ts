@@ -10,10 +10,11 @@ import { artifactFolder } from '../../../host-agent/protocol/artifact.ts';
 import { PoolSpec } from '../../../host-agent/protocol/host-facts.ts';
 import { startVm } from '../../../host-agent/vm/driver.ts';
 import { connectGuestAgent } from '../../../host-agent/vm/guest-agent/guest-agent.ts';
+import { qemuUser } from '../../../host-agent/vm/qemu-user.ts';
 import { readVmMemory } from '../../../host-agent/vm/state-file.ts';
 import type { VmDriver, VmSnapshot, VmStart } from '../../../host-agent/vm/vm-driver.ts';
 import { VmStart as VmStartSchema } from '../../../host-agent/vm/vm-driver.ts';
-import { QEMU_UID, vmFiles } from '../../../host-agent/vm/vm-files.ts';
+import { vmFiles } from '../../../host-agent/vm/vm-files.ts';
 
 const HOME = process.env.ARCHITECT_HOME ?? '/var/lib/architect';
 const WAIT_MS = 120_000;
@@ -57,7 +58,7 @@ export class TestFleet implements AsyncDisposable {
     const netns = `ar-test-${vmId}`;
     await execa('ip', ['netns', 'add', netns]);
     this.#netns.push(netns);
-    const tap = ['tuntap', 'add', 'tap0', 'mode', 'tap', 'user', String(QEMU_UID)];
+    const tap = ['tuntap', 'add', 'tap0', 'mode', 'tap', 'user', String(qemuUser(vmId))];
     await execa('ip', ['-n', netns, ...tap]);
     await execa('ip', ['-n', netns, 'link', 'set', 'tap0', 'up']);
     return VmStartSchema.parse({
