@@ -19,6 +19,10 @@ export const JobId = z
   .brand<'JobId'>();
 export type JobId = z.infer<typeof JobId>;
 
+/** One attempt to move one VM; never used twice. */
+export const MigrationId = z.string().regex(shortName).brand<'MigrationId'>();
+export type MigrationId = z.infer<typeof MigrationId>;
+
 export const PoolId = z.string().regex(shortName).brand<'PoolId'>();
 export type PoolId = z.infer<typeof PoolId>;
 
