@@ -13,6 +13,18 @@ import { z } from 'zod';
 import { HostFacts, PoolSpec } from './host-facts.ts';
 import { Digest, HostId, JobId, VmId } from './ids.ts';
 import { InstanceClass } from './instance-class.ts';
+import {
+  AbortMigration,
+  CheckpointVm,
+  MigrationReport,
+  ParkVm,
+  PeerEndpoint,
+  ReceiveVm,
+  ResumeVm,
+  SendVm,
+  VmKey,
+} from './migration-messages.ts';
+import { StoreSpec } from './store-spec.ts';
 import { VmReport } from './vm-report.ts';
 
 export const PROTOCOL_VERSION = 1;
@@ -41,6 +53,8 @@ export const Report = z.object({
   /** Artifacts that are complete and verified on this host. */
   artifacts: z.array(Digest).max(100),
   vms: z.array(VmReport).max(MAX_VMS_PER_HOST),
+  /** Under way or ended lately. */
+  migrations: z.array(MigrationReport).max(MAX_VMS_PER_HOST).optional(),
   /** The host said that it goes away (a spot notice), and when. */
   notice: z.object({ deadlineMs: z.int(), source: z.string().max(64) }).nullable(),
 });
@@ -51,6 +65,8 @@ export const StartVm = z.object({
   vmId: VmId,
   class: InstanceClass,
   pool: PoolSpec,
+  /** Without one the VM's chunks go into no store: it can move, not be parked or rewound. */
+  key: VmKey.optional(),
 });
 export const AssignJob = z.object({
   kind: z.literal('assign-job'),
@@ -77,6 +93,12 @@ export const AgentRequest = z.discriminatedUnion('kind', [
   StopVm,
   ForgetVm,
   FetchArtifacts,
+  ReceiveVm,
+  SendVm,
+  AbortMigration,
+  ParkVm,
+  ResumeVm,
+  CheckpointVm,
 ]);
 export type AgentRequest = Readonly<z.infer<typeof AgentRequest>>;
 export type StartVm = Readonly<z.infer<typeof StartVm>>;
@@ -90,7 +112,8 @@ export const RequestFrame = z.object({
 export type RequestFrame = Readonly<z.infer<typeof RequestFrame>>;
 
 export const AgentOutcome = z.discriminatedUnion('kind', [
-  z.object({ kind: z.literal('taken') }),
+  /** `peer`: to `receive-vm`, where the source is to dial. */
+  z.object({ kind: z.literal('taken'), peer: PeerEndpoint.optional() }),
   z.object({ kind: z.literal('refused'), why: z.string().max(500) }),
 ]);
 export type AgentOutcome = Readonly<z.infer<typeof AgentOutcome>>;
@@ -103,7 +126,13 @@ export const ResultFrame = z.object({
 export type ResultFrame = Readonly<z.infer<typeof ResultFrame>>;
 
 /** Admitted: from now on the host may be given VMs of this pool. */
-export const Welcome = z.object({ type: z.literal('welcome'), hostId: HostId, pool: PoolSpec });
+export const Welcome = z.object({
+  type: z.literal('welcome'),
+  hostId: HostId,
+  pool: PoolSpec,
+  /** Where chunks go; may hold credentials, which are kept in memory only. */
+  store: StoreSpec.optional(),
+});
 /** Connected but not in any pool, with the reason; the agent shows it and asks again later. */
 export const TurnedAway = z.object({ type: z.literal('turned-away'), why: z.string().max(1000) });
 

@@ -11,6 +11,7 @@ import { z } from 'zod';
 import { Accelerator } from './host-facts.ts';
 import { JobId, VmId } from './ids.ts';
 import { InstanceClass } from './instance-class.ts';
+import { TrackingReport } from './migration-messages.ts';
 
 export const VmPhase = z.enum([
   'allocating',
@@ -51,5 +52,9 @@ export const VmReport = z.object({
   guestReadyAtMs: z.int().nullable(),
   runnerStartedAtMs: z.int().nullable(),
   stoppedAtMs: z.int().nullable(),
+  /** Absent while the VM is not tracked: it cannot be moved live then. */
+  tracking: TrackingReport.optional(),
+  /** The VM was parked: it waits in the chunk store and is over here. */
+  parked: z.literal(true).optional(),
 });
 export type VmReport = Readonly<z.infer<typeof VmReport>>;

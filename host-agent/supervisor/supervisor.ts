@@ -90,6 +90,13 @@ export class Supervisor {
         const started = request.digests.map((digest) => this.#parts.artifacts.want(digest));
         return started.every(Boolean) ? TAKEN : refused('Too many artifacts are on their way.');
       }
+      case 'receive-vm':
+      case 'send-vm':
+      case 'abort-migration':
+      case 'park-vm':
+      case 'resume-vm':
+      case 'checkpoint-vm':
+        return refused('This host-agent does not move VMs yet.');
     }
   }
 
