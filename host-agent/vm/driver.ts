@@ -13,7 +13,14 @@ import { type Effect, isLive, jobOf, step, type VmEvent, type VmState } from './
 import { readFatalEvent, readFatalStatus } from './qemu-watch.ts';
 import { type Connections, connectVm, runStartSequence } from './start-sequence.ts';
 import { readVmMemory, type VmMemory, writeVmMemory } from './state-file.ts';
-import type { DriverContext, StartTimes, VmDriver, VmSnapshot, VmStart } from './vm-driver.ts';
+import type {
+  DriverContext,
+  LiveVm,
+  StartTimes,
+  VmDriver,
+  VmSnapshot,
+  VmStart,
+} from './vm-driver.ts';
 import { endVm } from './vm-ending.ts';
 import { QmpDisconnectedError, VmStartError } from './vm-errors.ts';
 import { type VmFiles, vmFiles } from './vm-files.ts';
@@ -28,6 +35,20 @@ const MAX_WHY = 500;
 export function startVm(spec: VmStart, context: DriverContext): VmDriver {
   const driver = new Driver(freshMemory(spec), context);
   driver.begin();
+  return driver;
+}
+
+/** Drives a VM that has arrived and runs: its QEMU, launched here, goes on where the source stopped. */
+export function driveArrived(
+  arrived: {
+    readonly memory: VmMemory;
+    readonly qemu: LaunchedQemu;
+    readonly connections: Connections;
+  },
+  context: DriverContext,
+): VmDriver {
+  const driver = new Driver(arrived.memory, context);
+  driver.goOn(arrived.qemu, arrived.connections);
   return driver;
 }
 
@@ -52,6 +73,7 @@ function freshMemory(spec: VmStart): VmMemory {
     spec,
     state: { phase: 'allocating' },
     qemu: null,
+    machine: null,
     guestKernel: null,
     times: {
       decidedAtMs: wallClockMs(),
@@ -118,6 +140,13 @@ class Driver implements VmDriver {
     };
   }
 
+  live(): LiveVm | undefined {
+    const { state, machine } = this.#memory;
+    const grown = state.phase === 'idle' || state.phase === 'assigned';
+    if (!grown || machine === null || this.#connections === undefined) return undefined;
+    return { memory: this.#memory, machine, ...this.#connections };
+  }
+
   onChange(listener: () => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
@@ -126,6 +155,13 @@ class Driver implements VmDriver {
   begin(): void {
     const limit = AbortSignal.timeout(START_TIMEOUT_MS);
     this.#starting = this.#start(AbortSignal.any([limit, this.#stopStarting.signal]));
+  }
+
+  goOn(qemu: LaunchedQemu, connections: Connections): void {
+    this.#watchProcess(qemu);
+    this.#connect(connections);
+    void this.#save();
+    if (this.#memory.state.phase === 'assigned') this.#watchRunner();
   }
 
   async assign({ jobId, jitConfig }: { jobId: JobId; jitConfig: string }): Promise<AgentOutcome> {
@@ -204,7 +240,7 @@ class Driver implements VmDriver {
 
   async #start(signal: AbortSignal): Promise<void> {
     try {
-      const guestKernel = await runStartSequence({
+      const { guestKernel, machine } = await runStartSequence({
         spec: this.#memory.spec,
         files: this.#files,
         signal,
@@ -215,7 +251,7 @@ class Driver implements VmDriver {
           onConnected: (connections) => this.#connect(connections),
         },
       });
-      this.#remember({ guestKernel: guestKernel === '' ? null : guestKernel });
+      this.#remember({ machine, guestKernel: guestKernel === '' ? null : guestKernel });
       this.#note('idleAtMs');
       this.#apply({ kind: 'ready' });
     } catch (error) {
@@ -226,9 +262,13 @@ class Driver implements VmDriver {
   }
 
   #onLaunched(qemu: LaunchedQemu): void {
+    this.#watchProcess(qemu);
+    this.#apply({ kind: 'launched' });
+  }
+
+  #watchProcess(qemu: LaunchedQemu): void {
     this.#launched = qemu;
     this.#remember({ qemu: { pid: qemu.pid, startTicks: qemu.startTicks } });
-    this.#apply({ kind: 'launched' });
     void qemu.ended.then(() => this.#onQemuGone());
   }
 

@@ -24,6 +24,7 @@ export async function endVm(ending: Ending): Promise<readonly unknown[]> {
     ...(await Promise.allSettled([
       removeLimits(ending.spec),
       rm(ending.files.qemuDir, { recursive: true, force: true }),
+      rm(ending.files.agentDir, { recursive: true, force: true }),
       rm(ending.files.log, { force: true }),
     ])),
   ];
