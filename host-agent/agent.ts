@@ -24,6 +24,7 @@ import { ControlLink } from './control/link.ts';
 import type { LinkState } from './control/link-state.ts';
 import { StatusFile } from './control/status-file.ts';
 import { createDispatcher } from './control/tls.ts';
+import { hostTag } from './host-tag.ts';
 import { readHostFacts } from './inventory/read-host-facts.ts';
 import { JournalStore } from './journal/journal-store.ts';
 import { controlPlanePrefixes } from './net/control-plane-addresses.ts';
@@ -76,7 +77,7 @@ export async function runAgent(parts: AgentParts): Promise<void> {
 async function runEnrolled(parts: AgentParts, status: StatusFile): Promise<void> {
   const { config, logger } = parts;
   const [identity, facts] = await Promise.all([obtainIdentity(parts), measure(parts)]);
-  const networks = parts.networks ?? (await openNetworks(config, identity.url, logger));
+  const networks = parts.networks ?? (await openNetworks(config, identity, logger));
   const dispatcher = createDispatcher(identity);
   try {
     for (const name of await sweepStaging(config.artifactsDir, Date.now())) {
@@ -114,6 +115,7 @@ async function serve(parts: {
     ...shared,
     ...world,
     fleet,
+    tag: hostTag(identity.hostId),
     vmsDir,
     capacity: facts.capacity,
   });
@@ -164,11 +166,16 @@ async function measure({ config, signal }: AgentParts): Promise<HostFacts> {
   return await readHostFacts({ accelerator, vmsDir, capacity, signal });
 }
 
-async function openNetworks(config: AgentConfig, url: string, logger: Logger): Promise<Networks> {
+async function openNetworks(
+  config: AgentConfig,
+  { url, hostId }: Identity,
+  logger: Logger,
+): Promise<Networks> {
   const resolvConf = await readFile('/etc/resolv.conf', 'utf8').catch(() => '');
   const deny = await controlPlanePrefixes(url, logger);
   return await openVmNetworks({
     fleet: config.fleet,
+    tag: hostTag(hostId),
     underlayMtu: config.underlayMtu,
     dns: chooseResolvers(config.guestDns, resolvConf),
     allow: config.guestAllow,

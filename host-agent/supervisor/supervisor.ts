@@ -14,6 +14,7 @@ import type { Logger } from 'pino';
 import type { ArtifactKeeper } from '../artifacts/artifact-keeper.ts';
 import type { JournalStore } from '../journal/journal-store.ts';
 import { startedHere, type VmJournal } from '../journal/token.ts';
+import { placeName } from '../net/vm-link-plan.ts';
 import { refused } from '../protocol/errors.ts';
 import type { Capacity, PoolSpec } from '../protocol/host-facts.ts';
 import { VmId } from '../protocol/ids.ts';
@@ -36,6 +37,8 @@ const TAKEN: AgentOutcome = { kind: 'taken' };
 
 export interface SupervisorParts {
   readonly fleet: string;
+  /** This host's own; see `hostTag`. */
+  readonly tag: string;
   readonly vmsDir: string;
   readonly capacity: Capacity;
   readonly drivers: VmDrivers;
@@ -150,6 +153,7 @@ export class Supervisor {
         vmDir: this.#folderOf(vmId),
         network,
         fleet: this.#parts.fleet,
+        place: placeName({ vmId, tag: this.#parts.tag }),
       }),
     );
     this.#parts.onChange();

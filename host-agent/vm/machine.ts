@@ -5,7 +5,7 @@
 import { chmod, chown, mkdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ImageArtifact, TemplateArtifact } from '../protocol/artifact.ts';
-import { ensureCgroup, planCgroup, probeCgroup } from './cgroup.ts';
+import { cgroupOf, ensureCgroup, probeCgroup } from './cgroup.ts';
 import { type LaunchedQemu, launchQemu } from './launch.ts';
 import { type QemuSpec, qemuArguments } from './qemu-arguments.ts';
 import { qemuUser } from './qemu-user.ts';
@@ -89,8 +89,7 @@ export async function launchMachine({
 }
 
 async function limitResources(spec: VmStart): Promise<readonly string[]> {
-  const version = await probeCgroup();
-  const plan = planCgroup({ version, fleet: spec.fleet, vmId: spec.vmId, class: spec.class });
+  const plan = cgroupOf(spec, await probeCgroup());
   await ensureCgroup(plan);
   return plan.procsFiles;
 }

@@ -48,6 +48,11 @@ export const VmStart = z.object({
   vmDir: z.string().startsWith('/'),
   network: VmNetwork,
   fleet: z.string().regex(/^[a-z0-9]{1,12}$/),
+  /** Names the VM's control group; differs between hosts that share a machine. Default: `vmId`. */
+  place: z
+    .string()
+    .regex(/^[a-z0-9.-]{1,80}$/)
+    .optional(),
 });
 export type VmStart = Readonly<z.infer<typeof VmStart>>;
 

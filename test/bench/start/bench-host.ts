@@ -62,7 +62,7 @@ export class BenchHost {
     const storeDir = join(homeDir, 'artifacts');
     const artifacts = new ArtifactKeeper({ ...shared, storeDir, source, signal });
     await artifacts.open();
-    const network = { fleet, underlayMtu: UNDERLAY_MTU, dns: [], allow: [], logger };
+    const network = { fleet, tag: 'b', underlayMtu: UNDERLAY_MTU, dns: [], allow: [], logger };
     const networks = await openVmNetworks(network);
     const started = new Map<string, Started>();
     const drivers = {
@@ -75,7 +75,7 @@ export class BenchHost {
       adopt: async () => undefined,
     };
     const journals = new JournalStore(dir);
-    const parts = { ...shared, fleet, vmsDir, networks, drivers, journals, artifacts };
+    const parts = { ...shared, fleet, tag: 'b', vmsDir, networks, drivers, journals, artifacts };
     const supervisor = new Supervisor({ ...parts, capacity: CAPACITY });
     const pool = readPool(storeDir);
     await supervisor.recover();
