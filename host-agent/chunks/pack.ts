@@ -31,7 +31,7 @@ const PACK_ID = /^[0-9a-f]{32}$/;
 
 /** Time first, so that a pack's age can be told by its id: 48 bits of milliseconds, 80 random bits. */
 export function makePackId(nowMs: number, random: Buffer): string {
-  return nowMs.toString(16).padStart(12, '0') + random.toString('hex', 0, 10);
+  return Math.floor(nowMs).toString(16).padStart(12, '0') + random.toString('hex', 0, 10);
 }
 
 export function isPackId(text: string): boolean {
