@@ -279,7 +279,10 @@ export class Sender {
     const turn = this.#work.then(task);
     this.#work = turn.catch(() => {});
     try {
-      return await turn;
+      const result = await turn;
+      // With nothing to send, the end of the connection would go by unseen.
+      if (this.#connection.cause !== undefined) throw this.#connection.cause;
+      return result;
     } catch (cause) {
       this.#connection.fail(new PeerAbortedError('The source cannot send.', { cause }));
       throw this.#connection.cause ?? cause;
