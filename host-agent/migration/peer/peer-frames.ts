@@ -45,7 +45,6 @@ export const DISK_AREA = 255;
 
 const MAX_BLOCKS = 64;
 const MAX_WHY = 500;
-const MAX_REF = 512;
 const MAX_UNITS = 2 ** 32 - 1;
 const Count = z.int().min(0);
 const Area = z.int().min(0).max(DISK_AREA);
@@ -75,6 +74,9 @@ export type Machine = Readonly<z.infer<typeof Machine>>;
 
 const RunCount = z.int().min(1).max(MAX_LAYOUT_RANGES);
 
+/** A chunk of the store: name, pack, offset and length in it, size of the content. */
+const WireRef = z.tuple([z.string().max(64), z.string().max(64), Count, Count, Count]);
+
 /** A run of ranges that are alike. */
 export const LayoutRun = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('base'), count: RunCount }),
@@ -82,10 +84,10 @@ export const LayoutRun = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('peer'), count: RunCount }),
   z.object({
     kind: z.literal('chunks'),
-    refs: z.array(z.string().min(1).max(MAX_REF)).min(1).max(MAX_LAYOUT_RANGES),
+    refs: z.array(WireRef).min(1).max(MAX_LAYOUT_RANGES),
   }),
 ]);
-export type LayoutRun = Readonly<z.infer<typeof LayoutRun>>;
+export type LayoutRun = z.infer<typeof LayoutRun>;
 
 export const LayoutBatch = z.object({
   area: Area,
