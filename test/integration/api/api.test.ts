@@ -9,53 +9,11 @@ import { ensureApiToken } from '../../../app/api/api-token.ts';
 import type { ApiPorts } from '../../../app/api/ports.ts';
 import { chooseJobs } from '../../../app/api/record-readers.ts';
 import { runProgram } from '../../../app/cli/program.ts';
-import { JobRecord, VmRecord } from '../../../app/records/records.ts';
-import { HostId } from '../../../host-agent/protocol/ids.ts';
-import { FACTS, POOL } from '../agents/agent-door.ts';
+import { POOL } from '../../fixtures/protocol.ts';
+import { fleetHost, jobRecord, vmRecord } from '../../fixtures/records.ts';
 
-const shape = { vcpus: 4, memoryMib: 16_384, diskGib: 40, arch: 'x64' };
-const job = JobRecord.parse({
-  id: '7',
-  generation: 3,
-  origin: {
-    installationId: 1,
-    owner: 'acme',
-    repo: 'site',
-    scope: 'organization',
-    runId: 9,
-    headSha: 'f',
-  },
-  name: 'build',
-  workflowName: 'CI',
-  labels: ['architect'],
-  class: shape,
-  state: 'lost',
-  why: 'QEMU ended with signal 9.',
-  conclusion: null,
-  runnerName: null,
-  vmId: 'vm-1',
-  vmsStarted: 1,
-  queuedAtMs: 0,
-  startedAtMs: null,
-  completedAtMs: null,
-});
-const vm = VmRecord.parse({
-  id: 'vm-1',
-  generation: 2,
-  hostId: 'host-1',
-  phase: 'failed',
-  class: shape,
-  forJob: '7',
-  runsJob: '7',
-  runnerId: 1,
-  runnerName: 'architect-vm-1',
-  qemuPid: null,
-  guestKernel: null,
-  accelerator: null,
-  phaseSinceMs: 0,
-  createdAtMs: 0,
-  why: null,
-});
+const job = jobRecord({ state: 'lost', why: 'QEMU ended with signal 9.', vmId: 'vm-1' });
+const vm = vmRecord({ phase: 'failed', forJob: '7', runsJob: '7' });
 
 function stateful() {
   const revoked: string[] = [];
@@ -67,17 +25,7 @@ function stateful() {
     vms: { listVms: async () => [vm], readVm: async () => vm },
     timelines: { timeline: () => [{ moment: 'webhook-received', atMs: 0 }] },
     hosts: {
-      hosts: () => [
-        {
-          id: HostId.parse('host-1'),
-          hostname: 'worker',
-          state: 'connected',
-          turnedAwayWhy: undefined,
-          facts: FACTS,
-          report: undefined,
-          stateSinceMs: 0,
-        },
-      ],
+      hosts: () => [fleetHost({ hostname: 'worker' })],
     },
     door: {
       issueToken: (ttlMs) => ({ token: 'architect_x', expiresAtMs: ttlMs }),
