@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { JobId, VmId } from '../../host-agent/protocol/ids.ts';
 import type { Report } from '../../host-agent/protocol/messages.ts';
 import { POOL, vmReport } from '../../test/fixtures/protocol.ts';
-import { fleetHost, vmRecord } from '../../test/fixtures/records.ts';
+import { fleetHost, jobRecord, vmRecord } from '../../test/fixtures/records.ts';
 import { assembleObserved, type Readings, unrecordedVms } from './assemble-observed.ts';
 import { momentsOf } from './note-moments.ts';
 import type { FleetHost } from './ports.ts';
@@ -35,6 +35,12 @@ describe('assembleObserved', () => {
       { id: 'vm-b', missing: true, unknown: false },
       { id: 'vm-c', missing: false, unknown: true },
     ]);
+  });
+
+  it('knows what job runs on a VM although nothing else is known of it', () => {
+    const jobs = [jobRecord({ state: 'in-progress', vmId: 'vm-c', startedAtMs: 1 })];
+    const { observed } = assembled({ jobs, hosts: [host(['vm-c'])] });
+    expect(observed.vms).toMatchObject([{ id: 'vm-c', unknown: true, runsJob: '7' }]);
   });
 
   it('takes over a running VM that the evidence knows, although it was held for dead', () => {
