@@ -34,14 +34,20 @@ export async function runDemo({ report: reportPath, keep }: DemoOptions): Promis
   const stop = new AbortController();
   const onSignal = () => stop.abort(new CliError('Stopped. Everything was cleaned up.'));
   for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, onSignal);
-  const fleet = await SimulatedFleet.start({
-    name: `demo${randomBytes(2).toString('hex')}`,
-    hosts: HOSTS,
-    progress: say,
-    signal: stop.signal,
-  });
-  const { outcome, leftovers } = await runOn(fleet, keep, stop.signal);
-  await conclude({ outcome, leftovers, reportPath });
+  try {
+    const fleet = await SimulatedFleet.start({
+      name: `demo${randomBytes(2).toString('hex')}`,
+      hosts: HOSTS,
+      progress: say,
+      signal: stop.signal,
+    });
+    const { outcome, leftovers } = await runOn(fleet, keep, stop.signal);
+    await conclude({ outcome, leftovers, reportPath });
+  } catch (error) {
+    // What the signal interrupted throws an abort of its own, wherever it was.
+    stop.signal.throwIfAborted();
+    throw error;
+  }
 }
 
 async function runOn(fleet: SimulatedFleet, keep: boolean, signal: AbortSignal) {
