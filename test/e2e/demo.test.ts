@@ -50,9 +50,10 @@ it('reports a real VM, a green job and nothing left over', async () => {
   const folder = await mkdtemp(join(tmpdir(), 'architect-demo-'));
   try {
     const path = join(folder, 'report.json');
-    const { exitCode, all } = await startDemo(['--report', path]);
+    const { exitCode, all, stdout } = await startDemo(['--report', path, '--json']);
     expect(exitCode, all).toBe(0);
     const report = DemoReport.parse(JSON.parse(await readFile(path, 'utf8')));
+    expect(JSON.parse(stdout)).toEqual(report);
     expect(report.job.conclusion).toBe('success');
     expect(report.vm.guestKernel).toMatch(/^6\./);
     expect(report.timeline.map(({ event }) => event)).toEqual([...TIMELINE_EVENTS]);
