@@ -17,6 +17,7 @@ import {
   viewJob,
   viewVm,
 } from './views.ts';
+import { whyWaiting } from './why-waiting.ts';
 
 export const API_PREFIX = '/api/v1';
 const NOTHING = z.strictObject({});
@@ -45,7 +46,7 @@ export const ROUTES: readonly Route[] = [
     method: 'GET',
     path: '/jobs/{id}',
     operationId: 'readJob',
-    summary: 'One job: its state and why, its VM, its timeline.',
+    summary: 'One job: its state and why, or why it waits; its VM, its timeline.',
     params: z.strictObject({ id: JobId }),
     query: NOTHING,
     body: NOTHING,
@@ -56,9 +57,11 @@ export const ROUTES: readonly Route[] = [
       if (job === undefined) return { kind: 'absent', what: `There is no job ${id}.` };
       const vm = await vmOfJob(job, ports);
       const timeline = [...ports.timelines.timeline(id)];
+      const unserved = job.state === 'queued' && vm === undefined;
+      const why = unserved ? whyWaiting(job.class, ports.hosts.hosts()) : job.why;
       return {
         kind: 'ok',
-        body: { job: viewJob(job), vm: vm === undefined ? null : viewVm(vm), timeline },
+        body: { job: { ...viewJob(job), why }, vm: vm === undefined ? null : viewVm(vm), timeline },
       };
     },
   }),

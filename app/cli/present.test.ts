@@ -1,25 +1,14 @@
 import { expect, test } from 'vitest';
-import { JobDetail, VmView } from '../api/views.ts';
+import { jobRecord, vmRecord } from '../../test/fixtures/records.ts';
+import { viewJob, viewVm } from '../api/views.ts';
 import { presentJob, presentVms } from './present.ts';
 import { formatDuration, formatTable } from './table.ts';
 
-const shape = { vcpus: 4, memoryMib: 16_384, diskGib: 40, arch: 'x64' };
-const vm = VmView.parse({
-  id: 'vm-1',
-  hostId: 'host-1',
-  phase: 'busy',
-  class: shape,
-  forJob: '7',
-  runsJob: '7',
-  runnerId: 1,
-  runnerName: 'architect-vm-1',
-  qemuPid: null,
-  guestKernel: null,
-  accelerator: null,
-  phaseSinceMs: 0,
-  createdAtMs: 0,
-  why: null,
-});
+const shape = { vcpus: 4, memoryMib: 16_384, diskGib: 40, arch: 'x64' } as const;
+const lost = { state: 'lost', why: 'QEMU ended with signal 9.', vmId: 'vm-1' } as const;
+const vm = viewVm(
+  vmRecord({ phase: 'busy', class: shape, forJob: '7', runsJob: '7', createdAtMs: 0 }),
+);
 
 test('columns are as wide as their widest cell and lines have no tail', () => {
   expect(
@@ -44,38 +33,14 @@ test.each([
 });
 
 test('a lost job shows why, where and when', () => {
-  const detail = JobDetail.parse({
-    job: {
-      id: '7',
-      origin: {
-        installationId: 1,
-        owner: 'acme',
-        repo: 'site',
-        scope: 'organization',
-        runId: 9,
-        headSha: 'f',
-      },
-      name: 'build',
-      workflowName: 'CI',
-      labels: ['architect'],
-      class: shape,
-      state: 'lost',
-      why: 'QEMU ended with signal 9.',
-      conclusion: null,
-      runnerName: null,
-      vmId: 'vm-1',
-      vmsStarted: 1,
-      queuedAtMs: 0,
-      startedAtMs: null,
-      completedAtMs: null,
-    },
+  const text = presentJob({
+    job: viewJob(jobRecord({ ...lost, class: shape })),
     vm,
     timeline: [
       { moment: 'in-progress', atMs: 1_500 },
       { moment: 'webhook-received', atMs: 0 },
     ],
   });
-  const text = presentJob(detail);
   expect(text).toContain('why         QEMU ended with signal 9.');
   expect(text).toContain('host        host-1');
   expect(text).toMatch(/\+0 ms +webhook-received\n.*\+1\.5 s +in-progress$/);

@@ -66,7 +66,7 @@ export function assembleObserved(readings: Readings): Assembled {
       hosts: observeHosts(readings),
       vms: [
         ...merged.map(({ now }) => observeVm(now, reports.get(now.id)?.vm, hosts.get(now.hostId))),
-        ...unknown.map((reported) => observeUnknown(reported, readings.nowMs)),
+        ...unknown.map((reported) => observeUnknown(reported, runs, readings.nowMs)),
       ],
     },
     changedVms: merged.flatMap(({ record, now }) =>
@@ -199,14 +199,18 @@ function observeVm(
   };
 }
 
-function observeUnknown({ hostId, vm }: Reported, nowMs: number): ObservedVm {
+function observeUnknown(
+  { hostId, vm }: Reported,
+  runs: ReadonlyMap<VmId, JobId>,
+  nowMs: number,
+): ObservedVm {
   return {
     id: vm.vmId,
     hostId,
     phase: vm.phase,
     class: vm.class,
     forJob: undefined,
-    runsJob: undefined,
+    runsJob: runs.get(vm.vmId),
     runnerId: undefined,
     phaseSinceMs: nowMs,
     missing: false,

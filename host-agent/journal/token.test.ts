@@ -1,41 +1,15 @@
 import { expect, test } from 'vitest';
-import { PoolSpec } from '../protocol/host-facts.ts';
+import { POOL, vmReport } from '../../test/fixtures/protocol.ts';
 import { HostId, VmId } from '../protocol/ids.ts';
-import { VmReport } from '../protocol/vm-report.ts';
 import { canRun, ended, startedHere, VmJournal } from './token.ts';
 
-const pool = PoolSpec.parse({
-  id: 'small-x64-tcg',
-  arch: 'x64',
-  accelerator: 'tcg',
-  cpuVendor: null,
-  cpuModel: 'qemu64',
-  machineType: 'pc-q35-8.2',
-  image: `sha256:${'a'.repeat(64)}`,
-  template: `sha256:${'b'.repeat(64)}`,
-});
 const journal = startedHere({
   vmId: VmId.parse('vm-1'),
   class: { vcpus: 2, memoryMib: 1024, diskGib: 10, arch: 'x64' },
-  pool,
+  pool: POOL,
   nowMs: 1000.7,
 });
-const report = VmReport.parse({
-  vmId: 'vm-1',
-  epoch: 1,
-  phase: 'stopped',
-  class: journal.class,
-  assignedJob: null,
-  accelerator: 'tcg',
-  qemuPid: null,
-  guestKernel: null,
-  runner: { state: 'waiting' },
-  why: 'done',
-  startedAtMs: 1,
-  guestReadyAtMs: null,
-  runnerStartedAtMs: null,
-  stoppedAtMs: 2,
-});
+const report = vmReport({ phase: 'stopped', class: journal.class, why: 'done', stoppedAtMs: 2 });
 
 test('a VM started here is held here, in its first epoch', () => {
   expect(journal).toMatchObject({ epoch: 1, holder: { kind: 'self' }, startedAtMs: 1001 });

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
+import { POOL } from '../../test/fixtures/protocol.ts';
 import { startedHere, type VmJournal } from '../journal/token.ts';
-import { PoolSpec } from '../protocol/host-facts.ts';
 import { HostId, VmId } from '../protocol/ids.ts';
 import { reportEnded, reportPreparing } from './compose-report.ts';
 import { planRecovery } from './plan-recovery.ts';
@@ -9,16 +9,7 @@ const vmId = VmId.parse('vm-1');
 const held = startedHere({
   vmId,
   class: { vcpus: 1, memoryMib: 512, diskGib: 1, arch: 'x64' },
-  pool: PoolSpec.parse({
-    id: 'small-x64-tcg',
-    arch: 'x64',
-    accelerator: 'tcg',
-    cpuVendor: null,
-    cpuModel: 'qemu64',
-    machineType: 'pc-q35-8.2',
-    image: `sha256:${'a'.repeat(64)}`,
-    template: `sha256:${'b'.repeat(64)}`,
-  }),
+  pool: POOL,
   nowMs: 1,
 });
 const end = reportEnded(reportPreparing(held), { failed: true, why: 'it died', nowMs: 2 });

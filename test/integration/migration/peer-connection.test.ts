@@ -70,7 +70,8 @@ test('a crowd that says nothing neither keeps the peer out nor stays', async () 
   const crowd = Array.from({ length: 20 }, () => connectTcp(listener.port, '127.0.0.1'));
   for (const socket of crowd) socket.on('error', () => {});
   const gone = Promise.all(crowd.map((socket) => once(socket, 'close')));
-  await Promise.all(crowd.map((socket) => (socket.connecting ? once(socket, 'connect') : null)));
+  const connecting = crowd.filter((socket) => socket.connecting);
+  await Promise.all(connecting.map((socket) => once(socket, 'connect')));
   const source = await dialTo(hosts, listener.port);
   const target = await listener.accepted;
   await gone;
