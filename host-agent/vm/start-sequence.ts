@@ -12,6 +12,7 @@
  */
 import { join } from 'node:path';
 import { z } from 'zod';
+import { markDiskWrites } from '../migration/disk/disk-tracking.ts';
 import { type GrowthPlan, growDisk, planGrowth, plugHardware, readCpuSlots } from './growth.ts';
 import { connectGuestAgent, type GuestAgent } from './guest-agent/guest-agent.ts';
 import { renewIdentity } from './guest-steps.ts';
@@ -19,6 +20,7 @@ import type { LaunchedQemu } from './launch.ts';
 import { type Artifacts, launchMachine, readArtifacts, withVmFolder } from './machine.ts';
 import { loadDeviceState } from './migration-file.ts';
 import { createOverlay } from './overlay.ts';
+import { OVERLAY_NODE } from './qemu-arguments.ts';
 import { qemuUser } from './qemu-user.ts';
 import { connectQmp, type QmpClient } from './qmp/qmp-client.ts';
 import type { StartTimes, VmMachine, VmStart } from './vm-driver.ts';
@@ -78,6 +80,7 @@ export async function runStartSequence(request: StartRequest): Promise<StartedVm
   const path = join(request.spec.templateDir, TEMPLATE_DEVICE_STATE);
   await loadDeviceState(qmp, { path, timeoutMs: LOAD_TIMEOUT_MS });
   signal.throwIfAborted();
+  await markDiskWrites(qmp, OVERLAY_NODE);
   await qmp.run('cont');
   hooks.onTime('loadedAtMs');
   await guest.ping(FIRST_ANSWER_TIMEOUT_MS);

@@ -8,6 +8,7 @@
 import { z } from 'zod';
 import type { QmpClient } from '../../vm/qmp/qmp-client.ts';
 import type { QmpEvent } from '../../vm/qmp/qmp-message.ts';
+import { onConnectionEnd } from './connection-end.ts';
 import { DiskTrackingError } from './disk-errors.ts';
 
 /** QEMU gives up what is under way at the target, which is on this host. */
@@ -69,10 +70,14 @@ function watchJob(qmp: QmpClient, id: string): JobWatch {
       else ended.reject(new DiskTrackingError(`QEMU could not copy what a guest wrote: ${error}.`));
     }
   };
-  const stop = qmp.onEvent(take);
-  void qmp.closed.then((why) => {
+  const lost = (why: string) =>
     ended.reject(new DiskTrackingError(`QEMU was lost while it copied a disk: ${why}.`));
-  });
+  const stopEvents = qmp.onEvent(take);
+  const stopEnd = onConnectionEnd(qmp, lost);
+  const stop = () => {
+    stopEvents();
+    stopEnd();
+  };
   return { ended: ended.promise, stop };
 }
 
@@ -104,16 +109,15 @@ async function cancelJob(
 ): Promise<void> {
   // It fails when the job has ended in between.
   await qmp.run('block-job-cancel', { device: id, force: true }).catch(() => undefined);
-  const limit = new Promise<'late'>((resolve) => {
-    setTimeout(resolve, CANCEL_LIMIT_MS, 'late').unref();
-  });
+  const late = Promise.withResolvers<'late'>();
+  const timer = setTimeout(late.resolve, CANCEL_LIMIT_MS, 'late');
   const outcome = await Promise.race([
     ended.then(
       () => 'copied' as const,
       () => 'ended' as const,
     ),
-    limit,
-  ]);
+    late.promise,
+  ]).finally(() => clearTimeout(timer));
   if (outcome === 'late') {
     const message = `QEMU did not end the copying of a disk within ${CANCEL_LIMIT_MS} ms.`;
     throw new DiskTrackingError(message, { cause: reason });

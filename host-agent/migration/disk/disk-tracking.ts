@@ -38,7 +38,7 @@ const BlockNode = z.object({
 });
 
 export interface DiskPulse {
-  /** Of the guest's disk, in whole clusters. */
+  /** Whole clusters, also for a short last one. */
   readonly bytes: number;
   readonly ms: number;
 }
@@ -102,6 +102,8 @@ export async function attachDiskTracking(
 /**
  * Copies what was written since the last pulse. Resolves when it is in the image. Rejects with
  * DiskTrackingError, the signal's reason or a QMP error; the next pulse copies what this one did not.
+ * When the export went away, attach again with `marked` first: QEMU connects anew in the background,
+ * and fails whatever comes before it has.
  */
 export async function pulseDisk(
   qmp: QmpClient,
@@ -150,7 +152,7 @@ async function runBackup(
   return { bytes, ms: performance.now() - startedMs };
 }
 
-/** `reconnect-delay` 0: a request to an export that went away fails at once, the next one connects. */
+/** `reconnect-delay` 0: a request to an export that went away fails at once instead of waiting. */
 async function addExportNode(qmp: QmpClient, exportSocket: string): Promise<void> {
   await qmp.run('blockdev-add', {
     driver: 'nbd',
