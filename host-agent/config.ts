@@ -2,7 +2,9 @@
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { z } from 'zod';
+import type { NoticeMode } from './notices/watch-notices.ts';
 import { ArchitectError } from './protocol/errors.ts';
+import { NoticeSource } from './protocol/host-notice.ts';
 
 export class AgentConfigError extends ArchitectError {
   readonly code = 'AGENT_CONFIG';
@@ -17,6 +19,12 @@ const CapacityText = z
   .transform((text) => {
     const [vcpus = 0, memoryGib = 0] = (text.match(/\d+/g) ?? []).map(Number);
     return { vcpus, memoryMib: memoryGib * 1024 };
+  });
+
+const MetadataUrl = z
+  .url({ protocol: /^http$/, error: 'wants an http:// URL' })
+  .refine((url) => URL.canParse(url) && ['', '/'].includes(new URL(url).pathname), {
+    error: 'wants no path',
   });
 
 function list<T extends z.ZodType<string, string>>(item: T, limit: number) {
@@ -41,6 +49,8 @@ const Environment = z.object({
   ARCHITECT_GUEST_DNS: list(z.ipv4(), 3).default([]),
   ARCHITECT_GUEST_ALLOW: list(z.cidrv4(), 64).default([]),
   ARCHITECT_UNDERLAY_MTU: z.coerce.number().int().min(1280).max(9216).default(1500),
+  ARCHITECT_NOTICES: z.enum(['auto', 'off', ...NoticeSource.options]).default('auto'),
+  ARCHITECT_METADATA_URL: MetadataUrl.default('http://169.254.169.254'),
 });
 
 export interface AgentConfig {
@@ -62,6 +72,9 @@ export interface AgentConfig {
   /** Private prefixes that guests may reach nevertheless, as CIDR. */
   readonly guestAllow: readonly string[];
   readonly underlayMtu: number;
+  /** Whose metadata service is watched for spot notices; `auto` finds out. */
+  readonly notices: NoticeMode;
+  readonly metadataUrl: string;
 }
 
 /** Throws AgentConfigError naming every variable that is wrong and what it should hold. */
@@ -81,6 +94,8 @@ export function readAgentConfig(environment: NodeJS.ProcessEnv): AgentConfig {
     guestDns: Object.freeze(env.ARCHITECT_GUEST_DNS),
     guestAllow: Object.freeze(env.ARCHITECT_GUEST_ALLOW),
     underlayMtu: env.ARCHITECT_UNDERLAY_MTU,
+    notices: env.ARCHITECT_NOTICES,
+    metadataUrl: env.ARCHITECT_METADATA_URL,
   });
 }
 

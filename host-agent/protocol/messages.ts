@@ -11,6 +11,7 @@
  */
 import { z } from 'zod';
 import { HostFacts, PoolSpec } from './host-facts.ts';
+import { HostNotice } from './host-notice.ts';
 import { Digest, HostId, JobId, VmId } from './ids.ts';
 import { InstanceClass } from './instance-class.ts';
 import { VmReport } from './vm-report.ts';
@@ -41,8 +42,8 @@ export const Report = z.object({
   /** Artifacts that are complete and verified on this host. */
   artifacts: z.array(Digest).max(100),
   vms: z.array(VmReport).max(MAX_VMS_PER_HOST),
-  /** The host said that it goes away (a spot notice), and when. */
-  notice: z.object({ deadlineMs: z.int(), source: z.string().max(64) }).nullable(),
+  /** The cloud takes the host back, or may; on the host's own clock, as `sentAtMs` is. */
+  notice: HostNotice.nullable(),
 });
 export type Report = Readonly<z.infer<typeof Report>>;
 
