@@ -17,6 +17,8 @@ export interface GcpMetadata extends AsyncDisposable {
   set(key: 'instance/preempted' | 'instance/maintenance-event', value: string): void;
   /** Questions that wait for a change just now. */
   readonly held: number;
+  /** Questions that waited in vain, to the end of their time. */
+  readonly expired: number;
 }
 
 interface Held {
@@ -32,9 +34,13 @@ export async function startGcpMetadata(): Promise<GcpMetadata> {
     ['instance/maintenance-event', 'NONE'],
   ]);
   const held = new Set<Held>();
+  let expired = 0;
+  const onExpired = () => {
+    expired += 1;
+  };
   const server = createServer((request, response) => {
     request.resume();
-    serve({ request, response, values, held });
+    serve({ request, response, values, held, onExpired });
   });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
@@ -46,6 +52,9 @@ export async function startGcpMetadata(): Promise<GcpMetadata> {
     },
     get held() {
       return held.size;
+    },
+    get expired() {
+      return expired;
     },
     [Symbol.asyncDispose]: async () => {
       server.closeAllConnections();
@@ -60,9 +69,10 @@ interface Question {
   readonly response: ServerResponse;
   readonly values: ReadonlyMap<string, string>;
   readonly held: Set<Held>;
+  readonly onExpired: () => void;
 }
 
-function serve({ request, response, values, held }: Question): void {
+function serve({ request, response, values, held, onExpired }: Question): void {
   const forwarded = request.headers['x-forwarded-for'] !== undefined;
   if (request.headers['metadata-flavor'] !== 'Google' || forwarded) {
     response.writeHead(403, { 'content-type': 'text/html' }).end('<html>Forbidden</html>');
@@ -86,7 +96,7 @@ function serve({ request, response, values, held }: Question): void {
     Number(searchParams.get('timeout_sec') ?? LONGEST_WAIT_S),
     LONGEST_WAIT_S,
   );
-  hold({ held, key, etag, answer, response, limitMs: seconds * 1_000 });
+  hold({ held, key, etag, answer, response, limitMs: seconds * 1_000, onExpired });
 }
 
 function hold(parts: {
@@ -96,15 +106,27 @@ function hold(parts: {
   readonly answer: () => void;
   readonly response: ServerResponse;
   readonly limitMs: number;
+  readonly onExpired: () => void;
 }): void {
-  const { held, key, etag, answer, response, limitMs } = parts;
-  const one: Held = { key, etag, answer };
-  const timer = setTimeout(answer, limitMs);
-  held.add(one);
-  response.on('close', () => {
+  const { held, key, etag, answer, response, limitMs, onExpired } = parts;
+  const end = () => {
     clearTimeout(timer);
     held.delete(one);
-  });
+  };
+  const one: Held = {
+    key,
+    etag,
+    answer: () => {
+      end();
+      answer();
+    },
+  };
+  const timer = setTimeout(() => {
+    onExpired();
+    one.answer();
+  }, limitMs);
+  held.add(one);
+  response.on('close', end);
 }
 
 function answerWith(response: ServerResponse, value: string): void {

@@ -51,6 +51,17 @@ test('Google: a question waits, and is answered by the notice itself', async () 
   expect(proxy.asked - asked).toBeLessThanOrEqual(3);
 });
 
+test('Google: a change between an answer and the next question is not missed', async () => {
+  await using server = await startGcpMetadata();
+  await using watching = startWatching({ metadataUrl: server.url, mode: 'gcp' });
+  await until('two waiting questions', () => (server.held === 2 ? true : undefined));
+  // The first answers the question that waits; nobody waits when the second comes.
+  server.set('instance/maintenance-event', 'MIGRATE_ON_HOST_MAINTENANCE');
+  server.set('instance/maintenance-event', 'TERMINATE_ON_HOST_MAINTENANCE');
+  await watching.last('rebalance');
+  expect(server.expired).toBe(0);
+});
+
 test('Google: a change during an outage is not missed', async () => {
   await using server = await startGcpMetadata();
   await using proxy = await startFaultyProxy(server.url);
