@@ -30,8 +30,10 @@ import { JournalStore } from './journal/journal-store.ts';
 import { controlPlanePrefixes } from './net/control-plane-addresses.ts';
 import { chooseResolvers } from './net/resolvers.ts';
 import { openVmNetworks } from './net/vm-networks.ts';
+import { watchNotices } from './notices/watch-notices.ts';
 import type { AgentStatus } from './protocol/agent-status.ts';
 import type { HostFacts } from './protocol/host-facts.ts';
+import type { HostNotice } from './protocol/host-notice.ts';
 import { type Hello, PROTOCOL_VERSION } from './protocol/messages.ts';
 import { claimAgentFolder } from './single-instance.ts';
 import type { Networks, VmDrivers } from './supervisor/ports.ts';
@@ -105,6 +107,7 @@ async function serve(parts: {
   const { config, facts, identity, signal, source, status } = parts;
   const logger = parts.logger.child({ hostId: identity.hostId });
   let link: ControlLink | undefined;
+  let notice: HostNotice | null = null;
   const shared = { nowMs: Date.now, logger, onChange: () => link?.changed() };
   const { artifactsDir: storeDir, agentDir, fleet, vmsDir } = config;
   const artifacts = new ArtifactKeeper({ ...shared, storeDir, source, signal });
@@ -125,13 +128,20 @@ async function serve(parts: {
     ...shared,
     identity,
     hello: helloOf(facts, parts.agentVersion),
-    picture: () => supervisor.picture(),
+    picture: () => ({ ...supervisor.picture(), notice }),
     serve: (request) => supervisor.serve(request),
     onAdmitted: (pool) => supervisor.admit(pool),
     onState: (state) => void status.show(statusOf(state, Date.now())),
   });
+  const onNotice = (latest: HostNotice | null) => {
+    notice = latest;
+    link?.changed();
+  };
+  const { notices: mode, metadataUrl } = config;
+  const watching = watchNotices({ ...shared, mode, metadataUrl, signal, onNotice });
   link.start();
   await tidyUntil(signal, supervisor, logger);
+  await watching;
   link.end();
   await supervisor.detach();
 }

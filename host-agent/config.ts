@@ -2,7 +2,9 @@
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { z } from 'zod';
+import type { NoticeMode } from './notices/watch-notices.ts';
 import { ArchitectError } from './protocol/errors.ts';
+import { NoticeSource } from './protocol/host-notice.ts';
 
 export class AgentConfigError extends ArchitectError {
   readonly code = 'AGENT_CONFIG';
@@ -17,6 +19,12 @@ const CapacityText = z
   .transform((text) => {
     const [vcpus = 0, memoryGib = 0] = (text.match(/\d+/g) ?? []).map(Number);
     return { vcpus, memoryMib: memoryGib * 1024 };
+  });
+
+const MetadataUrl = z
+  .url({ protocol: /^http$/, error: 'wants an http:// URL' })
+  .refine((url) => URL.canParse(url) && ['', '/'].includes(new URL(url).pathname), {
+    error: 'wants no path',
   });
 
 function list<T extends z.ZodType<string, string>>(item: T, limit: number) {
@@ -56,6 +64,8 @@ const Environment = z.object({
   ARCHITECT_GUEST_ALLOW: list(z.cidrv4(), 64).default([]),
   ARCHITECT_PEER_PORTS: PortRange.default(PortRange.parse(DEFAULT_PEER_PORTS)),
   ARCHITECT_UNDERLAY_MTU: z.coerce.number().int().min(1280).max(9216).default(1500),
+  ARCHITECT_NOTICES: z.enum(['auto', 'off', ...NoticeSource.options]).default('auto'),
+  ARCHITECT_METADATA_URL: MetadataUrl.default('http://169.254.169.254'),
 });
 
 export interface AgentConfig {
@@ -79,6 +89,9 @@ export interface AgentConfig {
   readonly underlayMtu: number;
   /** One of these is open while a VM moves here; both ends belong to the range. */
   readonly peerPorts: { readonly first: number; readonly last: number };
+  /** Whose metadata service is watched for spot notices; `auto` finds out. */
+  readonly notices: NoticeMode;
+  readonly metadataUrl: string;
 }
 
 /** Throws AgentConfigError naming every variable that is wrong and what it should hold. */
@@ -99,6 +112,8 @@ export function readAgentConfig(environment: NodeJS.ProcessEnv): AgentConfig {
     guestAllow: Object.freeze(env.ARCHITECT_GUEST_ALLOW),
     underlayMtu: env.ARCHITECT_UNDERLAY_MTU,
     peerPorts: Object.freeze(env.ARCHITECT_PEER_PORTS),
+    notices: env.ARCHITECT_NOTICES,
+    metadataUrl: env.ARCHITECT_METADATA_URL,
   });
 }
 

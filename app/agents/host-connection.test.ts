@@ -37,6 +37,20 @@ function run(...events: readonly HostEvent[]): HostState {
   return state;
 }
 
+test('a notice is read on our clock, where the host has another', () => {
+  const notice = { kind: 'interruption', deadlineMs: 5_000, source: 'ec2', seenAtMs: 1_000 };
+  const readAt = (nowMs: number, sentAtMs: number) => {
+    const said = { type: 'report', seq: 1, sentAtMs, artifacts: [], vms: [], notice };
+    const event = { kind: 'report', report: Report.parse(said), nowMs } as const;
+    const state = run(attached(10), hello(20), event);
+    return state.kind === 'connected' ? state.last.report?.notice : undefined;
+  };
+  expect(readAt(1_000, 1_000)).toEqual(notice);
+  expect(readAt(9_000, 1_000)).toEqual(notice);
+  expect(readAt(1_000, 3_000)).toEqual({ ...notice, deadlineMs: 3_000, seenAtMs: -1_000 });
+  expect(readAt(101_000, 1_000)).toEqual({ ...notice, deadlineMs: 105_000, seenAtMs: 101_000 });
+});
+
 const attached = (nowMs: number) => ({ kind: 'attached', nowMs }) as const;
 
 test('a fitting host is welcomed', () => {

@@ -1,6 +1,7 @@
 /** What the API shows, as schemas: both sides of the socket check against these. */
 import { z } from 'zod';
 import { Capacity, HostFacts, PoolSpec } from '../../host-agent/protocol/host-facts.ts';
+import { HostNotice } from '../../host-agent/protocol/host-notice.ts';
 import { Digest, HostId, VmId } from '../../host-agent/protocol/ids.ts';
 import type { FleetHost } from '../reconciler/ports.ts';
 import { JobMoment, JobRecord, VmRecord } from '../records/records.ts';
@@ -29,7 +30,8 @@ export const HostView = z.object({
   capacity: Capacity.nullable(),
   vms: z.array(VmId),
   artifacts: z.array(Digest),
-  noticeDeadlineMs: z.int().nullable(),
+  /** The cloud takes it back, or may. */
+  notice: HostNotice.nullable(),
 });
 export type HostView = Readonly<z.infer<typeof HostView>>;
 
@@ -72,6 +74,6 @@ export function viewHost(host: FleetHost): HostView {
     capacity: host.facts?.capacity ?? null,
     vms: host.report?.vms.map((vm) => vm.vmId) ?? [],
     artifacts: [...(host.report?.artifacts ?? [])],
-    noticeDeadlineMs: host.report?.notice?.deadlineMs ?? null,
+    notice: host.report?.notice ?? null,
   };
 }

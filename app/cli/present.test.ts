@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { jobRecord, vmRecord } from '../../test/fixtures/records.ts';
-import { viewJob, viewVm } from '../api/views.ts';
-import { presentJob, presentVms } from './present.ts';
+import { HostView, viewJob, viewVm } from '../api/views.ts';
+import { presentHosts, presentJob, presentVms } from './present.ts';
 import { formatDuration, formatTable } from './table.ts';
 
 const shape = { vcpus: 4, memoryMib: 16_384, diskGib: 40, arch: 'x64' } as const;
@@ -50,4 +50,26 @@ test('a lost job shows why, where and when', () => {
 test('VMs are listed with their job', () => {
   expect(presentVms([vm], 2_000)).toMatch(/vm-1 +busy +host-1 +4cpu-16gb +7 +2\.0 s$/);
   expect(presentVms([], 0)).toBe('No VMs.');
+});
+
+test.each([
+  [null, ''],
+  [{ kind: 'interruption', deadlineMs: 65_000 }, 'goes away in 1 min 0 s'],
+  [{ kind: 'interruption', deadlineMs: null }, 'its cloud takes it back'],
+  [{ kind: 'rebalance', deadlineMs: null }, 'its cloud may take it back soon'],
+])('a host with the notice %j is remarked on: %s', (notice, remark) => {
+  const host = HostView.parse({
+    id: 'host-1',
+    hostname: 'one',
+    state: 'connected',
+    why: null,
+    stateSinceMs: 0,
+    facts: null,
+    capacity: null,
+    vms: [],
+    artifacts: [],
+    notice: notice === null ? null : { ...notice, source: 'ec2', seenAtMs: 0 },
+  });
+  const [, line = ''] = presentHosts([host], 5_000).split('\n');
+  expect(line.endsWith(remark === '' ? '5.0 s' : `5.0 s  ${remark}`)).toBe(true);
 });

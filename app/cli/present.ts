@@ -83,8 +83,10 @@ function presentCapacity({ capacity }: HostView): string {
   return `${capacity.vcpus} vCPU, ${memoryGib} GiB, ${capacity.diskGib} GiB disk`;
 }
 
-function presentRemark({ why, noticeDeadlineMs }: HostView, nowMs: number): string {
+function presentRemark({ why, notice }: HostView, nowMs: number): string {
   if (why !== null) return why;
-  if (noticeDeadlineMs === null) return '';
-  return `goes away in ${formatDuration(noticeDeadlineMs - nowMs)}`;
+  if (notice === null) return '';
+  if (notice.kind === 'rebalance') return 'its cloud may take it back soon';
+  if (notice.deadlineMs === null) return 'its cloud takes it back';
+  return `goes away in ${formatDuration(notice.deadlineMs - nowMs)}`;
 }

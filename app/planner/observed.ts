@@ -1,5 +1,6 @@
 /** What the planner sees: one consistent picture of jobs, hosts and VMs, and nothing else. */
 import type { Capacity } from '../../host-agent/protocol/host-facts.ts';
+import type { HostNotice } from '../../host-agent/protocol/host-notice.ts';
 import type { HostId, JobId, VmId } from '../../host-agent/protocol/ids.ts';
 import type { InstanceClass } from '../../host-agent/protocol/instance-class.ts';
 import type { VmPhase } from '../../host-agent/protocol/vm-report.ts';
@@ -35,6 +36,11 @@ export interface ObservedHost {
   readonly stateSinceMs: number;
   readonly capacity: Capacity;
   readonly templateReady: boolean;
+  /**
+   * The cloud's word on it, on this process's clock. An `interruption` makes it `draining`; a
+   * `rebalance` leaves it connected, and it is given new VMs only where no other host has room.
+   */
+  readonly notice: HostNotice | undefined;
 }
 
 export interface ObservedVm {

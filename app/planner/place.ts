@@ -5,6 +5,8 @@
  * Hosts with the same free capacity share a bucket, so a search looks at distinct shapes, not at
  * hosts: 10,000 hosts of a few offers are some dozen shapes. Within a bucket the smallest id wins,
  * which makes the choice independent of the order in which hosts were observed.
+ *
+ * A host that its cloud may take back soon is a last resort: a VM there would have to move at once.
  */
 import type { Capacity } from '../../host-agent/protocol/host-facts.ts';
 import type { HostId } from '../../host-agent/protocol/ids.ts';
@@ -25,19 +27,23 @@ export interface Placement {
 
 export function openPlacement(observed: Observed): Placement {
   const used = usedByHost(observed.vms);
-  const buckets = new Map<string, Bucket>();
-  for (const host of observed.hosts)
-    if (acceptsVms(host)) putHost(buckets, host.id, subtract(host.capacity, used.get(host.id)));
-  return {
-    take: (wanted) => {
-      const bucket = chooseBucket(buckets.values(), wanted);
-      if (bucket === undefined) return undefined;
-      const hostId = popSmallest(bucket);
-      if (bucket.hosts.length === 0) buckets.delete(keyOf(bucket.free));
-      if (hostId !== undefined) putHost(buckets, hostId, subtract(bucket.free, wanted));
-      return hostId;
-    },
-  };
+  const steady = new Map<string, Bucket>();
+  const hinted = new Map<string, Bucket>();
+  for (const host of observed.hosts) {
+    if (!acceptsVms(host)) continue;
+    const buckets = host.notice === undefined ? steady : hinted;
+    putHost(buckets, host.id, subtract(host.capacity, used.get(host.id)));
+  }
+  return { take: (wanted) => takeFrom(steady, wanted) ?? takeFrom(hinted, wanted) };
+}
+
+function takeFrom(buckets: Map<string, Bucket>, wanted: InstanceClass): HostId | undefined {
+  const bucket = chooseBucket(buckets.values(), wanted);
+  if (bucket === undefined) return undefined;
+  const hostId = popSmallest(bucket);
+  if (bucket.hosts.length === 0) buckets.delete(keyOf(bucket.free));
+  if (hostId !== undefined) putHost(buckets, hostId, subtract(bucket.free, wanted));
+  return hostId;
 }
 
 function acceptsVms(host: ObservedHost): boolean {

@@ -33,6 +33,7 @@ function host(n: number, over: Partial<ObservedHost> = {}): ObservedHost {
     stateSinceMs: 0,
     capacity: { vcpus: 4, memoryMib: 8192, diskGib: 100 },
     templateReady: true,
+    notice: undefined,
     ...over,
   };
 }

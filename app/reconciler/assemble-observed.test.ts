@@ -85,9 +85,12 @@ describe('assembleObserved', () => {
   });
 
   it('gives no new VM to a host that has a notice or no template', () => {
-    const notice = { deadlineMs: 1, source: 'imds' };
+    const notice = { kind: 'interruption', deadlineMs: 1, source: 'ec2', seenAtMs: 1 } as const;
     const noticed = assembled({ hosts: [host([], { notice })] });
-    expect(noticed.observed.hosts).toMatchObject([{ state: 'draining' }]);
+    expect(noticed.observed.hosts).toMatchObject([{ state: 'draining', notice }]);
+    const hint = { ...notice, kind: 'rebalance', deadlineMs: null } as const;
+    const hinted = assembled({ hosts: [host([], { notice: hint })] });
+    expect(hinted.observed.hosts).toMatchObject([{ state: 'connected', notice: hint }]);
     const bare = assembled({ hosts: [host([], { artifacts: [] })] });
     expect(bare.observed.hosts).toMatchObject([{ state: 'connected', templateReady: false }]);
   });

@@ -157,6 +157,7 @@ function observeHosts({ hosts, vms, pool, lookingSinceMs }: Readings): ObservedH
       stateSinceMs: lookingSinceMs,
       capacity: { vcpus: 0, memoryMib: 0, diskGib: 0 },
       templateReady: false,
+      notice: undefined,
     })),
   ];
 }
@@ -169,13 +170,15 @@ function observeHost(host: FleetHost, pool: PoolSpec): ObservedHost {
     stateSinceMs: host.stateSinceMs,
     capacity: host.facts?.capacity ?? { vcpus: 0, memoryMib: 0, diskGib: 0 },
     templateReady: artifacts.includes(pool.template) && artifacts.includes(pool.image),
+    notice: hasReported(host) ? (host.report?.notice ?? undefined) : undefined,
   };
 }
 
+/** A hint alone empties no host: clouds give many that nothing comes of. */
 function stateOf(host: FleetHost): ObservedHost['state'] {
   if (host.state === 'turned-away') return 'turned-away';
   if (!hasReported(host)) return 'away';
-  return host.report?.notice == null ? 'connected' : 'draining';
+  return host.report?.notice?.kind === 'interruption' ? 'draining' : 'connected';
 }
 
 function observeVm(

@@ -11,6 +11,7 @@
  */
 import { z } from 'zod';
 import { HostFacts, PoolSpec } from './host-facts.ts';
+import { HostNotice } from './host-notice.ts';
 import { Digest, HostId, JobId, VmId } from './ids.ts';
 import { InstanceClass } from './instance-class.ts';
 import {
@@ -55,8 +56,8 @@ export const Report = z.object({
   vms: z.array(VmReport).max(MAX_VMS_PER_HOST),
   /** Under way or ended lately. */
   migrations: z.array(MigrationReport).max(MAX_VMS_PER_HOST).optional(),
-  /** The host said that it goes away (a spot notice), and when. */
-  notice: z.object({ deadlineMs: z.int(), source: z.string().max(64) }).nullable(),
+  /** The cloud takes the host back, or may; on the host's own clock, as `sentAtMs` is. */
+  notice: HostNotice.nullable(),
 });
 export type Report = Readonly<z.infer<typeof Report>>;
 

@@ -103,12 +103,11 @@ export class Supervisor {
     }
   }
 
-  picture(): Pick<Report, 'artifacts' | 'vms' | 'notice'> {
+  picture(): Pick<Report, 'artifacts' | 'vms'> {
     const vms = [...this.#vms.values()].filter((vm) => !this.#leaving.has(vm.journal.vmId));
     return {
       artifacts: [...this.#parts.artifacts.here()],
       vms: vms.map((vm) => vm.report()),
-      notice: null,
     };
   }
 

@@ -151,7 +151,8 @@ function makeFleet(count: number): Observed {
 
 function makeHost(n: number): ObservedHost {
   const id = hostIdOf(n);
-  return { id, state: 'connected', stateSinceMs: 0, capacity: CAPACITY, templateReady: true };
+  const state = { state: 'connected', stateSinceMs: 0, notice: undefined } as const;
+  return { id, ...state, capacity: CAPACITY, templateReady: true };
 }
 
 function makeVm(n: number): ObservedVm {
