@@ -13,6 +13,7 @@ import { z } from 'zod';
 import { HostFacts, PoolSpec } from './host-facts.ts';
 import { Digest, HostId, JobId, VmId } from './ids.ts';
 import { InstanceClass } from './instance-class.ts';
+import { TokenVerdict, TokenWord } from './token-messages.ts';
 import { VmReport } from './vm-report.ts';
 
 export const PROTOCOL_VERSION = 1;
@@ -33,6 +34,10 @@ export const Hello = z.object({
 });
 export type Hello = Readonly<z.infer<typeof Hello>>;
 
+/** Only a hint: who decides something asks first. `doubt`: the agent wants it asked. */
+export const TokenReport = z.object({ vmId: VmId, word: TokenWord, doubt: z.boolean() });
+export type TokenReport = Readonly<z.infer<typeof TokenReport>>;
+
 export const Report = z.object({
   type: z.literal('report'),
   /** Grows by one with every report of this process. */
@@ -41,6 +46,8 @@ export const Report = z.object({
   /** Artifacts that are complete and verified on this host. */
   artifacts: z.array(Digest).max(100),
   vms: z.array(VmReport).max(MAX_VMS_PER_HOST),
+  /** VMs whose token is between this host and another, and VMs that need a lease. */
+  tokens: z.array(TokenReport).max(MAX_VMS_PER_HOST).optional(),
   /** The host said that it goes away (a spot notice), and when. */
   notice: z.object({ deadlineMs: z.int(), source: z.string().max(64) }).nullable(),
 });
@@ -71,12 +78,23 @@ export const FetchArtifacts = z.object({
   digests: z.array(Digest).max(10),
 });
 
+/** What does this host's journal say of the VM's token? Answered by `word`. */
+export const TokenQuery = z.object({ kind: z.literal('token-query'), vmId: VmId });
+/** The control plane's word on a token; answered by the `word` after it. */
+export const TokenDecision = z.object({
+  kind: z.literal('token-decision'),
+  vmId: VmId,
+  verdict: TokenVerdict,
+});
+
 export const AgentRequest = z.discriminatedUnion('kind', [
   StartVm,
   AssignJob,
   StopVm,
   ForgetVm,
   FetchArtifacts,
+  TokenQuery,
+  TokenDecision,
 ]);
 export type AgentRequest = Readonly<z.infer<typeof AgentRequest>>;
 export type StartVm = Readonly<z.infer<typeof StartVm>>;
@@ -90,7 +108,8 @@ export const RequestFrame = z.object({
 export type RequestFrame = Readonly<z.infer<typeof RequestFrame>>;
 
 export const AgentOutcome = z.discriminatedUnion('kind', [
-  z.object({ kind: z.literal('taken') }),
+  /** `word`: what the journal says of the token; only of token requests. */
+  z.object({ kind: z.literal('taken'), word: TokenWord.optional() }),
   z.object({ kind: z.literal('refused'), why: z.string().max(500) }),
 ]);
 export type AgentOutcome = Readonly<z.infer<typeof AgentOutcome>>;
