@@ -1,7 +1,15 @@
 import { expect, test } from 'vitest';
 import { POOL, vmReport } from '../../test/fixtures/protocol.ts';
-import { HostId, VmId } from '../protocol/ids.ts';
-import { canRun, ended, startedHere, VmJournal } from './token.ts';
+import { HostId, MigrationId, VmId } from '../protocol/ids.ts';
+import {
+  canRun,
+  ended,
+  reservedHere,
+  rewritten,
+  startedHere,
+  type TokenHolder,
+  VmJournal,
+} from './token.ts';
 
 const journal = startedHere({
   vmId: VmId.parse('vm-1'),
@@ -22,9 +30,33 @@ test('what ended does not run again, and keeps its last word', () => {
   expect(last.ended).toEqual(report);
 });
 
-test('what was given away does not run', () => {
-  const to = HostId.parse('host-2');
-  expect(canRun({ ...journal, epoch: 2, holder: { kind: 'given', to } })).toBe(false);
+const move = {
+  migrationId: MigrationId.parse('move-1'),
+  epoch: 2,
+  hostId: HostId.parse('host-2'),
+};
+
+test.each<TokenHolder>([
+  { kind: 'given', move },
+  { kind: 'reserved', move },
+  { kind: 'refused', move, why: 'no room' },
+])('what is $kind does not run', (holder) => {
+  expect(canRun(rewritten(journal, { epoch: 2, holder, lease: null }))).toBe(false);
+});
+
+test('a reservation is a journal that does not run', () => {
+  const entry = { epoch: 2, holder: { kind: 'reserved', move }, lease: null } as const;
+  const vm = { vmId: journal.vmId, class: journal.class, pool: POOL, nowMs: 1 };
+  const reserved = reservedHere({ ...vm, entry, assignedJob: null });
+  expect(canRun(reserved)).toBe(false);
+  expect(VmJournal.parse(reserved)).toEqual(reserved);
+});
+
+test('a journal of before VMs could move is read as held here', () => {
+  const { lease, assignedJob, ...rest } = ended(journal, report);
+  const old = { ...rest, format: 1, holder: { kind: 'self' } };
+  expect(VmJournal.parse(old)).toEqual(ended(journal, report));
+  expect([lease, assignedJob]).toEqual([null, null]);
 });
 
 test('a journal reads back as it was written', () => {

@@ -12,6 +12,7 @@ import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
 import type { ArtifactKeeper } from '../artifacts/artifact-keeper.ts';
+import type { TokenDesk } from '../authority/token-desk.ts';
 import type { JournalStore } from '../journal/journal-store.ts';
 import { startedHere, type VmJournal } from '../journal/token.ts';
 import { placeName } from '../net/vm-link-plan.ts';
@@ -45,6 +46,8 @@ export interface SupervisorParts {
   readonly networks: Networks;
   readonly journals: JournalStore;
   readonly artifacts: ArtifactKeeper;
+  /** Unset: this host neither gives nor takes VMs. */
+  readonly tokens?: Pick<TokenDesk, 'serve'>;
   readonly nowMs: () => number;
   readonly logger: Logger;
   /** Something that `picture` shows has changed. */
@@ -100,6 +103,9 @@ export class Supervisor {
       case 'resume-vm':
       case 'checkpoint-vm':
         return refused('This host-agent does not move VMs yet.');
+      case 'token-query':
+      case 'token-decision':
+        return (await this.#parts.tokens?.serve(request)) ?? refused('No VM moves on this host.');
     }
   }
 
@@ -209,6 +215,7 @@ export class Supervisor {
 
   async #recoverOne(step: RecoveryStep): Promise<void> {
     if (step.kind === 'remove') return await this.#removeStray(step.vmId);
+    if (step.kind === 'ask') return this.#leaveAlone(step.journal);
     const vm = this.#host(step.journal);
     if (step.kind === 'bury') vm.bury(step.why);
     if (step.kind === 'adopt') await this.#adopt(vm);
@@ -240,6 +247,11 @@ export class Supervisor {
     } catch (error) {
       this.#parts.logger.error({ vmId, err: error }, 'network of a running VM cannot be mended');
     }
+  }
+
+  /** Its token was on its way: nothing here touches it before it is known who holds it. */
+  #leaveAlone({ vmId, epoch, holder }: VmJournal): void {
+    this.#parts.logger.warn({ vmId, epoch, holder: holder.kind }, 'VM was on the move');
   }
 
   /** No journal, no VM: what runs in the folder is stopped, then the folder goes. */

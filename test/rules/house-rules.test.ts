@@ -11,6 +11,13 @@ const PURE_FOLDERS = [
   'app/pools/',
   'app/labels/grammar',
   'app/labels/classify-job',
+  'app/authority/arbiter',
+  'app/authority/decide',
+  'app/authority/rewind',
+  'host-agent/authority/source-token',
+  'host-agent/authority/target-token',
+  'host-agent/authority/recover-token',
+  'host-agent/authority/run-lease',
 ];
 const FOLDERS = ['.ci', '.github', 'app', 'bpf', 'host-agent', 'runner-image', 'test'];
 
