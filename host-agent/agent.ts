@@ -16,6 +16,7 @@ import type { Logger } from 'pino';
 import { ArtifactKeeper } from './artifacts/artifact-keeper.ts';
 import { sweepStaging } from './artifacts/artifact-store.ts';
 import type { AgentConfig } from './config.ts';
+import { addressTowards } from './control/address-towards.ts';
 import { backOffMs } from './control/back-off.ts';
 import { ControlPlaneUnreachableError } from './control/control-errors.ts';
 import { ensureIdentity } from './control/enrol.ts';
@@ -27,6 +28,8 @@ import { createDispatcher } from './control/tls.ts';
 import { hostTag } from './host-tag.ts';
 import { readHostFacts } from './inventory/read-host-facts.ts';
 import { JournalStore } from './journal/journal-store.ts';
+import { KeyRing } from './migration/key-ring.ts';
+import { type Mobility, TemplateMemories } from './migration/mobility.ts';
 import { controlPlanePrefixes } from './net/control-plane-addresses.ts';
 import { chooseResolvers } from './net/resolvers.ts';
 import { openVmNetworks } from './net/vm-networks.ts';
@@ -35,6 +38,7 @@ import type { AgentStatus } from './protocol/agent-status.ts';
 import type { HostFacts } from './protocol/host-facts.ts';
 import type { HostNotice } from './protocol/host-notice.ts';
 import { type Hello, PROTOCOL_VERSION } from './protocol/messages.ts';
+import type { StoreSpec } from './protocol/store-spec.ts';
 import { claimAgentFolder } from './single-instance.ts';
 import type { Networks, VmDrivers } from './supervisor/ports.ts';
 import { Supervisor } from './supervisor/supervisor.ts';
@@ -114,9 +118,17 @@ async function serve(parts: {
   const journals = new JournalStore(agentDir);
   const { drivers, networks } = parts;
   const world = { drivers, networks, journals, artifacts };
+  let store: StoreSpec | undefined;
+  const mobility: Mobility = {
+    ...{ identity, hostId: identity.hostId, ports: config.peerPorts, store: () => store },
+    address: await addressTowards(identity.url),
+    memories: new TemplateMemories(),
+    keys: new KeyRing(hostTag(identity.hostId)),
+  };
   const supervisor = new Supervisor({
     ...shared,
     ...world,
+    mobility,
     fleet,
     tag: hostTag(identity.hostId),
     vmsDir,
@@ -130,7 +142,10 @@ async function serve(parts: {
     hello: helloOf(facts, parts.agentVersion),
     picture: () => ({ ...supervisor.picture(), notice }),
     serve: (request) => supervisor.serve(request),
-    onAdmitted: (pool) => supervisor.admit(pool),
+    onAdmitted: (pool, named) => {
+      store = named;
+      supervisor.admit(pool);
+    },
     onState: (state) => void status.show(statusOf(state, Date.now())),
   });
   const onNotice = (latest: HostNotice | null) => {

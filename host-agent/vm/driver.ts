@@ -10,7 +10,7 @@ import type { AgentOutcome } from '../protocol/messages.ts';
 import { handInJob, readRunnerState } from './guest-steps.ts';
 import { findQemu, isAlive, type LaunchedQemu, readLastLogLine } from './launch.ts';
 import { type Effect, isLive, jobOf, step, type VmEvent, type VmState } from './lifecycle.ts';
-import { readFatalEvent, readFatalStatus } from './qemu-watch.ts';
+import { isHalted, readFatalEvent, readFatalStatus } from './qemu-watch.ts';
 import { type Connections, connectVm, runStartSequence } from './start-sequence.ts';
 import { readVmMemory, type VmMemory, writeVmMemory } from './state-file.ts';
 import type {
@@ -231,7 +231,8 @@ class Driver implements VmDriver {
       const { status } = await connections.qmp.call({ command: 'query-status', answer });
       const why = readFatalStatus(status);
       if (why !== undefined) return this.#break(why);
-      this.#context.logger.info({ qemuPid: this.#memory.qemu?.pid }, 'VM adopted');
+      if (isHalted(status)) await resumeGuest(connections.qmp);
+      this.#context.logger.info({ qemuPid: this.#memory.qemu?.pid, status }, 'VM adopted');
       if (this.#memory.state.phase === 'assigned') this.#watchRunner();
     } catch (error) {
       this.#break(`the running QEMU could not be taken over: ${describe(error)}`);
@@ -377,6 +378,12 @@ class Driver implements VmDriver {
   #changed(): void {
     for (const listener of [...this.#listeners]) listener();
   }
+}
+
+/** A migration that an earlier agent held or was finishing is given up first. */
+async function resumeGuest(qmp: Connections['qmp']): Promise<void> {
+  await qmp.run('migrate_cancel');
+  await qmp.run('cont');
 }
 
 function round(ms: number | null): number | null {

@@ -161,6 +161,13 @@ export class MemoryTracker {
     return { prologue, ramSectionId, deviceState };
   }
 
+  /** How the stream began, which a target has to be told first. Throws before a pulse has ended. */
+  get beginning(): Pick<StreamEnd, 'prologue' | 'ramSectionId'> {
+    const { prologue, ramSectionId } = this.#parser;
+    if (ramSectionId === undefined) throw ended('it has not begun');
+    return { prologue, ramSectionId };
+  }
+
   /** Lets QEMU complete: it never again runs the guest by itself. */
   shut(): void {
     this.#spec.socket.write(encodeShut());

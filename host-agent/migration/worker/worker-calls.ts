@@ -18,31 +18,31 @@ export class DataWorkerError extends ArchitectError {
   }
 }
 
-/** Name → what it takes and what it gives. Both must survive the structured clone. */
-export type CommandMap = Readonly<
-  Record<string, { readonly takes: unknown; readonly gives: unknown }>
->;
+/** Calls by name. What they take and give must survive the structured clone. */
+export type Calls<M> = { readonly [K in keyof M]: (...takes: never[]) => Promise<unknown> };
 
-export type Handlers<M extends CommandMap> = {
-  readonly [K in keyof M]: (takes: M[K]['takes']) => Promise<M[K]['gives']>;
-};
+interface Call {
+  readonly id: number;
+  readonly name: PropertyKey;
+  readonly takes: readonly unknown[];
+}
 
-type Call = { readonly id: number; readonly name: string; readonly takes: unknown };
 type Answer =
   | { readonly kind: 'gives'; readonly id: number; readonly gives: unknown }
   | { readonly kind: 'fails'; readonly id: number; readonly message: string; readonly code: string }
   | { readonly kind: 'event'; readonly event: unknown };
 
 /** The worker's side: serves calls, and answers how to send an event. */
-export function serveCalls<M extends CommandMap, E>(
+export function serveCalls<M extends Calls<M>, E>(
   port: Pick<MessagePort, 'on' | 'postMessage'>,
-  handlers: Handlers<M>,
+  handlers: M,
 ): (event: E) => void {
   const post = (answer: Answer) => port.postMessage(answer);
-  port.on('message', ({ id, name, takes }: Call) => {
-    const handler = handlers[name];
-    if (handler === undefined) throw new RangeError(`the worker knows no command ${name}`);
-    handler(takes).then(
+  const serve = async ({ name, takes }: Call): Promise<unknown> =>
+    Reflect.apply(Reflect.get(handlers, name), handlers, takes);
+  port.on('message', (call: Call) => {
+    const { id } = call;
+    serve(call).then(
       (gives) => post({ kind: 'gives', id, gives }),
       (error: unknown) => post({ kind: 'fails', id, ...describe(error) }),
     );
@@ -56,7 +56,7 @@ export interface WorkerSide {
 }
 
 /** The main thread's side. */
-export class WorkerCalls<M extends CommandMap, E> {
+export class WorkerCalls<M extends Calls<M>, E> {
   readonly #worker: WorkerSide;
   readonly #pending = new Map<number, PromiseWithResolvers<unknown>>();
   #nextId = 1;
@@ -71,7 +71,11 @@ export class WorkerCalls<M extends CommandMap, E> {
   }
 
   /** Rejects with DataWorkerError. Its time limit is the command's own business. */
-  async call<K extends keyof M & string>(name: K, takes: M[K]['takes']): Promise<M[K]['gives']> {
+  call<K extends keyof M>(name: K, ...takes: Parameters<M[K]>): ReturnType<M[K]> {
+    return this.#send(name, takes) as ReturnType<M[K]>;
+  }
+
+  async #send(name: PropertyKey, takes: readonly unknown[]): Promise<unknown> {
     if (this.#ended !== undefined) throw this.#ended;
     if (this.#pending.size >= MAX_PENDING) throw new RangeError('too many calls into a worker');
     const id = this.#nextId++;
