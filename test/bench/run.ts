@@ -9,9 +9,16 @@ import { latencyBench } from './latency.ts';
 import { plannerBench } from './planner.ts';
 import { formatCircumstances, formatResult, readCircumstances } from './report.ts';
 import { startBench } from './start.ts';
+import { streamBench } from './stream.ts';
 import { throughputBench } from './throughput.ts';
 
-const BENCHES: readonly Bench[] = [plannerBench, throughputBench, startBench, latencyBench];
+const BENCHES: readonly Bench[] = [
+  plannerBench,
+  throughputBench,
+  startBench,
+  latencyBench,
+  streamBench,
+];
 
 const program = new Command('npm run bench --')
   .description('Measures Architect on this machine. Without a name: every bench, one by one.')
