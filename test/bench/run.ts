@@ -10,6 +10,7 @@ import { latencyBench } from './latency.ts';
 import { plannerBench } from './planner.ts';
 import { formatCircumstances, formatResult, readCircumstances } from './report.ts';
 import { startBench } from './start.ts';
+import { streamBench } from './stream.ts';
 import { throughputBench } from './throughput.ts';
 
 const BENCHES: readonly Bench[] = [
@@ -18,6 +19,7 @@ const BENCHES: readonly Bench[] = [
   startBench,
   latencyBench,
   chunksBench,
+  streamBench,
 ];
 
 const program = new Command('npm run bench --')

@@ -207,6 +207,8 @@ export class MemoryTracker {
     this.#reading = { onRound, look, fail: done.reject };
     try {
       socket.resume();
+      // The end may have come while a `drain` was left going on.
+      look();
       await done.promise;
       if (!goesOn) socket.pause();
     } catch (error) {
