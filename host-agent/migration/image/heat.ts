@@ -5,7 +5,7 @@
 
 /** One step of the heat's clock. Changes within one step count as one. */
 export const HEAT_TICK_MS = 100;
-/** A page that changed 16 times in a row and then rests has the count of one change after four of these. */
+/** After it, what was changed counts half as much. */
 export const HEAT_HALF_LIFE_MS = 60_000;
 const HALF_LIFE_TICKS = HEAT_HALF_LIFE_MS / HEAT_TICK_MS;
 
