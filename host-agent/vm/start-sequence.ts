@@ -12,6 +12,7 @@
  */
 import { chmod, chown, mkdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { markDiskWrites } from '../migration/disk/disk-tracking.ts';
 import { ImageArtifact, TemplateArtifact } from '../protocol/artifact.ts';
 import { ensureCgroup, planCgroup, probeCgroup } from './cgroup.ts';
 import { type GrowthPlan, growDisk, planGrowth, plugHardware, readCpuSlots } from './growth.ts';
@@ -20,7 +21,7 @@ import { renewIdentity } from './guest-steps.ts';
 import { type LaunchedQemu, launchQemu } from './launch.ts';
 import { loadDeviceState } from './migration-file.ts';
 import { createOverlay } from './overlay.ts';
-import { qemuArguments } from './qemu-arguments.ts';
+import { OVERLAY_NODE, qemuArguments } from './qemu-arguments.ts';
 import { qemuUser } from './qemu-user.ts';
 import { connectQmp, type QmpClient } from './qmp/qmp-client.ts';
 import type { StartTimes, VmStart } from './vm-driver.ts';
@@ -74,6 +75,7 @@ export async function runStartSequence(request: StartRequest): Promise<string> {
   const path = join(request.spec.templateDir, TEMPLATE_DEVICE_STATE);
   await loadDeviceState(qmp, { path, timeoutMs: LOAD_TIMEOUT_MS });
   signal.throwIfAborted();
+  await markDiskWrites(qmp, OVERLAY_NODE);
   await qmp.run('cont');
   hooks.onTime('loadedAtMs');
   await guest.ping(FIRST_ANSWER_TIMEOUT_MS);

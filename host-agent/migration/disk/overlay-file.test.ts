@@ -1,4 +1,4 @@
-/** Read back by following the tables as any qcow2 reader does; QEMU's own word is in the integration tests. */
+/** Read back by its own tables, like a qcow2 reader; QEMU has its word in the integration tests. */
 import { mkdtemp, open, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
