@@ -7,6 +7,7 @@ import { Command } from 'commander';
 import type { Bench, BenchResult } from './bench.ts';
 import { chunksBench } from './chunks.ts';
 import { latencyBench } from './latency.ts';
+import { peerBench } from './peer.ts';
 import { plannerBench } from './planner.ts';
 import { formatCircumstances, formatResult, readCircumstances } from './report.ts';
 import { startBench } from './start.ts';
@@ -20,6 +21,7 @@ const BENCHES: readonly Bench[] = [
   latencyBench,
   chunksBench,
   streamBench,
+  peerBench,
 ];
 
 const program = new Command('npm run bench --')

@@ -46,7 +46,7 @@ test('property: it reads what was written last, and every change is marked', asy
         const state = fill === undefined ? 'base' : fill === 0 ? 'zero' : 'own';
         expect(image.stateOf(cluster)).toBe(state);
         expect(changes.has(cluster)).toBe(fill !== undefined);
-        if (fill !== undefined) expect(await image.read(cluster)).toEqual(filled(fill));
+        if (fill !== undefined) expect((await image.read(cluster)).equals(filled(fill))).toBe(true);
       }
       await image.close();
     }),
@@ -58,7 +58,7 @@ test('a run with zeroes in it reads as it was written', async () => {
   const image = await createImage();
   await image.write(0, filled(9, 9, 9, 9));
   await image.write(0, filled(1, 0, 0, 2));
-  expect(await image.read(0, 4)).toEqual(filled(1, 0, 0, 2));
+  expect((await image.read(0, 4)).equals(filled(1, 0, 0, 2))).toBe(true);
   expect(image.stateOf(1)).toBe('zero');
   await image.close();
 });
@@ -69,11 +69,11 @@ test('a disk that ends in the middle of a cluster has a short last one', async (
   expect(image.clusters).toBe(3);
   const tail = Buffer.alloc(512, 7);
   await image.write(2, tail);
-  expect(await image.read(2)).toEqual(tail);
+  expect((await image.read(2)).equals(tail)).toBe(true);
   await image.write(1, Buffer.concat([filled(5), tail]));
-  expect(await image.read(1, 2)).toEqual(Buffer.concat([filled(5), tail]));
+  expect((await image.read(1, 2)).equals(Buffer.concat([filled(5), tail]))).toBe(true);
   image.zero(0, 3);
-  expect(await image.read(0, 3)).toEqual(Buffer.alloc(sizeBytes));
+  expect((await image.read(0, 3)).equals(Buffer.alloc(sizeBytes))).toBe(true);
   await image.close();
 });
 

@@ -5,7 +5,8 @@
  *   part, the devices' state
  *
  * QEMU begins with what the image began with: the template's pages in the block that has a base, zero
- * elsewhere. So just what differs from that is fed, and again what changes after it was.
+ * elsewhere, but for firmware and tables, which are fed whole. So just what differs from that is fed,
+ * and again what changes after it was.
  *
  * Invariants: a page is taken from the ChangeSet before it is read; no more waits in the socket than
  * one part; `finish` sends only what was not fed yet. When QEMU ends, everything rejects with
@@ -22,6 +23,8 @@ import { PAGE_BYTES } from '../stream/stream-format.ts';
 export const PART_PAGES = 256;
 /** QEMU takes nothing for so long: it hangs. */
 export const FEED_STALL_MS = 30_000;
+/** Main memory and DIMMs (vm/qemu-arguments.ts); what else there is are ROMs, tables and firmware. */
+const MEMORY_BLOCK = /^m\d+$/;
 
 export class FeedError extends ArchitectError {
   readonly code = 'MIGRATION_FEED';
@@ -53,6 +56,7 @@ export class Feeder {
     this.#options = options;
     this.#socket = options.socket;
     this.#changes = options.image.watch({ everything: true });
+    this.#markFirmware();
     this.#ended.promise.catch(() => {});
     this.#socket.on('error', (cause) => this.#over(`broke: ${cause.message}`, cause));
     this.#socket.on('close', () => this.#over('was closed'));
@@ -107,6 +111,14 @@ export class Feeder {
   /** Ends the connection; QEMU gives up when it has not got everything. */
   close(): void {
     this.#over('was closed here');
+  }
+
+  /** QEMU fills these by itself, and another QEMU with something else: also their zero pages count. */
+  #markFirmware(): void {
+    for (const { index, name, sizeBytes } of this.#options.image.blocks) {
+      if (MEMORY_BLOCK.test(name)) continue;
+      for (let page = 0; page < sizeBytes / PAGE_BYTES; page += 1) this.#changes[index]?.mark(page);
+    }
   }
 
   async #feed(): Promise<void> {

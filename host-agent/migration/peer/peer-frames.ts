@@ -33,7 +33,7 @@ import {
 } from './unit-frames.ts';
 
 export const PEER_PROTOCOL_VERSION = 1;
-/** Of a payload: 64 clusters and their list are the longest that is sent. */
+/** Of a payload: the content of one frame (unit-frames.ts) and its list of units. */
 export const MAX_PAYLOAD_BYTES = 4 * 1024 * 1024 + 64 * 1024;
 /** Before the other side has proven who it is. */
 export const MAX_HELLO_BYTES = 4096;

@@ -5,7 +5,7 @@ import { MAX_ZERO_RUNS, runsOf } from '../peer/unit-frames.ts';
 import type { Area } from './areas.ts';
 
 /** Of content in one frame: long enough that heads do not count, short enough to be a small wait. */
-export const FRAME_CONTENT_BYTES = 512 * 1024;
+export const FRAME_CONTENT_BYTES = 256 * 1024;
 
 export class Outbox {
   readonly #connection: PeerConnection;

@@ -131,8 +131,9 @@ export class TestFleet {
     return path;
   }
 
-  startAgent(name: string, extra: Record<string, string> = {}): AgentChild {
-    const child = this.#spawn({
+  /** In `netns`, or in the fleet's own. */
+  startAgent(name: string, extra: Record<string, string> = {}, netns?: string): AgentChild {
+    const child = this.#spawn(netns ?? this.#place.agentNetns, {
       ARCHITECT_AGENT_DIR: this.agentDir(name),
       ARCHITECT_ARTIFACTS: join(this.agentDir(name), 'artifacts'),
       ARCHITECT_AGENT_CAPACITY: '4cpu-4gb',
@@ -145,8 +146,7 @@ export class TestFleet {
     return child;
   }
 
-  #spawn(env: Record<string, string>): AgentChild {
-    const { agentNetns } = this.#place;
+  #spawn(agentNetns: string | undefined, env: Record<string, string>): AgentChild {
     if (agentNetns === undefined) return spawnAgent([process.execPath, AGENT_PATH], env);
     const enter = ['nsenter', `--net=/run/netns/${agentNetns}`];
     return spawnAgent([...enter, process.execPath, REAL_AGENT_PATH], env);

@@ -1,5 +1,6 @@
 /** The agent as users run it, with a real VM: killed with SIGKILL, it finds QEMU and guest again. */
-import { existsSync, globSync, readFileSync } from 'node:fs';
+import { globSync, readFileSync } from 'node:fs';
+import { basename } from 'node:path';
 import { execa } from 'execa';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { PoolSpec } from '../../../host-agent/protocol/host-facts.ts';
@@ -37,8 +38,13 @@ function readPool(): PoolSpec {
   return PoolSpec.parse(JSON.parse(readFileSync(path, 'utf8')));
 }
 
+/** The VM's own namespace on this host, whose tag is in its name. */
+function vmNetns(): string | undefined {
+  return globSync(`/run/netns/ar-agenttest-${vmId}.*`)[0];
+}
+
 async function removeHost(): Promise<void> {
-  await execa('ip', ['netns', 'del', `ar-agenttest-${vmId}`], { reject: false });
+  await execa('ip', ['netns', 'del', basename(vmNetns() ?? 'none')], { reject: false });
   await execa('ip', ['link', 'del', VETH], { reject: false });
   await execa('ip', ['netns', 'del', NETNS], { reject: false });
 }
@@ -56,7 +62,7 @@ test('a real VM survives its agent and is stopped by the next one', async () => 
   expect(await control.request(host, start)).toEqual({ kind: 'taken' });
   const { qemuPid } = await control.vm(vmId, (vm) => vm.phase === 'idle' || vm.phase === 'failed');
   expect(isRunning(qemuPid)).toBe(true);
-  const guard = [`--net=/run/netns/ar-agenttest-${vmId}`, 'nft', 'list', 'set', 'inet', 'guard'];
+  const guard = [`--net=${vmNetns()}`, 'nft', 'list', 'set', 'inet', 'guard'];
   expect((await execa('nsenter', [...guard, 'never'])).stdout).toContain(ADDRESS);
 
   agent.kill('SIGKILL');
@@ -69,5 +75,5 @@ test('a real VM survives its agent and is stopped by the next one', async () => 
   await control.request(await control.host(), { kind: 'stop-vm', vmId, why: 'enough' });
   await control.vm(vmId, (vm) => vm.phase === 'stopped');
   expect(isRunning(qemuPid)).toBe(false);
-  expect(existsSync(`/run/netns/ar-agenttest-${vmId}`)).toBe(false);
+  expect(vmNetns()).toBeUndefined();
 });

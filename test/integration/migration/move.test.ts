@@ -12,7 +12,7 @@ import { changeImages, differences } from '../../fakes/vm-images/random-vm.ts';
 import { MACHINE, openMove, PROLOGUE, STATE } from './moving-vm.ts';
 import { enrolPeers } from './peer-hosts.ts';
 
-const limits = { ...DEFAULT_FILL_LIMITS, stallMs: 200, storeMs: 5_000, batchChunks: 16 };
+const limits = { ...DEFAULT_FILL_LIMITS, stallMs: 200, storeMs: 600_000, batchChunks: 16 };
 const END = { prologue: PROLOGUE, deviceState: STATE };
 
 const everyThird = (fault: ChunkFault) => {
@@ -45,6 +45,16 @@ test.each<[string, (ref: ChunkRef) => ChunkFault | undefined]>([
   if (what === 'good') expect(fromStoreBytes).toBeGreaterThan(0);
   await move.target.sendLoaded();
   await move.source.loaded(AbortSignal.timeout(5_000));
+});
+
+test('a store that is merely slow is not waited for beyond its patience', async () => {
+  await using hosts = await enrolPeers();
+  const patience = { ...limits, stallMs: 600_000, storeMs: 100 };
+  await using move = await openMove(hosts, { seed: 29, limits: patience, fault: () => 'never' });
+  await move.source.start(AbortSignal.timeout(10_000));
+  await move.source.finish(END);
+  const { images } = await move.target.arrived;
+  expect(await differences(move.sourceImages, images)).toEqual([]);
 });
 
 test('no store at all: everything comes from the source', async () => {

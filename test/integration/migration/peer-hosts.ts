@@ -62,14 +62,17 @@ async function identityOf(authority: CertificateAuthority, hostId: HostId): Prom
   return { caPem: authority.certificatePem, certificatePem, privateKeyPem };
 }
 
-export function listenAt(hosts: PeerHosts, signal = AbortSignal.timeout(20_000)) {
+export function listenAt(
+  hosts: PeerHosts,
+  { signal = AbortSignal.timeout(20_000), helloTimeoutMs = 300 } = {},
+) {
   return listenForPeer({
     identity: hosts.target,
     expected: { ...hosts.move, hostId: SOURCE },
     ports: PORTS,
     signal,
     limits: QUICK,
-    helloTimeoutMs: 300,
+    helloTimeoutMs,
   });
 }
 
