@@ -42,22 +42,22 @@ export const CI_BOUNDS = {
 
 /** What `npm run soak -- --model` explores. */
 export const SOAK_BOUNDS = {
-  'one move, four faults': {
+  'one move, six faults': {
     ...SOAK,
     ...NO_TIME,
     hosts: 2,
     moves: 1,
-    faults: 4,
+    faults: 6,
     rounds: 3,
     oldPackets: true,
   },
-  'there and back, two faults': { ...SOAK, ...NO_TIME, hosts: 2, moves: 2, faults: 2, rounds: 2 },
-  'three hosts, a fault': { ...SOAK, ...NO_TIME, hosts: 3, moves: 2, faults: 1, rounds: 1 },
-  'rewind, three hosts': {
+  'there and back, three faults': { ...SOAK, ...NO_TIME, hosts: 2, moves: 2, faults: 3, rounds: 2 },
+  'three hosts, two faults': { ...SOAK, ...NO_TIME, hosts: 3, moves: 2, faults: 2, rounds: 1 },
+  'rewind, two faults': {
     ...SOAK,
     hosts: 3,
     moves: 1,
-    faults: 1,
+    faults: 2,
     rounds: 1,
     rewindable: true,
     ticks: 10,
