@@ -278,6 +278,7 @@ export class HostedVm {
     await this.#around.journals.write(ended(this.#journal, report)).catch((error: unknown) => {
       this.#logger.error({ err: error }, 'the end of the VM is not journalled');
     });
+    this.moves.noteEnd();
     this.#finish(report);
     this.#around.onChange();
   }

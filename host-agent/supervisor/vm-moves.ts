@@ -98,6 +98,7 @@ export class VmMoves {
       const tenure = { epoch, from: holder.from, lease };
       const holding = { kind: 'holding', tenure } as const;
       parts.desk.open(journal.vmId, TokenDriver.holding(holding, this.#surroundings()));
+      if (journal.ended !== null) this.noteEnd();
     }
     this.#timer = setInterval(() => void this.#remind().catch(() => undefined), REMIND_MS);
     this.#timer.unref();
@@ -108,6 +109,11 @@ export class VmMoves {
     const { desk, stay } = this.#parts;
     const recovered = recoverToken(stay.journal, false);
     desk.open(stay.journal.vmId, TokenDriver.recovered(recovered, this.#surroundings()));
+  }
+
+  /** Its journal says that the VM has ended: whoever asks is told so. */
+  noteEnd(): void {
+    this.#call({ kind: 'ended' }).catch(() => undefined);
   }
 
   report(): TrackingReport | undefined {
