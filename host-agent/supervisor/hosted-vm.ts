@@ -19,8 +19,9 @@ import type { AgentOutcome, AssignJob } from '../protocol/messages.ts';
 import type { VmReport } from '../protocol/vm-report.ts';
 import type { VmDriver, VmNetwork } from '../vm/vm-driver.ts';
 import { reportDriven, reportEnded, reportPreparing } from './compose-report.ts';
+import type { MovingStay } from './moving-stay.ts';
 import type { Networks } from './ports.ts';
-import type { MovingStay, VmMoves } from './vm-moves.ts';
+import type { VmMoves } from './vm-moves.ts';
 
 export interface Surroundings {
   readonly journals: Pick<JournalStore, 'write' | 'remove'>;
@@ -233,7 +234,6 @@ export class HostedVm {
 
   #look(): void {
     const snapshot = this.#driver?.snapshot();
-    this.moves.look();
     const isOver = snapshot?.phase === 'failed' || snapshot?.phase === 'stopped';
     if (this.#stay.kind === 'driven' && isOver) {
       const why = snapshot.why ?? 'The VM ended.';

@@ -14,7 +14,6 @@ import { recoverToken } from '../authority/recover-token.ts';
 import type { HostClocks } from '../authority/run-lease.ts';
 import type { TokenDesk } from '../authority/token-desk.ts';
 import { TokenDriver, type TokenPorts, type TokenSurroundings } from '../authority/token-driver.ts';
-import type { TokenEntry, VmJournal } from '../journal/token.ts';
 import { type ArrivedVm, ArrivingVm } from '../migration/arriving-vm.ts';
 import { markDiskWrites } from '../migration/disk/disk-tracking.ts';
 import type { Mobility } from '../migration/mobility.ts';
@@ -34,32 +33,22 @@ import { type PeerMove, TokenMessage } from '../protocol/token-messages.ts';
 import { driveArrived } from '../vm/driver.ts';
 import { connectGuestAgent } from '../vm/guest-agent/guest-agent.ts';
 import { OVERLAY_NODE } from '../vm/qemu-arguments.ts';
-import type { VmDriver, VmStart } from '../vm/vm-driver.ts';
+import type { VmStart } from '../vm/vm-driver.ts';
 import { vmFiles } from '../vm/vm-files.ts';
+import type { MovingStay } from './moving-stay.ts';
 import type { OpenPool } from './pool-artifacts.ts';
 import type { Networks } from './ports.ts';
 
 const GUEST_CONNECT_MS = 10_000;
 const REMIND_MS = 1_000;
+/** From a VM's start to its tracking: its first steps are over, and little is lost with it. */
+const SETTLE_MS = 4_000;
 /** Reminders without an answer until the control plane is to ask. */
 const DOUBT_AFTER = 5;
 /** For the last word to the other agent, and its answer. */
 const LINGER_MS = 5_000;
 const RETRY_BASE_MS = 100;
 const RETRY_LIMIT_MS = 5_000;
-
-/** What the moving needs of the VM's stay on this host. */
-export interface MovingStay {
-  readonly journal: VmJournal;
-  /** Durably. Rejects with JournalError. */
-  rewrite(entry: TokenEntry): Promise<void>;
-  driver(): VmDriver | undefined;
-  drive(driver: VmDriver): void;
-  /** After a restart of the agent: takes the VM's QEMU over and lets the guest go on. */
-  resume(): Promise<void>;
-  /** Everything of the VM goes, its journal last; it is reported no more. */
-  vanish(): Promise<void>;
-}
 
 export interface MovesParts {
   readonly stay: MovingStay;
@@ -87,6 +76,7 @@ export class VmMoves {
   #arrived: ArrivedVm | undefined;
   /** It arrived and runs: what received it is the VM's own now. */
   #isHere = false;
+  #liveSinceMs: number | undefined;
   #reminders = 0;
   readonly #timer: NodeJS.Timeout;
 
@@ -120,10 +110,12 @@ export class VmMoves {
     return this.#movable?.report();
   }
 
-  /** To be called whenever the driver has changed: begins to track what can be tracked. */
-  look(): void {
+  /** Tracks what can be tracked, a little after its start: then its job needs the processor more. */
+  #track(): void {
     const live = this.#parts.stay.driver()?.live();
     if (live === undefined || this.#movable !== undefined || this.#tracking !== undefined) return;
+    this.#liveSinceMs ??= performance.now();
+    if (performance.now() - this.#liveSinceMs < SETTLE_MS) return;
     const { mobility, logger, onChange } = this.#parts;
     this.#tracking = MovableVm.begin({ live, mobility, logger, onChange })
       .then((movable) => {
@@ -377,6 +369,7 @@ export class VmMoves {
   }
 
   async #remind(): Promise<void> {
+    this.#track();
     const machine = this.#token?.machine;
     if (machine === undefined || !isOpen(machine)) return;
     this.#reminders += 1;
