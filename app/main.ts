@@ -67,6 +67,8 @@ export async function startControlPlane(config: Config): Promise<ControlPlane> {
 async function assemble(config: Config, logger: Logger, parts: ShutdownStack): Promise<void> {
   // QEMU runs without privileges and its files are below: others may pass through, not look.
   await mkdir(config.dataDir, { recursive: true, mode: 0o711 });
+  if (config.store?.kind === 'folder')
+    await mkdir(config.store.path, { recursive: true, mode: 0o700 });
   const now = Date.now;
   const pool = readPool(config);
   const redis = parts.add('redis', await openRedis(config, logger));
@@ -161,7 +163,10 @@ async function openAgents(given: AgentParts): Promise<AgentDoor> {
     'enrolment',
     new EnrolmentStore(join(config.dataDir, 'enrolment.db'), { url, caSha256: authority.sha256 }),
   );
-  const fleet = parts.add('fleet', new AgentFleet({ enrolment, pool: () => pool, now, logger }));
+  const fleet = parts.add(
+    'fleet',
+    new AgentFleet({ enrolment, pool: () => pool, store: config.store, now, logger }),
+  );
   const endpoint = parts.add(
     'agent endpoint',
     await startAgentEndpoint({

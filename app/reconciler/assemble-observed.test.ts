@@ -155,7 +155,12 @@ describe('assembleObserved', () => {
   });
 
   it('gives no new VM to a host that has a notice or no template', () => {
-    const notice = { deadlineMs: 1, source: 'imds' };
+    const notice = {
+      kind: 'interruption' as const,
+      deadlineMs: 1,
+      source: 'ec2' as const,
+      seenAtMs: 0,
+    };
     const noticed = assembled({ hosts: [host([], { notice })] });
     expect(noticed.observed.hosts).toMatchObject([{ state: 'draining' }]);
     const bare = assembled({ hosts: [host([], { artifacts: [] })] });

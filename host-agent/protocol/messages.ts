@@ -11,6 +11,7 @@
  */
 import { z } from 'zod';
 import { HostFacts, PoolSpec } from './host-facts.ts';
+import { HostNotice } from './host-notice.ts';
 import { Digest, HostId, JobId, VmId } from './ids.ts';
 import { InstanceClass } from './instance-class.ts';
 import {
@@ -55,8 +56,8 @@ export const Report = z.object({
   vms: z.array(VmReport).max(MAX_VMS_PER_HOST),
   /** Under way or ended lately. */
   migrations: z.array(MigrationReport).max(MAX_VMS_PER_HOST).optional(),
-  /** The host said that it goes away (a spot notice), and when. */
-  notice: z.object({ deadlineMs: z.int(), source: z.string().max(64) }).nullable(),
+  /** The cloud's word that it takes this host back; an interruption goes before a rebalance. */
+  notice: HostNotice.nullable(),
 });
 export type Report = Readonly<z.infer<typeof Report>>;
 
@@ -67,6 +68,8 @@ export const StartVm = z.object({
   pool: PoolSpec,
   /** Without one the VM's chunks go into no store: it can move, not be parked or rewound. */
   key: VmKey.optional(),
+  /** Its job may be resumed from a checkpoint: checkpoints are taken and a run lease is held. */
+  rewindable: z.boolean().optional(),
 });
 export const AssignJob = z.object({
   kind: z.literal('assign-job'),

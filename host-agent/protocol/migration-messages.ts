@@ -53,6 +53,8 @@ export const ReceiveVm = z.object({
   pool: PoolSpec,
   assignedJob: JobId.nullable(),
   key: VmKey,
+  /** As in `start-vm`. */
+  rewindable: z.boolean().optional(),
   /** Give up when the source has not dialled, or not finished, by then (wall clock). */
   deadlineMs: z.int(),
 });
@@ -99,6 +101,8 @@ export const ResumeVm = z.object({
   pool: PoolSpec,
   assignedJob: JobId.nullable(),
   key: VmKey,
+  /** As in `start-vm`. */
+  rewindable: z.boolean().optional(),
   /** `parked`: the same run goes on. `rewound`: a checkpoint; the guest gets a new generation id. */
   from: z.enum(['parked', 'rewound']),
 });
