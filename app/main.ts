@@ -29,13 +29,16 @@ import { createJobIntake } from './intake/job-intake.ts';
 import { openIntakeQueue } from './intake/queue.ts';
 import { createWebhookHandler } from './intake/webhooks.ts';
 import { startIntakeWorker } from './intake/worker.ts';
+import { openMasterKey } from './keys/master-key.ts';
+import { VmKeys } from './keys/vm-keys.ts';
 import { classifyJob, type LabelledJob } from './labels/classify-job.ts';
 import { readPolicy } from './labels/policy.ts';
 import { createLogger } from './log.ts';
-import { DEFAULT_PLANNER_CONFIG } from './planner/observed.ts';
+import { DEFAULT_PLANNER_CONFIG, type PlannerConfig } from './planner/observed.ts';
 import { readPool } from './pool.ts';
 import { openProvider } from './providers/open-provider.ts';
 import type { EnrolledHosts } from './providers/static/static-provider.ts';
+import { MachineWatch } from './reconciler/machine-watch.ts';
 import { Reconciler } from './reconciler/reconciler.ts';
 import { Lease } from './records/lease.ts';
 import { RecordStore } from './records/record-store.ts';
@@ -93,12 +96,16 @@ async function assemble(config: Config, logger: Logger, parts: ShutdownStack): P
     listen: hosts.agentsListen,
   });
   const { fleet, enrolment } = agents;
+  const { provider } = hosts;
+  const machines = provider.knowsEnds ? new MachineWatch(evidence) : undefined;
+  const keys = new VmKeys(await openMasterKey(config.dataDir));
+  const moving = { keys, ...(machines === undefined ? {} : { machines }) };
   const reconciler = new Reconciler({
-    ports: { ...book, ...github, fleet, pools: { pool: () => pool }, now, logger },
+    ports: { ...book, ...github, ...moving, fleet, pools: { pool: () => pool }, now, logger },
     lease,
-    plannerConfig: DEFAULT_PLANNER_CONFIG,
+    plannerConfig: plannerConfigOf(config),
     tickMs: config.tickMs,
-    hosts: { provider: hosts.provider, tokens: launchTokens(enrolment) },
+    hosts: { provider, tokens: launchTokens(enrolment), watch: machines },
     onFollow: () => fleet.disconnectAll('another process reconciles'),
   });
   const queue = parts.add('intake queue', openIntakeQueue(redis, logger));
@@ -122,6 +129,10 @@ async function assemble(config: Config, logger: Logger, parts: ShutdownStack): P
   parts.add('reconciler', { close: () => reconciler.stop() });
   reconciler.start();
   logger.info({ listen: config.listen, pool: pool.id }, 'the control plane is up');
+}
+
+function plannerConfigOf({ linkBytesPerSecond, store }: Config): PlannerConfig {
+  return { ...DEFAULT_PLANNER_CONFIG, linkBytesPerSecond, canPark: store !== undefined };
 }
 
 function labelled({ labels, origin }: JobFacts): LabelledJob {

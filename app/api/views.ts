@@ -8,7 +8,8 @@ import { JobMoment, JobRecord, VmRecord } from '../records/records.ts';
 export const JobView = JobRecord.omit({ generation: true });
 export type JobView = Readonly<z.infer<typeof JobView>>;
 
-export const VmView = VmRecord.omit({ generation: true });
+/** Without the wrapped key: it is no secret, and nobody's business. */
+export const VmView = VmRecord.omit({ generation: true, wrappedKey: true, pool: true });
 export type VmView = Readonly<z.infer<typeof VmView>>;
 
 export const JobDetail = z.object({
@@ -57,7 +58,7 @@ export function viewJob({ generation: _, ...job }: JobRecord): JobView {
   return job;
 }
 
-export function viewVm({ generation: _, ...vm }: VmRecord): VmView {
+export function viewVm({ generation: _, wrappedKey: __, pool: ___, ...vm }: VmRecord): VmView {
   return vm;
 }
 

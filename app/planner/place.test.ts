@@ -10,6 +10,8 @@ const sizes: fc.Arbitrary<Capacity> = fc.record({
   diskGib: fc.constantFrom(10, 20, 40),
 });
 
+const NOTHING = { jobs: [], vms: [], migrations: [], wishes: [], leftCopies: [] };
+
 describe('openPlacement', () => {
   it('gives each VM the tightest host that fits, as a plain search over all hosts would', () => {
     fc.assert(
@@ -23,8 +25,11 @@ describe('openPlacement', () => {
             stateSinceMs: 0,
             capacity,
             templateReady: true,
+            notice: undefined,
+            drained: false,
+            gone: false,
           }));
-          const placement = openPlacement({ jobs: [], vms: [], hosts });
+          const placement = openPlacement({ ...NOTHING, hosts }, []);
           let free = hosts.map(({ id, capacity }) => ({ id, ...capacity }));
           for (const size of wanted) {
             const [best] = free

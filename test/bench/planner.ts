@@ -8,7 +8,7 @@ import {
   type PlannerConfig,
 } from '../../app/planner/observed.ts';
 import { plan } from '../../app/planner/plan.ts';
-import { HostId, JobId, VmId } from '../../host-agent/protocol/ids.ts';
+import { HostId, JobId, MigrationId, VmId } from '../../host-agent/protocol/ids.ts';
 import type { Bench, BenchContext, BenchResult } from './bench.ts';
 import { formatNumber, type Summary, summarize } from './statistics.ts';
 
@@ -22,6 +22,12 @@ const TARGET_MS = 100;
 const MAX_EXPONENT = 1.1;
 const NOW_MS = 1_000_000;
 const CLASS = { vcpus: 2, memoryMib: 4096, diskGib: 20, arch: 'x64' } as const;
+const TRACKING = {
+  bytesUnsealed: 50_000_000,
+  bytesInStore: 500_000_000,
+  dirtyBytesPerSecond: 1_000_000,
+  lastCheckpoint: null,
+};
 const CAPACITY = { vcpus: 8, memoryMib: 32_768, diskGib: 400 };
 
 const CONFIGS: readonly { readonly name: string; readonly config: PlannerConfig }[] = [
@@ -65,7 +71,8 @@ async function measureAll({ signal, progress }: BenchContext): Promise<readonly 
 
 function measure(observed: Observed, config: PlannerConfig): Omit<Measured, 'config'> {
   const newVmIds = observed.hosts.map((_, n) => vmIdOf(1_000_000 + n));
-  const tick = () => plan({ observed, config, nowMs: NOW_MS, newVmIds }).length;
+  const newMigrationIds = observed.hosts.map((_, n) => MigrationId.parse(`mig-${n}`));
+  const tick = () => plan({ observed, config, nowMs: NOW_MS, newVmIds, newMigrationIds }).length;
   const startMs = performance.now();
   while (performance.now() - startMs < WARM_UP_MS) tick();
   const times: number[] = [];
@@ -138,6 +145,7 @@ function growthOf(measured: readonly Measured[]): number {
 function makeFleet(count: number): Observed {
   const numbers = Array.from({ length: count }, (_, index) => index);
   return {
+    ...{ migrations: [], wishes: [], leftCopies: [] },
     hosts: numbers.map(makeHost),
     vms: numbers.map(makeVm),
     jobs: [
@@ -151,7 +159,10 @@ function makeFleet(count: number): Observed {
 
 function makeHost(n: number): ObservedHost {
   const id = hostIdOf(n);
-  return { id, state: 'connected', stateSinceMs: 0, capacity: CAPACITY, templateReady: true };
+  return {
+    ...{ id, state: 'connected', stateSinceMs: 0, capacity: CAPACITY, templateReady: true },
+    ...{ notice: undefined, drained: false, gone: false },
+  };
 }
 
 function makeVm(n: number): ObservedVm {
@@ -168,6 +179,12 @@ function makeVm(n: number): ObservedVm {
     unknown: false,
     runnerExited: false,
     why: undefined,
+    lastEpoch: 1,
+    tracking: TRACKING,
+    keyed: true,
+    rewindable: false,
+    lastCheckpointAtMs: undefined,
+    leaseOverAtMs: undefined,
   };
 }
 
@@ -180,6 +197,7 @@ function makeJob(n: number, given: Pick<ObservedJob, 'state' | 'vmId'>): Observe
     vmsStarted: given.vmId === undefined ? 0 : 1,
     startedAtMs: given.vmId === undefined ? undefined : NOW_MS - 1_000,
     labelsKey: 'architect',
+    rewindable: false,
   };
 }
 

@@ -84,6 +84,7 @@ export function createLocalProvider(options: LocalProviderOptions): LocalProvide
   return {
     name: 'local',
     desiredHosts: options.desiredHosts,
+    knowsEnds: true,
     offers: async () => [offer],
     launch: (request, signal) => {
       const running = launching.get(request.clientToken);

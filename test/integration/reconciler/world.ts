@@ -1,7 +1,9 @@
 /** A tiny world around the reconciler: hosts, GitHub's runners and jobs, each a stateful object. */
+import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { pino } from 'pino';
 import { EvidenceStore } from '../../../app/evidence/evidence-store.ts';
+import { VmKeys } from '../../../app/keys/vm-keys.ts';
 import { DEFAULT_PLANNER_CONFIG } from '../../../app/planner/observed.ts';
 import type { FleetHost, JobSource, Runners } from '../../../app/reconciler/ports.ts';
 import { Reconciler } from '../../../app/reconciler/reconciler.ts';
@@ -28,6 +30,7 @@ const POOL: PoolSpec = {
   image: IMAGE,
   template: TEMPLATE,
 };
+const KEYS = new VmKeys(randomBytes(32));
 const SECRET = 'jit-secret-configuration';
 
 /** Takes requests as an agent does; VMs are idle at once. */
@@ -241,6 +244,7 @@ export class World {
           },
         },
         pools: { pool: () => POOL },
+        keys: KEYS,
         now: Date.now,
         logger: pino({ level: 'debug' }, { write }),
       },
