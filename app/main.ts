@@ -115,6 +115,7 @@ async function assemble(config: Config, logger: Logger, parts: ShutdownStack): P
     redis,
     lease,
     queue,
+    nudge: () => reconciler.nudge(),
     pool: () => pool,
     version: VERSION,
   });

@@ -1,8 +1,10 @@
 /** The one table of routes: the server serves it and the OpenAPI document is made from it. */
 import { z } from 'zod';
 import { HostId, JobId } from '../../host-agent/protocol/ids.ts';
+import { lockMarginMs } from '../records/lock-margin.ts';
 import type { VmRecord } from '../records/records.ts';
 import { JobRecord } from '../records/records.ts';
+import { MOVE_ROUTES } from './move-routes.ts';
 import type { ApiPorts } from './ports.ts';
 import { type Route, route } from './route.ts';
 import {
@@ -15,6 +17,7 @@ import {
   VmList,
   viewHost,
   viewJob,
+  viewMove,
   viewVm,
 } from './views.ts';
 
@@ -45,7 +48,7 @@ export const ROUTES: readonly Route[] = [
     method: 'GET',
     path: '/jobs/{id}',
     operationId: 'readJob',
-    summary: 'One job: its state and why, its VM, its timeline.',
+    summary: 'One job: its state and why, its VM, its timeline, the moves it survived.',
     params: z.strictObject({ id: JobId }),
     query: NOTHING,
     body: NOTHING,
@@ -56,9 +59,16 @@ export const ROUTES: readonly Route[] = [
       if (job === undefined) return { kind: 'absent', what: `There is no job ${id}.` };
       const vm = await vmOfJob(job, ports);
       const timeline = [...ports.timelines.timeline(id)];
+      const moves = ports.moves.movesOf(id);
       return {
         kind: 'ok',
-        body: { job: viewJob(job), vm: vm === undefined ? null : viewVm(vm), timeline },
+        body: {
+          job: viewJob(job),
+          vm: vm === undefined ? null : viewVm(vm),
+          timeline,
+          moves: moves.map(viewMove),
+          lockMarginMs: lockMarginMs(moves) ?? null,
+        },
       };
     },
   }),
@@ -72,7 +82,11 @@ export const ROUTES: readonly Route[] = [
     body: NOTHING,
     status: 200,
     answer: HostList,
-    handle: (_, { hosts }) => ({ kind: 'ok', body: { hosts: hosts.hosts().map(viewHost) } }),
+    handle: (_, { hosts, operations }) => {
+      const drained = operations.drainedHosts();
+      const views = hosts.hosts().map((host) => viewHost(host, drained.has(host.id)));
+      return { kind: 'ok', body: { hosts: views } };
+    },
   }),
   route({
     method: 'POST',
@@ -122,6 +136,7 @@ export const ROUTES: readonly Route[] = [
       body: { vms: (await vms.listVms()).map(viewVm) },
     }),
   }),
+  ...MOVE_ROUTES,
   route({
     method: 'GET',
     path: '/pool',

@@ -74,6 +74,8 @@ test('a lost job shows why, where and when', () => {
       { moment: 'in-progress', atMs: 1_500 },
       { moment: 'webhook-received', atMs: 0 },
     ],
+    moves: [],
+    lockMarginMs: null,
   });
   const text = presentJob(detail);
   expect(text).toContain('why         QEMU ended with signal 9.');
