@@ -92,7 +92,9 @@ function checkpointAge({ lastCheckpointAtMs }: ObservedVm, { stateSinceMs }: Obs
 function canRewind(vm: ObservedVm, world: World): boolean {
   const job = vm.runsJob === undefined ? undefined : world.jobs.get(vm.runsJob);
   if (job?.state !== 'in-progress' || !job.rewindable || !vm.rewindable) return false;
-  if (vm.lastCheckpointAtMs === undefined || !vm.keyed || vm.phase === 'stopped') return false;
+  // What ended by itself would only end so again.
+  if (vm.phase === 'stopped' || vm.phase === 'failed') return false;
+  if (vm.lastCheckpointAtMs === undefined || !vm.keyed) return false;
   const host = world.hosts.get(vm.hostId);
   if (host?.state === 'connected' || host?.state === 'draining') return false;
   return host?.gone === true || leaseIsOver(vm, world);

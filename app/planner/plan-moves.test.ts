@@ -252,6 +252,15 @@ describe('planMoves', () => {
       { hosts: [gone, host(2)], jobs: [rewindableJob], vms: [vm(1, { rewindable: true })] },
       ['lose 1'],
     ],
+    [
+      'failed before its host was gone: lost',
+      {
+        hosts: [gone, host(2)],
+        jobs: [rewindableJob],
+        vms: [vm(1, { ...rewindable, phase: 'failed' })],
+      },
+      ['lose 1'],
+    ],
     ['wish: moved', { wishes: [wish()] }, ['move vm-1>host-2 epoch 4']],
     [
       'wish for a host',
