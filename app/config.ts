@@ -100,7 +100,7 @@ export interface Config {
 /** Throws ConfigError naming every variable that is wrong and what it should hold. */
 export function readConfig(environment: NodeJS.ProcessEnv): Config {
   const parsed = Environment.safeParse(environment);
-  if (!parsed.success) throw new ConfigError(describeIssues(parsed.error));
+  if (!parsed.success) throw new ConfigError(describeIssues(parsed.error, environment));
   const env = parsed.data;
   const dataDir = join(env.ARCHITECT_HOME, 'fleets', env.ARCHITECT_FLEET);
   const [vcpus = 0, memoryGib = 0] = (env.ARCHITECT_LOCAL_HOST_SIZE.match(/\d+/g) ?? []).map(
@@ -143,8 +143,11 @@ export function readConfig(environment: NodeJS.ProcessEnv): Config {
   });
 }
 
-function describeIssues(error: z.ZodError): string {
-  const lines = error.issues.map((issue) => `  ${issue.path.join('.')}: ${issue.message}`);
+function describeIssues(error: z.ZodError, environment: NodeJS.ProcessEnv): string {
+  const lines = error.issues.map(({ path, message }) => {
+    const name = path.join('.');
+    return `  ${name}: ${environment[name] === undefined ? 'is not set' : message}`;
+  });
   return `The configuration is not usable:\n${lines.join('\n')}\nSee "Configuration" in README.md.`;
 }
 

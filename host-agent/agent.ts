@@ -16,6 +16,7 @@ import type { Logger } from 'pino';
 import { ArtifactKeeper } from './artifacts/artifact-keeper.ts';
 import { sweepStaging } from './artifacts/artifact-store.ts';
 import type { AgentConfig } from './config.ts';
+import { addressTowards } from './control/address-towards.ts';
 import { backOffMs } from './control/back-off.ts';
 import { ControlPlaneUnreachableError } from './control/control-errors.ts';
 import { ensureIdentity } from './control/enrol.ts';
@@ -24,14 +25,20 @@ import { ControlLink } from './control/link.ts';
 import type { LinkState } from './control/link-state.ts';
 import { StatusFile } from './control/status-file.ts';
 import { createDispatcher } from './control/tls.ts';
+import { hostTag } from './host-tag.ts';
 import { readHostFacts } from './inventory/read-host-facts.ts';
 import { JournalStore } from './journal/journal-store.ts';
+import { KeyRing } from './migration/key-ring.ts';
+import { type Mobility, TemplateMemories } from './migration/mobility.ts';
 import { controlPlanePrefixes } from './net/control-plane-addresses.ts';
 import { chooseResolvers } from './net/resolvers.ts';
 import { openVmNetworks } from './net/vm-networks.ts';
+import { watchNotices } from './notices/watch-notices.ts';
 import type { AgentStatus } from './protocol/agent-status.ts';
 import type { HostFacts } from './protocol/host-facts.ts';
+import type { HostNotice } from './protocol/host-notice.ts';
 import { type Hello, PROTOCOL_VERSION } from './protocol/messages.ts';
+import type { StoreSpec } from './protocol/store-spec.ts';
 import { claimAgentFolder } from './single-instance.ts';
 import type { Networks, VmDrivers } from './supervisor/ports.ts';
 import { Supervisor } from './supervisor/supervisor.ts';
@@ -76,7 +83,7 @@ export async function runAgent(parts: AgentParts): Promise<void> {
 async function runEnrolled(parts: AgentParts, status: StatusFile): Promise<void> {
   const { config, logger } = parts;
   const [identity, facts] = await Promise.all([obtainIdentity(parts), measure(parts)]);
-  const networks = parts.networks ?? (await openNetworks(config, identity.url, logger));
+  const networks = parts.networks ?? (await openNetworks(config, identity, logger));
   const dispatcher = createDispatcher(identity);
   try {
     for (const name of await sweepStaging(config.artifactsDir, Date.now())) {
@@ -104,16 +111,26 @@ async function serve(parts: {
   const { config, facts, identity, signal, source, status } = parts;
   const logger = parts.logger.child({ hostId: identity.hostId });
   let link: ControlLink | undefined;
+  let notice: HostNotice | null = null;
   const shared = { nowMs: Date.now, logger, onChange: () => link?.changed() };
   const { artifactsDir: storeDir, agentDir, fleet, vmsDir } = config;
   const artifacts = new ArtifactKeeper({ ...shared, storeDir, source, signal });
   const journals = new JournalStore(agentDir);
   const { drivers, networks } = parts;
   const world = { drivers, networks, journals, artifacts };
+  let store: StoreSpec | undefined;
+  const mobility: Mobility = {
+    ...{ identity, hostId: identity.hostId, ports: config.peerPorts, store: () => store },
+    address: await addressTowards(identity.url),
+    memories: new TemplateMemories(),
+    keys: new KeyRing(hostTag(identity.hostId)),
+  };
   const supervisor = new Supervisor({
     ...shared,
     ...world,
+    mobility,
     fleet,
+    tag: hostTag(identity.hostId),
     vmsDir,
     capacity: facts.capacity,
   });
@@ -123,13 +140,23 @@ async function serve(parts: {
     ...shared,
     identity,
     hello: helloOf(facts, parts.agentVersion),
-    picture: () => supervisor.picture(),
+    picture: () => ({ ...supervisor.picture(), notice }),
     serve: (request) => supervisor.serve(request),
-    onAdmitted: (pool) => supervisor.admit(pool),
+    onAdmitted: (pool, named) => {
+      store = named;
+      supervisor.admit(pool);
+    },
     onState: (state) => void status.show(statusOf(state, Date.now())),
   });
+  const onNotice = (latest: HostNotice | null) => {
+    notice = latest;
+    link?.changed();
+  };
+  const { notices: mode, metadataUrl } = config;
+  const watching = watchNotices({ ...shared, mode, metadataUrl, signal, onNotice });
   link.start();
   await tidyUntil(signal, supervisor, logger);
+  await watching;
   link.end();
   await supervisor.detach();
 }
@@ -164,11 +191,16 @@ async function measure({ config, signal }: AgentParts): Promise<HostFacts> {
   return await readHostFacts({ accelerator, vmsDir, capacity, signal });
 }
 
-async function openNetworks(config: AgentConfig, url: string, logger: Logger): Promise<Networks> {
+async function openNetworks(
+  config: AgentConfig,
+  { url, hostId }: Identity,
+  logger: Logger,
+): Promise<Networks> {
   const resolvConf = await readFile('/etc/resolv.conf', 'utf8').catch(() => '');
   const deny = await controlPlanePrefixes(url, logger);
   return await openVmNetworks({
     fleet: config.fleet,
+    tag: hostTag(hostId),
     underlayMtu: config.underlayMtu,
     dns: chooseResolvers(config.guestDns, resolvConf),
     allow: config.guestAllow,

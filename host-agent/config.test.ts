@@ -15,6 +15,9 @@ test('an empty environment gives the defaults of a static host', () => {
     guestDns: [],
     guestAllow: [],
     underlayMtu: 1500,
+    peerPorts: { first: 49_152, last: 49_215 },
+    notices: 'auto',
+    metadataUrl: 'http://169.254.169.254',
   });
 });
 
@@ -37,6 +40,14 @@ test.each([
   ['ARCHITECT_GUEST_DNS', 'resolver.example'],
   ['ARCHITECT_GUEST_ALLOW', '10.0.0.0/33'],
   ['ARCHITECT_UNDERLAY_MTU', '100'],
+  ['ARCHITECT_PEER_PORTS', '49152'],
+  ['ARCHITECT_PEER_PORTS', '5000-4000'],
+  ['ARCHITECT_PEER_PORTS', '80-90'],
+  ['ARCHITECT_PEER_PORTS', '60000-70000'],
+  ['ARCHITECT_NOTICES', 'aws'],
+  ['ARCHITECT_METADATA_URL', 'https://169.254.169.254'],
+  ['ARCHITECT_METADATA_URL', 'http://169.254.169.254/latest'],
+  ['ARCHITECT_METADATA_URL', 'nowhere'],
 ])('%s=%s is refused by name', (name, value) => {
   expect(() => readAgentConfig({ [name]: value })).toThrow(AgentConfigError);
   expect(() => readAgentConfig({ [name]: value })).toThrow(name);

@@ -2,7 +2,9 @@
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { z } from 'zod';
+import type { NoticeMode } from './notices/watch-notices.ts';
 import { ArchitectError } from './protocol/errors.ts';
+import { NoticeSource } from './protocol/host-notice.ts';
 
 export class AgentConfigError extends ArchitectError {
   readonly code = 'AGENT_CONFIG';
@@ -19,6 +21,12 @@ const CapacityText = z
     return { vcpus, memoryMib: memoryGib * 1024 };
   });
 
+const MetadataUrl = z
+  .url({ protocol: /^http$/, error: 'wants an http:// URL' })
+  .refine((url) => URL.canParse(url) && ['', '/'].includes(new URL(url).pathname), {
+    error: 'wants no path',
+  });
+
 function list<T extends z.ZodType<string, string>>(item: T, limit: number) {
   return z
     .string()
@@ -26,6 +34,20 @@ function list<T extends z.ZodType<string, string>>(item: T, limit: number) {
     .transform((parts) => parts.filter((part) => part !== ''))
     .pipe(z.array(item).max(limit));
 }
+
+/** Of the range that IANA leaves to nobody (RFC 6335, 6). */
+const DEFAULT_PEER_PORTS = '49152-49215';
+
+const PortRange = z
+  .string()
+  .regex(/^\d{1,5}-\d{1,5}$/, 'wants for example 49152-49215')
+  .transform((text) => {
+    const [first = 0, last = 0] = text.split('-').map(Number);
+    return { first, last };
+  })
+  .refine(({ first, last }) => 1024 <= first && first <= last && last <= 65_535, {
+    error: 'wants two ports of 1024–65535, the lower one first',
+  });
 
 const Environment = z.object({
   ARCHITECT_AGENT_DIR: AbsolutePath.default('/var/lib/architect/agent'),
@@ -40,7 +62,10 @@ const Environment = z.object({
   ARCHITECT_LOG_LEVEL: z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info'),
   ARCHITECT_GUEST_DNS: list(z.ipv4(), 3).default([]),
   ARCHITECT_GUEST_ALLOW: list(z.cidrv4(), 64).default([]),
+  ARCHITECT_PEER_PORTS: PortRange.default(PortRange.parse(DEFAULT_PEER_PORTS)),
   ARCHITECT_UNDERLAY_MTU: z.coerce.number().int().min(1280).max(9216).default(1500),
+  ARCHITECT_NOTICES: z.enum(['auto', 'off', ...NoticeSource.options]).default('auto'),
+  ARCHITECT_METADATA_URL: MetadataUrl.default('http://169.254.169.254'),
 });
 
 export interface AgentConfig {
@@ -62,6 +87,11 @@ export interface AgentConfig {
   /** Private prefixes that guests may reach nevertheless, as CIDR. */
   readonly guestAllow: readonly string[];
   readonly underlayMtu: number;
+  /** One of these is open while a VM moves here; both ends belong to the range. */
+  readonly peerPorts: { readonly first: number; readonly last: number };
+  /** Whose metadata service is watched for spot notices; `auto` finds out. */
+  readonly notices: NoticeMode;
+  readonly metadataUrl: string;
 }
 
 /** Throws AgentConfigError naming every variable that is wrong and what it should hold. */
@@ -81,6 +111,9 @@ export function readAgentConfig(environment: NodeJS.ProcessEnv): AgentConfig {
     guestDns: Object.freeze(env.ARCHITECT_GUEST_DNS),
     guestAllow: Object.freeze(env.ARCHITECT_GUEST_ALLOW),
     underlayMtu: env.ARCHITECT_UNDERLAY_MTU,
+    peerPorts: Object.freeze(env.ARCHITECT_PEER_PORTS),
+    notices: env.ARCHITECT_NOTICES,
+    metadataUrl: env.ARCHITECT_METADATA_URL,
   });
 }
 

@@ -8,11 +8,13 @@ backports=/etc/apt/sources.list.d/architect-backports.sources
 qemu_wanted=1:8.2
 
 # qemu…           runs the VMs, makes their disks
-# mmdebstrap …    builds the guest (trixie's signing keys come with debian-archive-keyring)
+# mmdebstrap …    builds the guest (trixie's signing keys come with debian-archive-keyring; without
+#                 mount it builds another guest, with a mere warning)
 # redis-server    working state; started privately by Architect
+# python3-venv    holds moto, the S3 endpoint of the tests (with-moto.sh)
 # nftables …      the VMs' networks, namespaces and limits
 wanted="qemu-system-x86 qemu-utils mmdebstrap debian-archive-keyring e2fsprogs zstd xz-utils
-redis-server nftables iproute2 util-linux procps kmod ca-certificates"
+redis-server python3-venv nftables iproute2 util-linux mount procps kmod ca-certificates"
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 

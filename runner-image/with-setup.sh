@@ -1,8 +1,9 @@
 #!/bin/sh
-# sh runner-image/with-setup.sh COMMAND ARGS…
+# sh runner-image/with-setup.sh [--no-image] COMMAND ARGS…
 #
 # Sets this machine up, then runs COMMAND in its place. Every step asks first whether anything is
-# missing, so with everything there this costs well under a second.
+# missing, so with everything there this costs well under a second. With --no-image the last step is
+# left out: a control plane says which image it lacks, and a host fetches its fleet's.
 #
 #   system       Debian 12 or 13, or Ubuntu 24.04
 #   npm packages as whoever called this
@@ -67,7 +68,7 @@ take_lock() {
 	flock 9
 }
 
-[ $# -gt 0 ] || give_up "Usage: sh runner-image/with-setup.sh COMMAND ARGS…"
+[ $# -gt 0 ] || give_up "Usage: sh runner-image/with-setup.sh [--no-image] COMMAND ARGS…"
 check_system
 ensure_npm_packages
 PATH=$project/node_modules/.bin:$PATH
@@ -75,6 +76,10 @@ export PATH
 become_root "$@"
 take_lock
 sh "$here/setup-packages.sh"
-node --disable-warning=ExperimentalWarning "$here/prepare.ts" --profile "${ARCHITECT_IMAGE_PROFILE:-small}" || exit 1
+if [ "$1" = --no-image ]; then
+	shift
+else
+	node --disable-warning=ExperimentalWarning "$here/prepare.ts" --profile "${ARCHITECT_IMAGE_PROFILE:-small}" || exit 1
+fi
 exec 9>&-
 exec "$@"

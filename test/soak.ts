@@ -1,6 +1,7 @@
 /**
  * `npm run soak`: the demo again and again. Every run must be green and leave nothing behind; the
- * first that is not ends the soak with exit code 1 and its output.
+ * first that is not ends the soak with exit code 1 and its output. With `--model`, instead: the
+ * token's protocol, explored within larger bounds than `npm test` has time for.
  */
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -9,6 +10,7 @@ import { Command, InvalidArgumentError } from 'commander';
 import { execa } from 'execa';
 import { formatDuration, formatTable } from '../app/cli/table.ts';
 import { DemoReport } from '../app/demo/report.ts';
+import { soakModel } from './model/authority/run-soak.ts';
 
 const DEFAULT_RUNS = 20;
 const MAX_RUNS = 10_000;
@@ -30,8 +32,12 @@ await new Command('npm run soak --')
     'Runs the demo again and again; each time it must be green and leave nothing behind.',
   )
   .option('--runs <n>', 'how many times', parseRuns, DEFAULT_RUNS)
-  .addHelpText('after', '\nExample:\n  npm run soak -- --runs 100')
-  .action(({ runs }: { readonly runs: number }) => soak(runs))
+  .option('--model', "explore the token's protocol instead, within larger bounds")
+  .addHelpText('after', '\nExamples:\n  npm run soak -- --runs 100\n  npm run soak -- --model')
+  .action(async ({ runs, model }: { readonly runs: number; readonly model?: true }) => {
+    if (model !== true) return await soak(runs);
+    if (!soakModel((text) => process.stdout.write(`${text}\n`))) process.exitCode = 1;
+  })
   .parseAsync();
 
 async function soak(count: number): Promise<void> {

@@ -1,32 +1,12 @@
 import { expect, test } from 'vitest';
-import { HostFacts, PoolSpec } from '../../host-agent/protocol/host-facts.ts';
+import type { HostFacts, PoolSpec } from '../../host-agent/protocol/host-facts.ts';
+import { hostFacts, POOL } from '../../test/fixtures/protocol.ts';
 import { admit } from './admission.ts';
 
-const pool = PoolSpec.parse({
-  id: 'small-x64-tcg-qemu64',
-  arch: 'x64',
-  accelerator: 'tcg',
-  cpuVendor: null,
-  cpuModel: 'qemu64',
-  machineType: 'pc-q35-8.2',
-  image: `sha256:${'a'.repeat(64)}`,
-  template: `sha256:${'b'.repeat(64)}`,
-});
-
-const facts = HostFacts.parse({
-  arch: 'x64',
-  accelerator: 'tcg',
-  acceleratorWhy: '/dev/kvm is not there',
-  cpu: { vendor: 'GenuineIntel', modelName: 'Xeon', features: [] },
-  cpuModels: ['qemu64', 'Nehalem'],
-  capacity: { vcpus: 4, memoryMib: 8192, diskGib: 40 },
-  kernel: '6.12.0',
-  qemuVersion: '10.0.2',
-  cgroup: 'v2',
-});
+const facts = hostFacts();
 
 test('a host that fits is admitted with the pool', () => {
-  expect(admit(facts, pool)).toEqual({ kind: 'admitted', pool });
+  expect(admit(facts, POOL)).toEqual({ kind: 'admitted', pool: POOL });
 });
 
 test.each<[string, Partial<HostFacts>, Partial<PoolSpec>, RegExp]>([
@@ -37,11 +17,11 @@ test.each<[string, Partial<HostFacts>, Partial<PoolSpec>, RegExp]>([
   ['no cgroups', { cgroup: 'none' }, {}, /has no cgroups/],
   ['too small', { capacity: { vcpus: 0, memoryMib: 1, diskGib: 1 } }, {}, /too small for any VM/],
 ])('%s is turned away with a sentence', (_, factsChange, poolChange, why) => {
-  const admission = admit({ ...facts, ...factsChange }, { ...pool, ...poolChange });
+  const admission = admit({ ...facts, ...factsChange }, { ...POOL, ...poolChange });
   expect(admission).toMatchObject({ kind: 'turned-away', why: expect.stringMatching(why) });
 });
 
 test('every reason is named', () => {
-  const admission = admit({ ...facts, arch: 'arm64', cgroup: 'none' }, pool);
+  const admission = admit({ ...facts, arch: 'arm64', cgroup: 'none' }, POOL);
   expect(admission).toMatchObject({ why: expect.stringMatching(/arm64\..*cgroups/s) });
 });

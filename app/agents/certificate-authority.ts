@@ -1,6 +1,7 @@
 /**
  * The agents' own certificate authority (RFC 5280, ECDSA P-256). It signs two kinds of certificate:
- * the endpoint's, and one for each host whose common name is the host's id.
+ * the endpoint's, and one for each host whose common name is the host's id. With the latter a host
+ * dials the endpoint and its peers, and answers peers that dial it.
  *
  *   <dataDir>/ca/key.pem          0600, made once, never leaves this folder
  *   <dataDir>/ca/certificate.pem  its SHA-256 is pinned by every enrolment token
@@ -26,6 +27,11 @@ const SERVER_LIFE_MS = 2 * 365 * DAY_MS;
 const HOST_LIFE_MS = 365 * DAY_MS;
 /** Hosts' clocks may run behind; a certificate is valid from a little before it was made. */
 const CLOCK_SKEW_MS = 3_600_000;
+/**
+ * Hosts serve their peers, and must never pass for the endpoint: a name that cannot be an address
+ * (RFC 6761, 6.4) keeps clients from falling back to the common name.
+ */
+const NO_ADDRESS = 'hosts.architect.invalid';
 
 export class CertificateAuthorityError extends ArchitectError {
   readonly code = 'CERTIFICATE_AUTHORITY';
@@ -169,7 +175,15 @@ async function signHost(
     publicKey,
     nowMs: request.nowMs,
     lifeMs: HOST_LIFE_MS,
-    extensions: [new x509.ExtendedKeyUsageExtension([x509.ExtendedKeyUsage.clientAuth])],
+    extensions: [
+      new x509.ExtendedKeyUsageExtension([
+        x509.ExtendedKeyUsage.clientAuth,
+        x509.ExtendedKeyUsage.serverAuth,
+      ]),
+      new x509.SubjectAlternativeNameExtension([
+        { type: 'dns', value: `${request.hostId}.${NO_ADDRESS}` },
+      ]),
+    ],
   });
   return {
     kind: 'issued',

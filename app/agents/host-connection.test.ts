@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
-import { HostFacts, PoolSpec } from '../../host-agent/protocol/host-facts.ts';
 import { HostId } from '../../host-agent/protocol/ids.ts';
 import { Hello, PROTOCOL_VERSION, Report } from '../../host-agent/protocol/messages.ts';
+import { hostFacts, POOL } from '../../test/fixtures/protocol.ts';
 import type { Admission } from './admission.ts';
 import {
   describeHost,
@@ -14,28 +14,8 @@ import {
 
 const BOOT = '00000000-0000-4000-8000-000000000001';
 const OTHER_BOOT = '00000000-0000-4000-8000-000000000002';
-const pool = PoolSpec.parse({
-  id: 'pool',
-  arch: 'x64',
-  accelerator: 'tcg',
-  cpuVendor: null,
-  cpuModel: 'qemu64',
-  machineType: 'pc-q35-8.2',
-  image: `sha256:${'a'.repeat(64)}`,
-  template: `sha256:${'b'.repeat(64)}`,
-});
-const facts = HostFacts.parse({
-  arch: 'x64',
-  accelerator: 'tcg',
-  acceleratorWhy: '',
-  cpu: { vendor: 'GenuineIntel', modelName: 'Xeon', features: [] },
-  cpuModels: ['qemu64'],
-  capacity: { vcpus: 4, memoryMib: 8192, diskGib: 40 },
-  kernel: '6.12.0',
-  qemuVersion: '10.0.2',
-  cgroup: 'v2',
-});
-const admitted: Admission = { kind: 'admitted', pool };
+const facts = hostFacts();
+const admitted: Admission = { kind: 'admitted', pool: POOL };
 const unfit: Admission = { kind: 'turned-away', why: 'It does not fit.' };
 
 function hello(nowMs: number, admission = admitted, bootId = BOOT, protocol = PROTOCOL_VERSION) {
@@ -57,13 +37,27 @@ function run(...events: readonly HostEvent[]): HostState {
   return state;
 }
 
+test('a notice is read on our clock, where the host has another', () => {
+  const notice = { kind: 'interruption', deadlineMs: 5_000, source: 'ec2', seenAtMs: 1_000 };
+  const readAt = (nowMs: number, sentAtMs: number) => {
+    const said = { type: 'report', seq: 1, sentAtMs, artifacts: [], vms: [], notice };
+    const event = { kind: 'report', report: Report.parse(said), nowMs } as const;
+    const state = run(attached(10), hello(20), event);
+    return state.kind === 'connected' ? state.last.report?.notice : undefined;
+  };
+  expect(readAt(1_000, 1_000)).toEqual(notice);
+  expect(readAt(9_000, 1_000)).toEqual(notice);
+  expect(readAt(1_000, 3_000)).toEqual({ ...notice, deadlineMs: 3_000, seenAtMs: -1_000 });
+  expect(readAt(101_000, 1_000)).toEqual({ ...notice, deadlineMs: 105_000, seenAtMs: 101_000 });
+});
+
 const attached = (nowMs: number) => ({ kind: 'attached', nowMs }) as const;
 
 test('a fitting host is welcomed', () => {
   const step = stepHost(run(attached(10)), hello(20));
   expect(step).toMatchObject({
     state: { kind: 'connected', sinceMs: 20 },
-    effects: [{ kind: 'send-welcome', pool }],
+    effects: [{ kind: 'send-welcome', pool: POOL }],
   });
 });
 

@@ -23,6 +23,7 @@ import {
 } from '../../host-agent/protocol/messages.ts';
 import type { FleetHost } from '../reconciler/ports.ts';
 import type { Admission } from './admission.ts';
+import { onOurClock } from './host-clock.ts';
 
 export const HELLO_LIMIT_MS = 10_000;
 export const SILENCE_LIMIT_MS = 20_000;
@@ -162,7 +163,8 @@ function takeReport(state: Connected, event: Extract<HostEvent, { kind: 'report'
   const { report, nowMs } = event;
   const known = state.last.report?.seq ?? 0;
   if (report.seq <= known) return { kind: 'ignored', why: `report ${report.seq} is not newer` };
-  return moved({ ...state, heardAtMs: nowMs, last: { ...state.last, report } });
+  const read = { ...report, notice: onOurClock(report, nowMs) };
+  return moved({ ...state, heardAtMs: nowMs, last: { ...state.last, report: read } });
 }
 
 function tick(state: Connected, event: Extract<HostEvent, { kind: 'tick' }>): HostStep {

@@ -20,6 +20,7 @@ import {
   viewMove,
   viewVm,
 } from './views.ts';
+import { whyWaiting } from './why-waiting.ts';
 
 export const API_PREFIX = '/api/v1';
 const NOTHING = z.strictObject({});
@@ -48,7 +49,8 @@ export const ROUTES: readonly Route[] = [
     method: 'GET',
     path: '/jobs/{id}',
     operationId: 'readJob',
-    summary: 'One job: its state and why, its VM, its timeline, the moves it survived.',
+    summary:
+      'One job: its state and why, or why it waits; its VM, its timeline, the moves it survived.',
     params: z.strictObject({ id: JobId }),
     query: NOTHING,
     body: NOTHING,
@@ -60,10 +62,12 @@ export const ROUTES: readonly Route[] = [
       const vm = await vmOfJob(job, ports);
       const timeline = [...ports.timelines.timeline(id)];
       const moves = ports.moves.movesOf(id);
+      const unserved = job.state === 'queued' && vm === undefined;
+      const why = unserved ? whyWaiting(job.class, ports.hosts.hosts()) : job.why;
       return {
         kind: 'ok',
         body: {
-          job: viewJob(job),
+          job: { ...viewJob(job), why },
           vm: vm === undefined ? null : viewVm(vm),
           timeline,
           moves: moves.map(viewMove),

@@ -51,6 +51,7 @@ export const HostView = z.object({
   capacity: Capacity.nullable(),
   vms: z.array(VmId),
   artifacts: z.array(Digest),
+  /** The cloud takes it back, or may. */
   notice: HostNotice.nullable(),
   /** The operator wants it empty. */
   drained: z.boolean(),

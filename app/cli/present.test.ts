@@ -1,25 +1,14 @@
 import { expect, test } from 'vitest';
-import { JobDetail, VmView } from '../api/views.ts';
-import { presentJob, presentVms } from './present.ts';
+import { jobRecord, vmRecord } from '../../test/fixtures/records.ts';
+import { HostView, viewJob, viewVm } from '../api/views.ts';
+import { presentHosts, presentJob, presentVms } from './present.ts';
 import { formatDuration, formatTable } from './table.ts';
 
-const shape = { vcpus: 4, memoryMib: 16_384, diskGib: 40, arch: 'x64' };
-const vm = VmView.parse({
-  id: 'vm-1',
-  hostId: 'host-1',
-  phase: 'busy',
-  class: shape,
-  forJob: '7',
-  runsJob: '7',
-  runnerId: 1,
-  runnerName: 'architect-vm-1',
-  qemuPid: null,
-  guestKernel: null,
-  accelerator: null,
-  phaseSinceMs: 0,
-  createdAtMs: 0,
-  why: null,
-});
+const shape = { vcpus: 4, memoryMib: 16_384, diskGib: 40, arch: 'x64' } as const;
+const lost = { state: 'lost', why: 'QEMU ended with signal 9.', vmId: 'vm-1' } as const;
+const vm = viewVm(
+  vmRecord({ phase: 'busy', class: shape, forJob: '7', runsJob: '7', createdAtMs: 0 }),
+);
 
 test('columns are as wide as their widest cell and lines have no tail', () => {
   expect(
@@ -44,31 +33,8 @@ test.each([
 });
 
 test('a lost job shows why, where and when', () => {
-  const detail = JobDetail.parse({
-    job: {
-      id: '7',
-      origin: {
-        installationId: 1,
-        owner: 'acme',
-        repo: 'site',
-        scope: 'organization',
-        runId: 9,
-        headSha: 'f',
-      },
-      name: 'build',
-      workflowName: 'CI',
-      labels: ['architect'],
-      class: shape,
-      state: 'lost',
-      why: 'QEMU ended with signal 9.',
-      conclusion: null,
-      runnerName: null,
-      vmId: 'vm-1',
-      vmsStarted: 1,
-      queuedAtMs: 0,
-      startedAtMs: null,
-      completedAtMs: null,
-    },
+  const text = presentJob({
+    job: viewJob(jobRecord({ ...lost, class: shape })),
     vm,
     timeline: [
       { moment: 'in-progress', atMs: 1_500 },
@@ -77,7 +43,6 @@ test('a lost job shows why, where and when', () => {
     moves: [],
     lockMarginMs: null,
   });
-  const text = presentJob(detail);
   expect(text).toContain('why         QEMU ended with signal 9.');
   expect(text).toContain('host        host-1');
   expect(text).toMatch(/\+0 ms +webhook-received\n.*\+1\.5 s +in-progress$/);
@@ -87,4 +52,27 @@ test('a lost job shows why, where and when', () => {
 test('VMs are listed with their job', () => {
   expect(presentVms([vm], 2_000)).toMatch(/vm-1 +busy +host-1 +4cpu-16gb +7 +2\.0 s$/);
   expect(presentVms([], 0)).toBe('No VMs.');
+});
+
+test.each([
+  [null, ''],
+  [{ kind: 'interruption', deadlineMs: 65_000 }, 'goes away in 1 min 0 s'],
+  [{ kind: 'interruption', deadlineMs: null }, 'its cloud takes it back'],
+  [{ kind: 'rebalance', deadlineMs: null }, 'its cloud may take it back soon'],
+])('a host with the notice %j is remarked on: %s', (notice, remark) => {
+  const host = HostView.parse({
+    id: 'host-1',
+    hostname: 'one',
+    state: 'connected',
+    why: null,
+    stateSinceMs: 0,
+    facts: null,
+    capacity: null,
+    vms: [],
+    artifacts: [],
+    notice: notice === null ? null : { ...notice, source: 'ec2', seenAtMs: 0 },
+    drained: false,
+  });
+  const [, line = ''] = presentHosts([host], 5_000).split('\n');
+  expect(line.endsWith(remark === '' ? '5.0 s' : `5.0 s  ${remark}`)).toBe(true);
 });

@@ -1,4 +1,5 @@
 /** The API's answers as text for people. Pure: `nowMs` is an argument. */
+import type { HostNotice } from '../../host-agent/protocol/host-notice.ts';
 import { formatInstanceClass } from '../../host-agent/protocol/instance-class.ts';
 import type { HostView, JobDetail, JobView, VmView } from '../api/views.ts';
 import { presentMoves } from './present-moves.ts';
@@ -88,12 +89,12 @@ function presentCapacity({ capacity }: HostView): string {
 function presentRemark({ why, notice, drained }: HostView, nowMs: number): string {
   if (why !== null) return why;
   const remarks = drained ? ['drained'] : [];
-  if (notice?.kind === 'rebalance') remarks.push('may go away soon');
-  if (notice?.kind === 'interruption')
-    remarks.push(
-      notice.deadlineMs === null
-        ? 'goes away'
-        : `goes away in ${formatDuration(notice.deadlineMs - nowMs)}`,
-    );
+  if (notice !== null) remarks.push(presentNotice(notice, nowMs));
   return remarks.join(', ');
+}
+
+function presentNotice({ kind, deadlineMs }: HostNotice, nowMs: number): string {
+  if (kind === 'rebalance') return 'its cloud may take it back soon';
+  if (deadlineMs === null) return 'its cloud takes it back';
+  return `goes away in ${formatDuration(deadlineMs - nowMs)}`;
 }

@@ -28,31 +28,51 @@ export interface DemoOptions {
   readonly report?: string;
   /** Leave the fleet running after the job, until Ctrl-C. */
   readonly keep: boolean;
+  /** The report goes to standard output, and what people read to standard error. */
+  readonly json: boolean;
 }
 
+/** A run that is under way. */
+interface Run {
+  readonly fleet: SimulatedFleet;
+  readonly signal: AbortSignal;
+  readonly write: Write;
+}
+
+type Write = (text: string) => void;
+
 /** Throws CliError when the job is not green or something is left over; cleans up in every case. */
-export async function runDemo({ report: reportPath, keep }: DemoOptions): Promise<void> {
+export async function runDemo(options: DemoOptions): Promise<void> {
+  const shown = options.json ? process.stderr : process.stdout;
+  const write: Write = (text) => void shown.write(text);
   const stop = new AbortController();
   const onSignal = () => stop.abort(new CliError('Stopped. Everything was cleaned up.'));
   for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, onSignal);
-  const fleet = await SimulatedFleet.start({
-    name: `demo${randomBytes(2).toString('hex')}`,
-    hosts: HOSTS,
-    progress: say,
-    signal: stop.signal,
-  });
-  const { outcome, leftovers } = await runOn(fleet, keep, stop.signal);
-  await conclude({ outcome, leftovers, reportPath });
+  try {
+    const fleet = await SimulatedFleet.start({
+      name: `demo${randomBytes(2).toString('hex')}`,
+      hosts: HOSTS,
+      progress: (what) => write(`${what}\n`),
+      signal: stop.signal,
+    });
+    const end = await runOn({ fleet, write, signal: stop.signal }, options.keep);
+    await conclude({ ...end, options, write });
+  } catch (error) {
+    // What the signal interrupted throws an abort of its own, wherever it was.
+    stop.signal.throwIfAborted();
+    throw error;
+  }
 }
 
-async function runOn(fleet: SimulatedFleet, keep: boolean, signal: AbortSignal) {
+async function runOn(run: Run, keep: boolean) {
+  const { fleet, write } = run;
   try {
-    const outcome = await runJob(fleet, signal);
-    if (keep) await holdUntilStopped(fleet, signal);
-    say('ending the fleet');
+    const outcome = await runJob(run);
+    if (keep) await holdUntilStopped(run);
+    write('ending the fleet\n');
     return { outcome, leftovers: await fleet.close() };
   } catch (error) {
-    say('cleaning up');
+    write('cleaning up\n');
     await fleet.close();
     throw error;
   }
@@ -64,14 +84,14 @@ interface Outcome {
   readonly detail: JobDetail;
 }
 
-async function runJob(fleet: SimulatedFleet, signal: AbortSignal): Promise<Outcome> {
+async function runJob({ fleet, signal, write }: Run): Promise<Outcome> {
   const limit = AbortSignal.any([signal, AbortSignal.timeout(JOB_LIMIT_MS)]);
   const [job] = await fleet.github.push(await readWorkflow(fleet), limit);
   if (job === undefined) throw new CliError("The demo's workflow has no job.");
   const jobId = job.id;
-  say(`pushed a workflow; job ${jobId} is queued. Its log:\n`);
-  await fleet.github.followLog(jobId, (text) => process.stdout.write(indent(text)), limit);
-  say('\nwaiting for the VM to be destroyed');
+  write(`pushed a workflow; job ${jobId} is queued. Its log:\n\n`);
+  await fleet.github.followLog(jobId, (text) => write(indent(text)), limit);
+  write('\nwaiting for the VM to be destroyed\n');
   return await untilSettled(fleet, jobId, limit);
 }
 
@@ -100,9 +120,9 @@ async function untilSettled(
   }
 }
 
-async function holdUntilStopped(fleet: SimulatedFleet, signal: AbortSignal): Promise<void> {
-  say(`the fleet stays up. Look at it with: ARCHITECT_FLEET=${fleet.name} npx architect vms`);
-  say('Ctrl-C ends it.');
+async function holdUntilStopped({ fleet, signal, write }: Run): Promise<void> {
+  const look = `ARCHITECT_FLEET=${fleet.name} npx architect vms`;
+  write(`the fleet stays up. Look at it with: ${look}\nCtrl-C ends it.\n`);
   if (!signal.aborted) {
     await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve()));
   }
@@ -111,21 +131,29 @@ async function holdUntilStopped(fleet: SimulatedFleet, signal: AbortSignal): Pro
 async function conclude(end: {
   readonly outcome: Outcome;
   readonly leftovers: readonly string[];
-  readonly reportPath: string | undefined;
+  readonly options: DemoOptions;
+  readonly write: Write;
 }): Promise<void> {
-  const { outcome, leftovers, reportPath } = end;
+  const { outcome, leftovers, options, write } = end;
   const report = toReport(outcome, leftovers);
-  say(`\njob ${report.job.id}: ${report.job.conclusion}, on host ${report.job.host}`);
-  say(
-    `VM ${report.vm.id}: QEMU pid ${report.vm.qemuPid}, guest kernel ${report.vm.guestKernel}, ` +
-      `accelerator ${report.vm.accelerator}`,
-  );
-  say(`\n${formatTimeline(report.timeline)}\n`);
-  if (reportPath !== undefined) await writeFile(reportPath, `${JSON.stringify(report, null, 2)}\n`);
+  write(presentReport(report));
+  const json = `${JSON.stringify(report, null, 2)}\n`;
+  if (options.json) process.stdout.write(json);
+  if (options.report !== undefined) await writeFile(options.report, json);
   if (leftovers.length > 0) throw new CliError(`Left over: ${leftovers.join(', ')}.`);
   if (report.job.conclusion !== 'success') {
     throw new CliError(`The job ended as ${report.job.conclusion}; its log is above.`);
   }
+}
+
+function presentReport({ job, vm, timeline }: DemoReport): string {
+  return `
+job ${job.id}: ${job.conclusion}, on host ${job.host}
+VM ${vm.id}: QEMU pid ${vm.qemuPid}, guest kernel ${vm.guestKernel}, accelerator ${vm.accelerator}
+
+${formatTimeline(timeline)}
+
+`;
 }
 
 function toReport({ simulated, log, detail }: Outcome, leftovers: readonly string[]): DemoReport {
@@ -165,8 +193,4 @@ function definedOnly(moments: Record<string, number | undefined>): Moments {
 
 function indent(text: string): string {
   return text.replaceAll(/^(?=.)/gm, '    ');
-}
-
-function say(what: string): void {
-  process.stdout.write(`${what}\n`);
 }

@@ -40,6 +40,10 @@ export interface ObservedHost {
   readonly stateSinceMs: number;
   readonly capacity: Capacity;
   readonly templateReady: boolean;
+  /**
+   * The cloud's word on it, on this process's clock. An `interruption` makes it `draining`; a
+   * `rebalance` leaves it connected, and it is given new VMs only where no other host has room.
+   */
   readonly notice: HostNotice | undefined;
   /** The operator wants it empty. */
   readonly drained: boolean;

@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { Capacity } from '../../host-agent/protocol/host-facts.ts';
 import { HostId } from '../../host-agent/protocol/ids.ts';
+import type { ObservedHost } from './observed.ts';
 import { openPlacement } from './place.ts';
 
 const sizes: fc.Arbitrary<Capacity> = fc.record({
@@ -11,8 +12,33 @@ const sizes: fc.Arbitrary<Capacity> = fc.record({
 });
 
 const NOTHING = { jobs: [], vms: [], migrations: [], wishes: [], leftCopies: [] };
+const hint = { kind: 'rebalance', deadlineMs: null, source: 'ec2', seenAtMs: 1 } as const;
 
 describe('openPlacement', () => {
+  it('uses a host that its cloud may take back only when no other has room', () => {
+    const size = { vcpus: 2, memoryMib: 1024, diskGib: 10, arch: 'x64' as const };
+    const host = (id: string, over: Partial<ObservedHost>): ObservedHost => ({
+      id: HostId.parse(id),
+      state: 'connected',
+      stateSinceMs: 0,
+      capacity: { vcpus: 4, memoryMib: 4096, diskGib: 40 },
+      templateReady: true,
+      notice: undefined,
+      drained: false,
+      gone: false,
+      ...over,
+    });
+    const tight = { vcpus: 2, memoryMib: 1024, diskGib: 10 };
+    const hosts = [
+      host('host-1', { notice: hint, capacity: tight }),
+      host('host-2', {}),
+      host('host-3', { state: 'draining', notice: { ...hint, kind: 'interruption' } }),
+    ];
+    const placement = openPlacement({ ...NOTHING, hosts }, []);
+    const taken = [1, 2, 3, 4].map(() => placement.take(size));
+    expect(taken).toEqual(['host-2', 'host-2', 'host-1', undefined]);
+  });
+
   it('gives each VM the tightest host that fits, as a plain search over all hosts would', () => {
     fc.assert(
       fc.property(

@@ -5,6 +5,8 @@
  * Hosts with the same free capacity share a bucket, so a search looks at distinct shapes, not at
  * hosts: 10,000 hosts of a few offers are some dozen shapes. Within a bucket the smallest id wins,
  * which makes the choice independent of the order in which hosts were observed.
+ *
+ * A host that its cloud may take back soon is a last resort: a VM there would have to move at once.
  */
 import type { Capacity } from '../../host-agent/protocol/host-facts.ts';
 import type { HostId } from '../../host-agent/protocol/ids.ts';
@@ -24,35 +26,27 @@ export interface Placement {
   take(wanted: InstanceClass): HostId | undefined;
 }
 
-/**
- * `arriving` is what this tick's moves take up. Hosts that their cloud may soon take back are used
- * only for what fits nowhere else.
- */
+/** `arriving` is what this tick's moves take up. */
 export function openPlacement(observed: Observed, arriving: readonly Arrival[]): Placement {
   const used = usedByHost(observed);
   for (const { hostId, class: size } of arriving) add(used, hostId, size);
   const steady = new Map<string, Bucket>();
-  const shaky = new Map<string, Bucket>();
+  const hinted = new Map<string, Bucket>();
   for (const host of observed.hosts) {
     if (!acceptsVms(host)) continue;
-    const buckets = host.notice === undefined ? steady : shaky;
+    const buckets = host.notice === undefined ? steady : hinted;
     putHost(buckets, host.id, subtract(host.capacity, used.get(host.id)));
   }
-  const [first, last] = [openBuckets(steady), openBuckets(shaky)];
-  return { take: (wanted) => first.take(wanted) ?? last.take(wanted) };
+  return { take: (wanted) => takeFrom(steady, wanted) ?? takeFrom(hinted, wanted) };
 }
 
-function openBuckets(buckets: Map<string, Bucket>): Placement {
-  return {
-    take: (wanted) => {
-      const bucket = chooseBucket(buckets.values(), wanted);
-      if (bucket === undefined) return undefined;
-      const hostId = popSmallest(bucket);
-      if (bucket.hosts.length === 0) buckets.delete(keyOf(bucket.free));
-      if (hostId !== undefined) putHost(buckets, hostId, subtract(bucket.free, wanted));
-      return hostId;
-    },
-  };
+function takeFrom(buckets: Map<string, Bucket>, wanted: InstanceClass): HostId | undefined {
+  const bucket = chooseBucket(buckets.values(), wanted);
+  if (bucket === undefined) return undefined;
+  const hostId = popSmallest(bucket);
+  if (bucket.hosts.length === 0) buckets.delete(keyOf(bucket.free));
+  if (hostId !== undefined) putHost(buckets, hostId, subtract(bucket.free, wanted));
+  return hostId;
 }
 
 /** A VM that this tick sends to a host. */

@@ -57,12 +57,8 @@ function vm(n: number, over: Partial<ObservedVm> = {}): ObservedVm {
     unknown: false,
     runnerExited: false,
     why: undefined,
-    lastEpoch: 1,
-    tracking: undefined,
-    keyed: true,
-    rewindable: false,
-    lastCheckpointAtMs: undefined,
-    leaseOverAtMs: undefined,
+    ...{ lastEpoch: 1, tracking: undefined, keyed: true, rewindable: false },
+    ...{ lastCheckpointAtMs: undefined, leaseOverAtMs: undefined },
     ...over,
   };
 }
@@ -98,13 +94,30 @@ const running = (n: number, over: Partial<ObservedJob> = {}) =>
   job(n, { state: 'in-progress', vmId: vmId(n), startedAtMs: NOW_MS, ...over });
 const busy = (n: number, over: Partial<ObservedVm> = {}) =>
   vm(n, { phase: 'busy', runsJob: jobId(n), runnerId: n, ...over });
+const unknown = (n: number, over: Partial<ObservedVm> = {}) =>
+  vm(n, { unknown: true, forJob: undefined, ...over });
 const longAgo = { phaseSinceMs: 0 };
 
 describe('plan', () => {
   it.each<[string, Partial<Observed>, string[]]>([
     ['queued job: a VM', { jobs: [job(1)] }, ['start 1@host-1']],
     ['oldest first', { jobs: [job(3), job(1), job(2)] }, ['start 1@host-1', 'start 2@host-1']],
+    [
+      'of one moment: the smaller id first',
+      { jobs: [job(2, { queuedAtMs: 1 }), job(1)], hosts: [host(1, { capacity: CLASS })] },
+      ['start 1@host-1'],
+    ],
     ['idle VM: its job', { jobs: [job(1)], vms: [vm(1)] }, ['assign vm-1>1']],
+    [
+      'two VMs for one job: the one that is further',
+      { jobs: [job(1)], vms: [vm(1, { phase: 'starting' }), vm(2, { forJob: jobId(1) })] },
+      ['stop vm-1', 'assign vm-2>1'],
+    ],
+    [
+      'two VMs for one job, equally far: the smaller id',
+      { jobs: [job(1)], vms: [2, 1].map((n) => vm(n, { forJob: jobId(1) })) },
+      ['stop vm-2', 'assign vm-1>1'],
+    ],
     ['starting VM: wait', { jobs: [job(1)], vms: [vm(1, { phase: 'starting' })] }, []],
     [
       'the request to start was lost: once more',
@@ -169,7 +182,17 @@ describe('plan', () => {
       { jobs: [job(1)], vms: [vm(1, { phase: 'assigned', runnerId: 1, ...longAgo })] },
       ['stop vm-1', 'start 1@host-1'],
     ],
-    ['unknown VM', { vms: [vm(9, { unknown: true, forJob: undefined })] }, ['stop vm-9']],
+    ['unknown VMs', { vms: [unknown(9), unknown(8)] }, ['stop vm-8', 'stop vm-9']],
+    [
+      'unknown VM: serves nobody',
+      { jobs: [job(1)], vms: [unknown(9)] },
+      ['stop vm-9', 'start 1@host-1'],
+    ],
+    [
+      'unknown VM that runs a job: hands off',
+      { jobs: [running(9)], vms: [unknown(9, { runsJob: jobId(9) })] },
+      [],
+    ],
     ['runner ended: grace', { jobs: [running(1)], vms: [busy(1, { runnerExited: true })] }, []],
     [
       'runner ended long ago',
@@ -206,6 +229,7 @@ const anyWorld: fc.Arbitrary<Observed> = fc
           state: fc.constantFrom('queued', 'queued', 'in-progress', 'completed', 'refused', 'lost'),
           on: fc.option(fc.integer({ min: 1, max: 8 }), { nil: undefined }),
           labelsKey: fc.constantFrom('a', 'b'),
+          queuedAtMs: fc.constantFrom(1, 2),
           vmsStarted: fc.integer({ min: 0, max: 6 }),
           startedAtMs: fc.constantFrom(0, NOW_MS),
         }),

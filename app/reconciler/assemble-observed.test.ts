@@ -1,90 +1,14 @@
 import { describe, expect, it } from 'vitest';
-import type { PoolSpec } from '../../host-agent/protocol/host-facts.ts';
-import { Digest, HostId, JobId, VmId } from '../../host-agent/protocol/ids.ts';
+import { JobId, VmId } from '../../host-agent/protocol/ids.ts';
 import type { Report } from '../../host-agent/protocol/messages.ts';
-import { VmRecord } from '../records/records.ts';
+import { POOL, vmReport } from '../../test/fixtures/protocol.ts';
+import { fleetHost, jobRecord, vmRecord } from '../../test/fixtures/records.ts';
 import { assembleObserved, type Readings, unrecordedVms } from './assemble-observed.ts';
 import { momentsOf } from './note-moments.ts';
 import type { FleetHost } from './ports.ts';
 
-const CLASS = { vcpus: 2, memoryMib: 4096, diskGib: 20, arch: 'x64' as const };
-const DIGEST = Digest.parse(`sha256:${'1'.repeat(64)}`);
-const POOL: PoolSpec = {
-  id: 'p',
-  arch: 'x64',
-  accelerator: 'tcg',
-  cpuVendor: null,
-  cpuModel: 'qemu64',
-  machineType: 'q35',
-  image: DIGEST,
-  template: DIGEST,
-};
-
-function vmRecord(id: string, over: Partial<VmRecord> = {}): VmRecord {
-  return VmRecord.parse({
-    id,
-    generation: 1,
-    hostId: 'host-1',
-    phase: 'idle',
-    class: CLASS,
-    forJob: null,
-    runsJob: null,
-    runnerId: null,
-    runnerName: null,
-    qemuPid: null,
-    guestKernel: null,
-    accelerator: null,
-    phaseSinceMs: 1,
-    createdAtMs: 1,
-    why: null,
-    ...over,
-  });
-}
-
 function host(vmIds: readonly string[], over: Partial<Report> = {}, id = 'host-1'): FleetHost {
-  const vms = vmIds.map((id) => ({
-    vmId: VmId.parse(id),
-    epoch: 1,
-    phase: 'idle' as const,
-    class: CLASS,
-    assignedJob: null,
-    accelerator: 'tcg' as const,
-    qemuPid: 1,
-    guestKernel: null,
-    runner: { state: 'waiting' as const },
-    why: null,
-    startedAtMs: 2,
-    guestReadyAtMs: null,
-    runnerStartedAtMs: null,
-    stoppedAtMs: null,
-  }));
-  return {
-    id: HostId.parse(id),
-    hostname: 'm1',
-    state: 'connected',
-    turnedAwayWhy: undefined,
-    stateSinceMs: 0,
-    facts: {
-      arch: 'x64',
-      accelerator: 'tcg',
-      acceleratorWhy: '',
-      cpu: { vendor: '', modelName: '', features: [] },
-      cpuModels: [],
-      capacity: { vcpus: 8, memoryMib: 8192, diskGib: 100 },
-      kernel: '',
-      qemuVersion: '',
-      cgroup: 'none',
-    },
-    report: {
-      type: 'report',
-      seq: 1,
-      sentAtMs: 1,
-      artifacts: [DIGEST],
-      vms,
-      notice: null,
-      ...over,
-    },
-  };
+  return fleetHost({ id, report: { vms: vmIds.map((vmId) => vmReport({ vmId })), ...over } });
 }
 
 function assembled(over: Partial<Readings>) {
@@ -108,7 +32,7 @@ function assembled(over: Partial<Readings>) {
 describe('assembleObserved', () => {
   it('tells recorded, missing and unknown VMs apart', () => {
     const { observed } = assembled({
-      vms: [vmRecord('vm-a'), vmRecord('vm-b')],
+      vms: [vmRecord({ id: 'vm-a' }), vmRecord({ id: 'vm-b' })],
       hosts: [host(['vm-a', 'vm-c'])],
     });
     expect(observed.vms.map(({ id, missing, unknown }) => ({ id, missing, unknown }))).toEqual([
@@ -118,11 +42,17 @@ describe('assembleObserved', () => {
     ]);
   });
 
+  it('knows what job runs on a VM although nothing else is known of it', () => {
+    const jobs = [jobRecord({ state: 'in-progress', vmId: 'vm-c', startedAtMs: 1 })];
+    const { observed } = assembled({ jobs, hosts: [host(['vm-c'])] });
+    expect(observed.vms).toMatchObject([{ id: 'vm-c', unknown: true, runsJob: '7' }]);
+  });
+
   it('takes over a running VM that the evidence knows, although it was held for dead', () => {
     const hosts = [host(['vm-c'])];
     const [id] = unrecordedVms(hosts, []);
     if (id === undefined) throw new Error('vm-c has a record');
-    const dead = vmRecord('vm-c', { phase: 'failed', why: 'away' });
+    const dead = vmRecord({ id: 'vm-c', phase: 'failed', why: 'away' });
     const { observed, changedVms } = assembled({ hosts, adoptable: new Map([[id, dead]]) });
     expect(observed.vms).toMatchObject([{ id, phase: 'idle', unknown: false }]);
     expect(changedVms).toMatchObject([{ id, phase: 'idle', why: null }]);
@@ -133,8 +63,8 @@ describe('assembleObserved', () => {
     const dead = { epoch: 99, startedAtMs: 3, phase: 'failed' as const, why: 'stolen' };
     const vms = host(['vm-a', 'vm-c']).report?.vms.map((vm) => ({ ...vm, ...dead })) ?? [];
     const liar = host([], { vms }, 'host-2');
-    const evidence = new Map([[VmId.parse('vm-c'), vmRecord('vm-c')]]);
-    const world = { vms: [vmRecord('vm-a')], adoptable: evidence };
+    const evidence = new Map([[VmId.parse('vm-c'), vmRecord({ id: 'vm-c' })]]);
+    const world = { vms: [vmRecord({ id: 'vm-a' })], adoptable: evidence };
     for (const hosts of [
       [honest, liar],
       [liar, honest],
@@ -146,7 +76,7 @@ describe('assembleObserved', () => {
       ]);
       expect(changedVms).toMatchObject([{ id: 'vm-c', hostId: 'host-1', why: null }]);
     }
-    const placed = vmRecord('vm-a', { forJob: JobId.parse('7') });
+    const placed = vmRecord({ id: 'vm-a', forJob: JobId.parse('7') });
     const alone = assembled({ vms: [placed], hosts: [liar] });
     expect(momentsOf(alone.observed, [liar])).toEqual([]);
     expect(momentsOf(alone.observed, [honest])).toHaveLength(1);
@@ -154,20 +84,18 @@ describe('assembleObserved', () => {
   });
 
   it('counts a host that never connected as away since it began to look', () => {
-    const { observed } = assembled({ vms: [vmRecord('vm-a')] });
+    const { observed } = assembled({ vms: [vmRecord({ id: 'vm-a' })] });
     expect(observed.hosts).toMatchObject([{ id: 'host-1', state: 'away', stateSinceMs: 5 }]);
     expect(observed.vms).toMatchObject([{ missing: false }]);
   });
 
   it('gives no new VM to a host that has a notice or no template', () => {
-    const notice = {
-      kind: 'interruption' as const,
-      deadlineMs: 1,
-      source: 'ec2' as const,
-      seenAtMs: 0,
-    };
+    const notice = { kind: 'interruption', deadlineMs: 1, source: 'ec2', seenAtMs: 1 } as const;
     const noticed = assembled({ hosts: [host([], { notice })] });
-    expect(noticed.observed.hosts).toMatchObject([{ state: 'draining' }]);
+    expect(noticed.observed.hosts).toMatchObject([{ state: 'draining', notice }]);
+    const hint = { ...notice, kind: 'rebalance', deadlineMs: null } as const;
+    const hinted = assembled({ hosts: [host([], { notice: hint })] });
+    expect(hinted.observed.hosts).toMatchObject([{ state: 'connected', notice: hint }]);
     const bare = assembled({ hosts: [host([], { artifacts: [] })] });
     expect(bare.observed.hosts).toMatchObject([{ state: 'connected', templateReady: false }]);
   });

@@ -62,6 +62,12 @@ interface Reported {
   readonly vm: VmReport;
 }
 
+/** What each VM is up to: its migrations and its job. */
+interface Work {
+  readonly moves: ReadonlyMap<VmId, readonly MigrationRecord[]>;
+  readonly runs: ReadonlyMap<VmId, JobId>;
+}
+
 /** A VM that has just arrived need not be in its new host's report yet. */
 const ARRIVAL_GRACE_MS = 10_000;
 
@@ -70,7 +76,8 @@ export function assembleObserved(readings: Readings): Assembled {
   const hosts = new Map(readings.hosts.map((host) => [host.id, host]));
   const advanced = advanceMoves(migrations, hosts, nowMs);
   const moves = movesByVm(advanced.map(({ now }) => now));
-  const merged = mergeVms(readings, moves);
+  const runs = runningJobs(readings.jobs);
+  const merged = mergeVms(readings, { moves, runs });
   const places = placesOf(merged.map(({ now }) => now));
   const unknown = [...reportsByVm(readings.hosts, places).values()].filter(
     ({ vm }) => !places.has(vm.vmId),
@@ -86,7 +93,7 @@ export function assembleObserved(readings: Readings): Assembled {
           const lease = readings.leaseOverAtMs(now.id);
           return observeVm(now, { report, isMissing: !isNew && lacks(host, now.id), lease });
         }),
-        ...unknown.map((reported) => observeUnknown(reported, nowMs)),
+        ...unknown.map((reported) => observeUnknown(reported, runs, nowMs)),
       ],
       migrations: advanced.map(({ seen }) => seen),
       wishes: readings.wishes.map(observeWish),
@@ -100,14 +107,10 @@ export function assembleObserved(readings: Readings): Assembled {
 }
 
 /** Each record where its migrations have brought it, then as its host there reports it. */
-function mergeVms(
-  { vms, adoptable, hosts, jobs, nowMs }: Readings,
-  moves: ReadonlyMap<VmId, readonly MigrationRecord[]>,
-) {
+function mergeVms({ vms, adoptable, hosts, nowMs }: Readings, { moves, runs }: Work) {
   const stored = [...vms, ...adoptable.values()];
   const placed = stored.map((record) => placeVm(record, moves.get(record.id) ?? []));
   const reports = reportsByVm(hosts, placesOf(placed));
-  const runs = runningJobs(jobs);
   return stored.map((record, at) => {
     const there = placed[at] ?? record;
     const report = reports.get(record.id)?.vm;
@@ -248,6 +251,7 @@ function observeHost(host: FleetHost, { pool, drained, isGone }: Readings): Obse
   };
 }
 
+/** A hint alone empties no host: clouds give many that nothing comes of. */
 function stateOf(host: FleetHost, drained: ReadonlySet<HostId>): ObservedHost['state'] {
   if (host.state === 'turned-away') return 'turned-away';
   if (!hasReported(host)) return 'away';
@@ -288,14 +292,18 @@ function observeWish({ id, vmId, to, deadlineMs, askedAtMs }: MoveWish): Observe
   return { id, vmId, to: to ?? undefined, deadlineMs: deadlineMs ?? undefined, askedAtMs };
 }
 
-function observeUnknown({ hostId, vm }: Reported, nowMs: number): ObservedVm {
+function observeUnknown(
+  { hostId, vm }: Reported,
+  runs: ReadonlyMap<VmId, JobId>,
+  nowMs: number,
+): ObservedVm {
   return {
     id: vm.vmId,
     hostId,
     phase: vm.phase,
     class: vm.class,
     forJob: undefined,
-    runsJob: undefined,
+    runsJob: runs.get(vm.vmId),
     runnerId: undefined,
     phaseSinceMs: nowMs,
     missing: false,

@@ -1,56 +1,23 @@
 import { describe, expect, it } from 'vitest';
-import { HostId, JobId, VmId } from '../../host-agent/protocol/ids.ts';
+import { JobId } from '../../host-agent/protocol/ids.ts';
 import type { VmPhase, VmReport } from '../../host-agent/protocol/vm-report.ts';
+import { vmReport } from '../../test/fixtures/protocol.ts';
+import { vmRecord } from '../../test/fixtures/records.ts';
 import type { VmRecord } from '../records/records.ts';
 import { mergeReport } from './merge-report.ts';
 
-const CLASS = { vcpus: 2, memoryMib: 4096, diskGib: 20, arch: 'x64' as const };
 const JOB = JobId.parse('7');
 
 function record(phase: VmPhase, over: Partial<VmRecord> = {}): VmRecord {
-  return {
-    id: VmId.parse('vm-1'),
-    generation: 3,
-    hostId: HostId.parse('host-1'),
-    phase,
-    class: CLASS,
-    forJob: JOB,
-    runsJob: null,
-    runnerId: null,
-    runnerName: null,
-    qemuPid: null,
-    guestKernel: null,
-    accelerator: null,
-    phaseSinceMs: 1,
-    createdAtMs: 1,
-    why: null,
-    epoch: 1,
-    lastEpoch: 1,
-    rewindable: false,
-    wrappedKey: null,
-    lastCheckpointAtMs: null,
-    pool: null,
-    ...over,
-  };
+  return vmRecord({ phase, forJob: JOB, ...over });
 }
 
 function report(phase: VmPhase, exited = false): VmReport {
-  return {
-    vmId: VmId.parse('vm-1'),
-    epoch: 1,
+  return vmReport({
     phase,
-    class: CLASS,
-    assignedJob: null,
-    accelerator: 'tcg',
-    qemuPid: 1,
-    guestKernel: null,
     runner: exited ? { state: 'exited', exitCode: 0 } : { state: 'running' },
     why: phase === 'failed' ? 'QEMU died' : null,
-    startedAtMs: null,
-    guestReadyAtMs: null,
-    runnerStartedAtMs: null,
-    stoppedAtMs: null,
-  };
+  });
 }
 
 function merged(before: VmRecord, said: VmReport | undefined, runsJob?: JobId): VmRecord {

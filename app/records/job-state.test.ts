@@ -1,37 +1,24 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { JobId } from '../../host-agent/protocol/ids.ts';
+import { CLASS } from '../../test/fixtures/protocol.ts';
+import { jobFacts } from '../../test/fixtures/records.ts';
 import type { JobClassification } from '../labels/classify-job.ts';
 import { stepJob } from './job-state.ts';
 import type { JobFacts, JobRecord } from './records.ts';
 
-const CLASS = { vcpus: 2, memoryMib: 4096, diskGib: 20, arch: 'x64' as const };
 const SERVED: JobClassification = { kind: 'served', class: CLASS, request: {} };
 const REFUSED: JobClassification = { kind: 'refused', why: 'too large', class: CLASS };
 
 function facts(status: JobFacts['status'], over: Partial<JobFacts> = {}): JobFacts {
   const ran = status === 'in_progress' || status === 'completed';
-  return {
-    id: JobId.parse('7'),
-    origin: {
-      installationId: 1,
-      owner: 'acme',
-      repo: 'shop',
-      scope: 'organization',
-      runId: 1,
-      headSha: 'abc',
-    },
-    name: 'build',
-    workflowName: 'ci',
-    labels: ['architect'],
+  return jobFacts({
     status,
     conclusion: status === 'completed' ? 'success' : null,
     runnerName: ran ? 'architect-vm-1' : null,
-    createdAtMs: 1,
     startedAtMs: ran ? 2 : null,
     completedAtMs: status === 'completed' ? 3 : null,
     ...over,
-  };
+  });
 }
 
 function feed(events: readonly JobFacts[], classification = SERVED): JobRecord | undefined {

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { PoolSpec } from '../protocol/host-facts.ts';
+import { POOL } from '../../test/fixtures/protocol.ts';
 import { HostId } from '../protocol/ids.ts';
 import type { ControlFrame } from '../protocol/messages.ts';
 import {
@@ -12,17 +12,7 @@ import {
   TRANSITIONS,
 } from './link-state.ts';
 
-const pool = PoolSpec.parse({
-  id: 'small-x64-tcg',
-  arch: 'x64',
-  accelerator: 'tcg',
-  cpuVendor: null,
-  cpuModel: 'qemu64',
-  machineType: 'pc-q35-8.2',
-  image: `sha256:${'a'.repeat(64)}`,
-  template: `sha256:${'b'.repeat(64)}`,
-});
-const welcome: ControlFrame = { type: 'welcome', hostId: HostId.parse('host-1'), pool };
+const welcome: ControlFrame = { type: 'welcome', hostId: HostId.parse('host-1'), pool: POOL };
 const turnedAway: ControlFrame = { type: 'turned-away', why: 'lacks sse4_2' };
 const request: ControlFrame = {
   type: 'request',
@@ -30,7 +20,7 @@ const request: ControlFrame = {
   request: { kind: 'fetch-artifacts', digests: [] },
 };
 
-const admitted: LinkState = { kind: 'admitted', hostId: HostId.parse('host-1'), pool };
+const admitted: LinkState = { kind: 'admitted', hostId: HostId.parse('host-1'), pool: POOL };
 const away: LinkState = { kind: 'turned-away', why: 'lacks sse4_2' };
 const greeting: LinkState = { kind: 'greeting', attempt: 2 };
 const connecting: LinkState = { kind: 'connecting', attempt: 2 };

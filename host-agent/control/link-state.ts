@@ -18,6 +18,7 @@
 import type { PoolSpec } from '../protocol/host-facts.ts';
 import type { HostId } from '../protocol/ids.ts';
 import type { ControlFrame, RequestFrame } from '../protocol/messages.ts';
+import type { StoreSpec } from '../protocol/store-spec.ts';
 
 export const GREETING_LIMIT_MS = 15_000;
 export const ASK_AGAIN_MS = 5 * 60_000;
@@ -45,7 +46,7 @@ export type LinkEffect =
   | { readonly kind: 'send-hello' }
   | { readonly kind: 'send-report' }
   | { readonly kind: 'close'; readonly code: number; readonly why: string }
-  | { readonly kind: 'admit'; readonly pool: PoolSpec }
+  | { readonly kind: 'admit'; readonly pool: PoolSpec; readonly store: StoreSpec | undefined }
   | { readonly kind: 'serve'; readonly request: RequestFrame };
 
 export type LinkStep =
@@ -124,7 +125,7 @@ function frame(state: LinkState, received: ControlFrame): LinkStep {
     case 'welcome':
       return moved(
         { kind: 'admitted', hostId: received.hostId, pool: received.pool },
-        { kind: 'admit', pool: received.pool },
+        { kind: 'admit', pool: received.pool, store: received.store },
         { kind: 'send-report' },
       );
     case 'turned-away':

@@ -20,6 +20,7 @@ import {
   type Report,
   type RequestFrame,
 } from '../protocol/messages.ts';
+import type { StoreSpec } from '../protocol/store-spec.ts';
 import { backOffMs } from './back-off.ts';
 import { encodeAgentFrame, parseControlFrame } from './frames.ts';
 import { keepAlive } from './heartbeat.ts';
@@ -48,10 +49,10 @@ export interface LinkParts {
   readonly identity: Identity;
   readonly hello: Hello;
   /** The picture now, without its number and time. */
-  readonly picture: () => Pick<Report, 'artifacts' | 'vms' | 'notice'>;
+  readonly picture: () => Omit<Report, 'type' | 'seq' | 'sentAtMs'>;
   readonly serve: (request: AgentRequest) => Promise<AgentOutcome>;
   /** Called at each welcome; the pool may differ from the one before. */
-  readonly onAdmitted: (pool: PoolSpec) => void;
+  readonly onAdmitted: (pool: PoolSpec, store: StoreSpec | undefined) => void;
   /** Called when the connection has changed its state, not at each frame. */
   readonly onState: (state: LinkState) => void;
   readonly nowMs: () => number;
@@ -132,7 +133,7 @@ export class ControlLink {
         this.#close(effect.code, effect.why);
         break;
       case 'admit':
-        this.#parts.onAdmitted(effect.pool);
+        this.#parts.onAdmitted(effect.pool, effect.store);
         break;
       case 'serve':
         void this.#serve(effect.request);

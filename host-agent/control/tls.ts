@@ -13,7 +13,9 @@ export interface AgentTls {
 const CONNECT_TIMEOUT_MS = 10_000;
 const MAX_CONNECTIONS = 4;
 
-export function tlsOf(identity: Identity): AgentTls {
+export function tlsOf(
+  identity: Pick<Identity, 'caPem' | 'certificatePem' | 'privateKeyPem'>,
+): AgentTls {
   return {
     ca: identity.caPem,
     cert: identity.certificatePem,

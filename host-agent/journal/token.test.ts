@@ -1,41 +1,23 @@
 import { expect, test } from 'vitest';
-import { PoolSpec } from '../protocol/host-facts.ts';
-import { HostId, VmId } from '../protocol/ids.ts';
-import { VmReport } from '../protocol/vm-report.ts';
-import { canRun, ended, startedHere, VmJournal } from './token.ts';
+import { POOL, vmReport } from '../../test/fixtures/protocol.ts';
+import { HostId, MigrationId, VmId } from '../protocol/ids.ts';
+import {
+  canRun,
+  ended,
+  reservedHere,
+  rewritten,
+  startedHere,
+  type TokenHolder,
+  VmJournal,
+} from './token.ts';
 
-const pool = PoolSpec.parse({
-  id: 'small-x64-tcg',
-  arch: 'x64',
-  accelerator: 'tcg',
-  cpuVendor: null,
-  cpuModel: 'qemu64',
-  machineType: 'pc-q35-8.2',
-  image: `sha256:${'a'.repeat(64)}`,
-  template: `sha256:${'b'.repeat(64)}`,
-});
 const journal = startedHere({
   vmId: VmId.parse('vm-1'),
   class: { vcpus: 2, memoryMib: 1024, diskGib: 10, arch: 'x64' },
-  pool,
+  pool: POOL,
   nowMs: 1000.7,
 });
-const report = VmReport.parse({
-  vmId: 'vm-1',
-  epoch: 1,
-  phase: 'stopped',
-  class: journal.class,
-  assignedJob: null,
-  accelerator: 'tcg',
-  qemuPid: null,
-  guestKernel: null,
-  runner: { state: 'waiting' },
-  why: 'done',
-  startedAtMs: 1,
-  guestReadyAtMs: null,
-  runnerStartedAtMs: null,
-  stoppedAtMs: 2,
-});
+const report = vmReport({ phase: 'stopped', class: journal.class, why: 'done', stoppedAtMs: 2 });
 
 test('a VM started here is held here, in its first epoch', () => {
   expect(journal).toMatchObject({ epoch: 1, holder: { kind: 'self' }, startedAtMs: 1001 });
@@ -48,9 +30,33 @@ test('what ended does not run again, and keeps its last word', () => {
   expect(last.ended).toEqual(report);
 });
 
-test('what was given away does not run', () => {
-  const to = HostId.parse('host-2');
-  expect(canRun({ ...journal, epoch: 2, holder: { kind: 'given', to } })).toBe(false);
+const move = {
+  migrationId: MigrationId.parse('move-1'),
+  epoch: 2,
+  hostId: HostId.parse('host-2'),
+};
+
+test.each<TokenHolder>([
+  { kind: 'given', move },
+  { kind: 'reserved', move },
+  { kind: 'refused', move, why: 'no room' },
+])('what is $kind does not run', (holder) => {
+  expect(canRun(rewritten(journal, { epoch: 2, holder, lease: null }))).toBe(false);
+});
+
+test('a reservation is a journal that does not run', () => {
+  const entry = { epoch: 2, holder: { kind: 'reserved', move }, lease: null } as const;
+  const vm = { vmId: journal.vmId, class: journal.class, pool: POOL, nowMs: 1 };
+  const reserved = reservedHere({ ...vm, entry, assignedJob: null });
+  expect(canRun(reserved)).toBe(false);
+  expect(VmJournal.parse(reserved)).toEqual(reserved);
+});
+
+test('a journal of before VMs could move is read as held here', () => {
+  const { lease, assignedJob, ...rest } = ended(journal, report);
+  const old = { ...rest, format: 1, holder: { kind: 'self' } };
+  expect(VmJournal.parse(old)).toEqual(ended(journal, report));
+  expect([lease, assignedJob]).toEqual([null, null]);
 });
 
 test('a journal reads back as it was written', () => {

@@ -1,64 +1,133 @@
 /**
- * The token: the right to run a VM. It is in one place at a time; where it is, the holder's journal
- * says, on disk, before the VM runs. The epoch counts holders.
+ * The token: the right to run a VM. It is in one place at a time; where it is, the journals say, on
+ * disk, before the VM runs. The epoch counts grants of it.
  *
- *   started here: epoch 1, held by self ──ended──→ ended, for good
- *                          │
- *                          └─ handing over will add: given to a host, epoch n + 1; taken back when
- *                             that host journals that it refused
+ *   started here ──→ self ──────────────→ given ──the target received──→ no journal
+ *                     ▲ ▲                   │
+ *         received    │ └─the target refused┘
+ *                     │
+ *   no journal ──→ reserved ──→ refused ──the source's epoch is past it──→ no journal
  *
  * Invariants, which `canRun` decides and no caller may go around:
- * - only a VM whose token is held here runs here; a given one does not, whatever else is known;
+ * - only a VM whose token is held here runs here; a given, reserved or refused one does not,
+ *   whatever else is known;
  * - what has ended never runs again;
  * - no journal, no VM.
+ *
+ * Who may write which entry when: host-agent/authority.
  */
 import { z } from 'zod';
 import { PoolSpec } from '../protocol/host-facts.ts';
-import { HostId, VmId } from '../protocol/ids.ts';
+import { JobId, VmId } from '../protocol/ids.ts';
 import { InstanceClass } from '../protocol/instance-class.ts';
+import { PeerMove, RunLease } from '../protocol/token-messages.ts';
 import { VmReport } from '../protocol/vm-report.ts';
 
 export const TokenHolder = z.discriminatedUnion('kind', [
-  z.object({ kind: z.literal('self') }),
-  z.object({ kind: z.literal('given'), to: HostId }),
+  /** `from`: the host that gave it and has not said yet that nothing of the VM is left there. */
+  z.object({ kind: z.literal('self'), from: PeerMove.nullable() }),
+  z.object({ kind: z.literal('given'), move: PeerMove }),
+  z.object({ kind: z.literal('reserved'), move: PeerMove }),
+  z.object({ kind: z.literal('refused'), move: PeerMove, why: z.string().max(500) }),
 ]);
 export type TokenHolder = Readonly<z.infer<typeof TokenHolder>>;
 
-export const VmJournal = z.object({
-  format: z.literal(1),
-  vmId: VmId,
+/** The part of a journal that the token's machines write. */
+export const TokenEntry = z.object({
   epoch: z.int().min(1),
   holder: TokenHolder,
+  /** Set in a rewindable VM that is held or given: it runs only until then. */
+  lease: RunLease.nullable(),
+});
+export type TokenEntry = Readonly<z.infer<typeof TokenEntry>>;
+
+const About = z.object({
+  vmId: VmId,
   class: InstanceClass,
   pool: PoolSpec,
   startedAtMs: z.int(),
   /** The VM's last word, kept until the control plane has read it. */
   ended: VmReport.nullable(),
 });
-export type VmJournal = Readonly<z.infer<typeof VmJournal>>;
 
-export function startedHere(vm: {
+const Format2 = z.object({
+  ...About.shape,
+  ...TokenEntry.shape,
+  format: z.literal(2),
+  /** The job that the VM was assigned for, which goes with it. */
+  assignedJob: JobId.nullable(),
+});
+
+/** Written before VMs could move: each VM was held where it started. */
+const Format1 = z.object({
+  ...About.shape,
+  format: z.literal(1),
+  epoch: z.int().min(1),
+  holder: z.object({ kind: z.literal('self') }),
+});
+
+export const VmJournal = z.union([
+  Format2,
+  Format1.transform((old) => ({
+    ...old,
+    format: 2 as const,
+    holder: { kind: 'self' as const, from: null },
+    lease: null,
+    assignedJob: old.ended?.assignedJob ?? null,
+  })),
+]);
+export type VmJournal = Readonly<z.infer<typeof Format2>>;
+
+interface Newcomer {
   readonly vmId: VmId;
   readonly class: InstanceClass;
   readonly pool: PoolSpec;
   readonly nowMs: number;
-}): VmJournal {
-  return {
-    format: 1,
-    vmId: vm.vmId,
-    epoch: 1,
-    holder: { kind: 'self' },
-    class: vm.class,
-    pool: vm.pool,
-    startedAtMs: Math.round(vm.nowMs),
-    ended: null,
-  };
+}
+
+/** A VM that starts on this host: in epoch 1, or, from a manifest, in the one that was granted. */
+export function startedHere(
+  vm: Newcomer & { readonly epoch?: number; readonly lease?: RunLease | null },
+): VmJournal {
+  const holder: TokenHolder = { kind: 'self', from: null };
+  const entry: TokenEntry = { epoch: vm.epoch ?? 1, holder, lease: vm.lease ?? null };
+  return firstJournal(vm, { entry, assignedJob: null });
+}
+
+/** A VM that is to move here; `entry` is what the target's machine wants journalled. */
+export function reservedHere(
+  vm: Newcomer & { readonly entry: TokenEntry; readonly assignedJob: JobId | null },
+): VmJournal {
+  return firstJournal(vm, vm);
+}
+
+/** The same VM with its token elsewhere, or back. */
+export function rewritten(journal: VmJournal, entry: TokenEntry): VmJournal {
+  return { ...journal, ...entry };
 }
 
 export function ended(journal: VmJournal, report: VmReport): VmJournal {
   return { ...journal, ended: report };
 }
 
+/** The token allows it; a rewindable VM needs a lease that has not lapsed besides (run-lease.ts). */
 export function canRun(journal: VmJournal): boolean {
   return journal.holder.kind === 'self' && journal.ended === null;
+}
+
+function firstJournal(
+  { vmId, class: size, pool, nowMs }: Newcomer,
+  { entry, assignedJob }: { readonly entry: TokenEntry; readonly assignedJob: JobId | null },
+): VmJournal {
+  const startedAtMs = Math.round(nowMs);
+  return {
+    format: 2,
+    vmId,
+    ...entry,
+    class: size,
+    pool,
+    startedAtMs,
+    assignedJob,
+    ended: null,
+  };
 }

@@ -1,16 +1,27 @@
 /** Guest addresses: unique on a host, out of a configured range. Pure. */
+import { createHash } from 'node:crypto';
 
 interface Range {
   readonly first: number;
   readonly size: number;
 }
 
-/** The lowest free address of `range` (CIDR), without the range's first and last; undefined: full. */
-export function chooseGuestAddress(range: string, taken: ReadonlySet<string>): string | undefined {
-  const { first, size } = parseRange(range);
-  for (let offset = 1; offset < size - 1; offset += 1) {
-    const address = formatAddress(first + offset);
-    if (!taken.has(address)) return address;
+/**
+ * A free address of `range` (CIDR), without the range's first and last; undefined: full. Where to
+ * look first depends on the VM: it takes its address along when it moves, so VMs of different hosts
+ * should have different ones.
+ */
+export function chooseGuestAddress(wanted: {
+  readonly range: string;
+  readonly vmId: string;
+  readonly taken: ReadonlySet<string>;
+}): string | undefined {
+  const { first, size } = parseRange(wanted.range);
+  const usable = size - 2;
+  const start = createHash('sha256').update(wanted.vmId).digest().readUInt32BE(0);
+  for (let tried = 0; tried < usable; tried += 1) {
+    const address = formatAddress(first + 1 + ((start + tried) % usable));
+    if (!wanted.taken.has(address)) return address;
   }
   return undefined;
 }

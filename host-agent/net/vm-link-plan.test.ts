@@ -1,20 +1,24 @@
 import { expect, test } from 'vitest';
 import { guestMtu, hostLinkName, parseLinkAlias, planHostSide } from './vm-link-plan.ts';
 
-const link = { fleet: 'main', vmId: 'vm-1a2b3c4d', guestAddress: '10.201.0.1', mtu: 1450 };
+const host = { fleet: 'main', tag: 'a1b2c3' };
+const link = { ...host, vmId: 'vm-1a2b3c4d', guestAddress: '10.201.0.1', mtu: 1450 };
 
 test('a link’s alias names its VM and address again', () => {
   const alias = /alias "([^"]+)"/.exec(planHostSide(link))?.[1] ?? '';
-  expect(parseLinkAlias('main', alias)).toEqual({
+  expect(parseLinkAlias(host, alias)).toEqual({
     vmId: 'vm-1a2b3c4d',
     guestAddress: '10.201.0.1',
   });
-  expect(parseLinkAlias('mai', alias)).toBeUndefined();
-  expect(parseLinkAlias('main', 'someone else')).toBeUndefined();
+  expect(parseLinkAlias({ ...host, fleet: 'mai' }, alias)).toBeUndefined();
+  expect(parseLinkAlias({ ...host, tag: 'd4e5f6' }, alias)).toBeUndefined();
+  expect(parseLinkAlias(host, 'someone else')).toBeUndefined();
 });
 
 test('link names fit the kernel and differ', () => {
-  const names = [...Array(1000).keys()].map((n) => hostLinkName('twelveletter', `vm-${n}`));
+  const names = [...Array(1000).keys()].map((n) =>
+    hostLinkName({ fleet: 'twelveletter', vmId: `vm-${n}`, tag: 'a1b2c3' }),
+  );
   expect(new Set(names).size).toBe(1000);
   expect(names.every((name) => name.length <= 15)).toBe(true);
 });

@@ -1,13 +1,14 @@
 /**
  * The links, addresses and routes of one VM as batches for `ip -batch -`. Pure.
  *
- *   VM's namespace ar-<fleet>-<vmId>                 host's namespace
+ *   VM's namespace ar-<fleet>-<vmId>.<tag>           host's namespace
  *   tap0 169.254.1.1/32, route <guest>/32
  *   up0  169.254.2.2/32, default via 169.254.2.1  ══ arv<hash> 169.254.2.1/32, route <guest>/32
  *
  * The transit addresses are the same for every VM: they mean something on their own link only. So a
  * guest's address is the one thing that must be unique. Who owns a link is said in its alias,
- * `ar-<fleet>-<vmId> <guest address>`: that is all that a restarted agent needs to know.
+ * `<namespace> <guest address>`: that is all that a restarted agent needs to know. The tag is the
+ * host's own: while a VM moves between two simulated hosts, the machine has its network twice.
  */
 import { createHash } from 'node:crypto';
 import { qemuUser } from '../vm/qemu-user.ts';
@@ -22,9 +23,14 @@ const TAP_QUEUE_PACKETS = 10_000;
 /** Outer headers of the overlay. */
 const ENCAPSULATION_BYTES = 50;
 
-export interface VmLink {
+/** Which VM's, on which host of the fleet. */
+export interface VmPlace {
   readonly fleet: string;
   readonly vmId: string;
+  readonly tag: string;
+}
+
+export interface VmLink extends VmPlace {
   readonly guestAddress: string;
   readonly mtu: number;
 }
@@ -33,20 +39,26 @@ export function guestMtu(underlayMtu: number): number {
   return Math.max(1280, underlayMtu - ENCAPSULATION_BYTES);
 }
 
-export function netnsName(fleet: string, vmId: string): string {
-  return `ar-${fleet}-${vmId}`;
+/** The VM's name on this host, where others of the fleet may be on the same machine. */
+export function placeName({ vmId, tag }: Pick<VmPlace, 'vmId' | 'tag'>): string {
+  return `${vmId}.${tag}`;
+}
+
+export function netnsName(place: VmPlace): string {
+  return `ar-${place.fleet}-${placeName(place)}`;
 }
 
 /** 15 characters at most: the kernel's limit. */
-export function hostLinkName(fleet: string, vmId: string): string {
-  const hash = createHash('sha256').update(netnsName(fleet, vmId)).digest('hex');
+export function hostLinkName(place: VmPlace): string {
+  const hash = createHash('sha256').update(netnsName(place)).digest('hex');
   return `${VM_LINK_PREFIX}${hash.slice(0, 12)}`;
 }
 
 /** Run in the host's namespace. */
-export function planHostSide({ fleet, vmId, guestAddress, mtu }: VmLink): string {
-  const netns = netnsName(fleet, vmId);
-  const link = hostLinkName(fleet, vmId);
+export function planHostSide(vm: VmLink): string {
+  const { guestAddress, mtu } = vm;
+  const netns = netnsName(vm);
+  const link = hostLinkName(vm);
   return lines([
     `netns add ${netns}`,
     `link add ${link} mtu ${mtu} type veth peer name up0 mtu ${mtu} netns ${netns}`,
@@ -73,19 +85,19 @@ export function planVmSide({ vmId, guestAddress, mtu }: VmLink): string {
 }
 
 /** Run in the host's namespace. The link goes first, so that a held namespace is cut off at once. */
-export function planRemoval(fleet: string, vmId: string): string {
-  return lines([`link del ${hostLinkName(fleet, vmId)}`, `netns del ${netnsName(fleet, vmId)}`]);
+export function planRemoval(place: VmPlace): string {
+  return lines([`link del ${hostLinkName(place)}`, `netns del ${netnsName(place)}`]);
 }
 
 /** The VM and address that a link's alias names; undefined for a link of anyone else. */
 export function parseLinkAlias(
-  fleet: string,
+  host: Pick<VmPlace, 'fleet' | 'tag'>,
   alias: string,
 ): { readonly vmId: string; readonly guestAddress: string } | undefined {
   const [netns = '', guestAddress = ''] = alias.split(' ');
-  const prefix = `ar-${fleet}-`;
-  if (!netns.startsWith(prefix) || guestAddress === '') return undefined;
-  return { vmId: netns.slice(prefix.length), guestAddress };
+  const [prefix, suffix] = [`ar-${host.fleet}-`, `.${host.tag}`];
+  if (!netns.startsWith(prefix) || !netns.endsWith(suffix) || guestAddress === '') return undefined;
+  return { vmId: netns.slice(prefix.length, -suffix.length), guestAddress };
 }
 
 function lines(commands: readonly string[]): string {

@@ -36,12 +36,15 @@ import {
   planVmSide,
   TAP_NAME,
   type VmLink,
+  type VmPlace,
 } from './vm-link-plan.ts';
 
 export const GUEST_RANGE = '10.201.0.0/16';
 
 export interface VmNetworkOptions {
   readonly fleet: string;
+  /** This host's own, among the hosts of its fleet that may share the machine. */
+  readonly tag: string;
   readonly underlayMtu: number;
   /** Resolvers for guests, as `chooseResolvers` gives them. */
   readonly dns: readonly string[];
@@ -53,8 +56,11 @@ export interface VmNetworkOptions {
 }
 
 export interface VmNetworks {
-  /** The VM's network, made if it is not there. On failure nothing of it is left. */
-  ensure(vmId: string): Promise<VmNetwork>;
+  /**
+   * The VM's network, made if it is not there. A VM that comes from elsewhere brings its address:
+   * AddressesExhaustedError when another VM has that one here. On failure nothing of it is left.
+   */
+  ensure(vmId: string, guestAddress?: string): Promise<VmNetwork>;
   /** Idempotent. The guest is cut off even if a process still holds the namespace. */
   destroy(vmId: string): Promise<void>;
   /** VMs that have a network on this host, complete or not. */
@@ -65,23 +71,22 @@ export interface VmNetworks {
 
 /** Sets up the host's part (forwarding, table `ar-<fleet>-host`) and reads back what exists. */
 export async function openVmNetworks(options: VmNetworkOptions): Promise<VmNetworks> {
-  const { fleet, guestRange = GUEST_RANGE } = options;
+  const { fleet, tag, guestRange = GUEST_RANGE } = options;
   await Promise.all([enableForwarding(), loadRuleset(planHostGuard({ fleet, guestRange }))]);
-  const addresses = await readAddresses(fleet);
+  const addresses = await readAddresses({ fleet, tag });
   const complete = new Set<string>();
 
-  const ensure = async (vmId: string): Promise<VmNetwork> => {
+  const ensure = async (vmId: string, brought?: string): Promise<VmNetwork> => {
     const known = addresses.get(vmId);
-    const link = { fleet, vmId, guestAddress: '', mtu: guestMtu(options.underlayMtu) };
-    const guestAddress = known ?? claimAddress(addresses, vmId, guestRange);
-    const wanted = { ...link, guestAddress };
+    const guestAddress = known ?? claimAddress(addresses, { vmId, range: guestRange, brought });
+    const wanted = { fleet, tag, vmId, guestAddress, mtu: guestMtu(options.underlayMtu) };
     if (known === undefined) await createOrUndo(wanted, options, addresses);
     else if (!complete.has(vmId)) await repair(wanted, options);
     complete.add(vmId);
     return describe(wanted, options.dns);
   };
   const destroy = async (vmId: string): Promise<void> => {
-    await tryIpBatch(planRemoval(fleet, vmId));
+    await tryIpBatch(planRemoval({ fleet, tag, vmId }));
     complete.delete(vmId);
     addresses.delete(vmId);
   };
@@ -96,19 +101,24 @@ export async function openVmNetworks(options: VmNetworkOptions): Promise<VmNetwo
   return { ensure, destroy, retain, list: () => [...addresses.keys()] };
 }
 
-async function readAddresses(fleet: string): Promise<Map<string, string>> {
+async function readAddresses(host: Pick<VmPlace, 'fleet' | 'tag'>): Promise<Map<string, string>> {
   const owned = (await listLinks()).flatMap(
-    ({ ifalias }) => parseLinkAlias(fleet, ifalias ?? '') ?? [],
+    ({ ifalias }) => parseLinkAlias(host, ifalias ?? '') ?? [],
   );
   return new Map(owned.map(({ vmId, guestAddress }) => [vmId, guestAddress]));
 }
 
 /** Claims before the first await, so that two VMs that start together never share an address. */
-function claimAddress(addresses: Map<string, string>, vmId: string, range: string): string {
-  const address = chooseGuestAddress(range, new Set(addresses.values()));
-  if (address === undefined) {
-    throw new AddressesExhaustedError(`No guest address is free in ${range}.`, {
-      context: { vmId },
+function claimAddress(
+  addresses: Map<string, string>,
+  vm: { readonly vmId: string; readonly range: string; readonly brought: string | undefined },
+): string {
+  const { vmId, range, brought } = vm;
+  const taken = new Set(addresses.values());
+  const address = brought ?? chooseGuestAddress({ range, vmId, taken });
+  if (address === undefined || taken.has(address)) {
+    throw new AddressesExhaustedError(`No guest address is free in ${range} for ${vmId}.`, {
+      context: { vmId, brought },
     });
   }
   addresses.set(vmId, address);
@@ -123,14 +133,14 @@ async function createOrUndo(
   try {
     await create(link, options);
   } catch (cause) {
-    await tryIpBatch(planRemoval(link.fleet, link.vmId));
+    await tryIpBatch(planRemoval(link));
     addresses.delete(link.vmId);
     throw cause;
   }
 }
 
 async function create(link: VmLink, options: VmNetworkOptions): Promise<void> {
-  const netns = netnsName(link.fleet, link.vmId);
+  const netns = netnsName(link);
   const guard = planGuard(guardOf(link, options));
   await runIpBatch(planHostSide(link));
   await Promise.all([
@@ -141,9 +151,9 @@ async function create(link: VmLink, options: VmNetworkOptions): Promise<void> {
 
 /** Found at the agent's start: every line that already holds fails and is passed over. */
 async function repair(link: VmLink, options: VmNetworkOptions): Promise<void> {
-  const netns = netnsName(link.fleet, link.vmId);
+  const netns = netnsName(link);
   if (!existsSync(pathOf(netns))) {
-    await tryIpBatch(planRemoval(link.fleet, link.vmId));
+    await tryIpBatch(planRemoval(link));
     await create(link, options);
     return;
   }
@@ -158,9 +168,10 @@ function guardOf({ guestAddress }: VmLink, options: VmNetworkOptions) {
   return { guestMac, guestAddress, dns, allow, deny };
 }
 
-function describe({ fleet, vmId, guestAddress, mtu }: VmLink, dns: readonly string[]): VmNetwork {
+function describe(link: VmLink, dns: readonly string[]): VmNetwork {
+  const { guestAddress, mtu } = link;
   return {
-    netnsPath: pathOf(netnsName(fleet, vmId)),
+    netnsPath: pathOf(netnsName(link)),
     tapName: TAP_NAME,
     guestAddress,
     gateway: GUEST_GATEWAY,

@@ -26,6 +26,7 @@ import {
   VmKey,
 } from './migration-messages.ts';
 import { StoreSpec } from './store-spec.ts';
+import { TokenVerdict, TokenWord } from './token-messages.ts';
 import { VmReport } from './vm-report.ts';
 
 export const PROTOCOL_VERSION = 1;
@@ -46,6 +47,10 @@ export const Hello = z.object({
 });
 export type Hello = Readonly<z.infer<typeof Hello>>;
 
+/** Only a hint: who decides something asks first. `doubt`: the agent wants it asked. */
+export const TokenReport = z.object({ vmId: VmId, word: TokenWord, doubt: z.boolean() });
+export type TokenReport = Readonly<z.infer<typeof TokenReport>>;
+
 export const Report = z.object({
   type: z.literal('report'),
   /** Grows by one with every report of this process. */
@@ -56,7 +61,9 @@ export const Report = z.object({
   vms: z.array(VmReport).max(MAX_VMS_PER_HOST),
   /** Under way or ended lately. */
   migrations: z.array(MigrationReport).max(MAX_VMS_PER_HOST).optional(),
-  /** The cloud's word that it takes this host back; an interruption goes before a rebalance. */
+  /** VMs whose token is between this host and another, and VMs that need a lease. */
+  tokens: z.array(TokenReport).max(MAX_VMS_PER_HOST).optional(),
+  /** The cloud takes the host back, or may; on the host's own clock, as `sentAtMs` is. */
   notice: HostNotice.nullable(),
 });
 export type Report = Readonly<z.infer<typeof Report>>;
@@ -90,6 +97,15 @@ export const FetchArtifacts = z.object({
   digests: z.array(Digest).max(10),
 });
 
+/** What does this host's journal say of the VM's token? Answered by `word`. */
+export const TokenQuery = z.object({ kind: z.literal('token-query'), vmId: VmId });
+/** The control plane's word on a token; answered by the `word` after it. */
+export const TokenDecision = z.object({
+  kind: z.literal('token-decision'),
+  vmId: VmId,
+  verdict: TokenVerdict,
+});
+
 export const AgentRequest = z.discriminatedUnion('kind', [
   StartVm,
   AssignJob,
@@ -102,6 +118,8 @@ export const AgentRequest = z.discriminatedUnion('kind', [
   ParkVm,
   ResumeVm,
   CheckpointVm,
+  TokenQuery,
+  TokenDecision,
 ]);
 export type AgentRequest = Readonly<z.infer<typeof AgentRequest>>;
 export type StartVm = Readonly<z.infer<typeof StartVm>>;
@@ -115,8 +133,12 @@ export const RequestFrame = z.object({
 export type RequestFrame = Readonly<z.infer<typeof RequestFrame>>;
 
 export const AgentOutcome = z.discriminatedUnion('kind', [
-  /** `peer`: to `receive-vm`, where the source is to dial. */
-  z.object({ kind: z.literal('taken'), peer: PeerEndpoint.optional() }),
+  /** `peer`: to `receive-vm`, where the source is to dial. `word`: of the journal, to token requests. */
+  z.object({
+    kind: z.literal('taken'),
+    peer: PeerEndpoint.optional(),
+    word: TokenWord.optional(),
+  }),
   z.object({ kind: z.literal('refused'), why: z.string().max(500) }),
 ]);
 export type AgentOutcome = Readonly<z.infer<typeof AgentOutcome>>;

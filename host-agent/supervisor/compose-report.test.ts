@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
+import { POOL } from '../../test/fixtures/protocol.ts';
 import { startedHere } from '../journal/token.ts';
-import { PoolSpec } from '../protocol/host-facts.ts';
 import { JobId, VmId } from '../protocol/ids.ts';
 import { VmReport } from '../protocol/vm-report.ts';
 import { reportDriven, reportEnded, reportPreparing } from './compose-report.ts';
@@ -8,16 +8,7 @@ import { reportDriven, reportEnded, reportPreparing } from './compose-report.ts'
 const journal = startedHere({
   vmId: VmId.parse('vm-1'),
   class: { vcpus: 1, memoryMib: 512, diskGib: 1, arch: 'x64' },
-  pool: PoolSpec.parse({
-    id: 'small-x64-tcg',
-    arch: 'x64',
-    accelerator: 'tcg',
-    cpuVendor: null,
-    cpuModel: 'qemu64',
-    machineType: 'pc-q35-8.2',
-    image: `sha256:${'a'.repeat(64)}`,
-    template: `sha256:${'b'.repeat(64)}`,
-  }),
+  pool: POOL,
   nowMs: 1,
 });
 const preparing = reportPreparing(journal);

@@ -13,16 +13,23 @@
  */
 import type { Logger } from 'pino';
 import type { JournalStore } from '../journal/journal-store.ts';
-import { ended, type VmJournal } from '../journal/token.ts';
+import { ended, rewritten, type TokenEntry, type VmJournal } from '../journal/token.ts';
 import { ArchitectError } from '../protocol/errors.ts';
 import type { AgentOutcome, AssignJob } from '../protocol/messages.ts';
 import type { VmReport } from '../protocol/vm-report.ts';
 import type { VmDriver, VmNetwork } from '../vm/vm-driver.ts';
 import { reportDriven, reportEnded, reportPreparing } from './compose-report.ts';
 import type { Networks } from './ports.ts';
+import type { MovingStay, VmMoves } from './vm-moves.ts';
 
 export interface Surroundings {
-  readonly journals: Pick<JournalStore, 'write'>;
+  readonly journals: Pick<JournalStore, 'write' | 'remove'>;
+  readonly moves: (stay: MovingStay) => VmMoves;
+  /** Takes over the QEMU in the VM's folder, if there is one. */
+  readonly adopt: () => Promise<VmDriver | undefined>;
+  readonly removeFolder: () => Promise<void>;
+  /** The VM runs on another host now: it is none of this one's any more. */
+  readonly onVanished: () => void;
   readonly networks: Pick<Networks, 'ensure' | 'destroy'>;
   readonly nowMs: () => number;
   readonly logger: Logger;
@@ -35,13 +42,18 @@ interface End {
 }
 
 type Stay =
+  | { readonly kind: 'arriving' }
+  /** Another host may hold it: nothing is touched before that is known. */
+  | { readonly kind: 'asking' }
+  | { readonly kind: 'vanished' }
   | { readonly kind: 'preparing' }
   | { readonly kind: 'driven' }
   | { readonly kind: 'ending'; readonly end: End }
   | { readonly kind: 'ended'; readonly report: VmReport };
 
 export class HostedVm {
-  readonly journal: VmJournal;
+  readonly moves: VmMoves;
+  #journal: VmJournal;
   readonly #around: Surroundings;
   readonly #logger: Logger;
   #stay: Stay = { kind: 'preparing' };
@@ -51,10 +63,21 @@ export class HostedVm {
   readonly #gone = Promise.withResolvers<void>();
 
   constructor(journal: VmJournal, around: Surroundings) {
-    this.journal = journal;
+    this.#journal = journal;
     this.#around = around;
     this.#logger = around.logger.child({ vmId: journal.vmId });
+    this.moves = around.moves(this.#movingStay());
     if (journal.ended !== null) this.#finish(journal.ended);
+    else if (journal.holder.kind === 'reserved') this.#stay = { kind: 'arriving' };
+  }
+
+  get journal(): VmJournal {
+    return this.#journal;
+  }
+
+  /** In this host's reports: it runs here, or did. */
+  get isHere(): boolean {
+    return !['arriving', 'asking', 'vanished'].includes(this.#stay.kind);
   }
 
   get isEnded(): boolean {
@@ -71,16 +94,20 @@ export class HostedVm {
     return this.#stay.kind === 'ending' || this.#stay.kind === 'ended';
   }
 
-  /** Journals the VM, makes its network, then starts its driver. Failures end the VM, with why. */
-  begin(start: (network: VmNetwork) => VmDriver): void {
-    this.#preparation = this.#prepare(start);
+  /**
+   * Journals the VM, makes its network, then starts its driver; `keyed`: its key is kept. Failures
+   * end the VM, with why.
+   */
+  begin(keyed: Promise<void>, start: (network: VmNetwork) => VmDriver): void {
+    this.#preparation = this.#prepare(keyed, start);
   }
 
-  async #prepare(start: (network: VmNetwork) => VmDriver): Promise<void> {
+  async #prepare(keyed: Promise<void>, start: (network: VmNetwork) => VmDriver): Promise<void> {
     const { journals, networks } = this.#around;
     const [written, network] = await Promise.allSettled([
-      journals.write(this.journal),
-      networks.ensure(this.journal.vmId),
+      journals.write(this.#journal),
+      networks.ensure(this.#journal.vmId),
+      keyed,
     ]);
     if (this.#stay.kind !== 'preparing') return;
     if (written.status === 'rejected') this.#fail(written.reason);
@@ -94,6 +121,12 @@ export class HostedVm {
     } catch (error) {
       this.#fail(error);
     }
+  }
+
+  /** After a restart of the agent, of a VM that another host may hold. */
+  ask(): void {
+    this.#stay = { kind: 'asking' };
+    this.moves.recover();
   }
 
   /** From now on this driver's word is the VM's state. */
@@ -112,7 +145,7 @@ export class HostedVm {
   report(): VmReport {
     const stay = this.#stay;
     if (stay.kind === 'ended') return stay.report;
-    const report = this.#livingReport();
+    const report = { ...this.#livingReport(), ...this.#tracked() };
     if (stay.kind !== 'ending' || !stay.end.failed) return report;
     return reportEnded(report, { ...stay.end, nowMs: this.#around.nowMs() });
   }
@@ -120,7 +153,7 @@ export class HostedVm {
   async assign({ jobId, jitConfig }: AssignJob): Promise<AgentOutcome> {
     if (this.#stay.kind !== 'driven' || this.#driver === undefined) {
       const { phase } = this.report();
-      return { kind: 'refused', why: `VM ${this.journal.vmId} is ${phase} and takes no job.` };
+      return { kind: 'refused', why: `VM ${this.#journal.vmId} is ${phase} and takes no job.` };
     }
     return await this.#driver.assign({ jobId, jitConfig });
   }
@@ -139,18 +172,68 @@ export class HostedVm {
 
   /** The agent ends and the VM goes on without it. */
   async detach(): Promise<void> {
+    await this.moves.end();
     this.#driver?.detach();
     await this.#driver?.flushed();
   }
 
+  #tracked(): Pick<VmReport, 'tracking'> {
+    const tracking = this.moves.report();
+    return tracking === undefined ? {} : { tracking };
+  }
+
+  #movingStay(): MovingStay {
+    const vm = this;
+    return {
+      get journal() {
+        return vm.#journal;
+      },
+      rewrite: (entry) => vm.#rewrite(entry),
+      driver: () => vm.#driver,
+      drive: (driver) => vm.drive(driver),
+      resume: () => vm.#resume(),
+      vanish: () => vm.#vanish(),
+    };
+  }
+
+  async #rewrite(entry: TokenEntry): Promise<void> {
+    const journal = rewritten(this.#journal, entry);
+    await this.#around.journals.write(journal);
+    this.#journal = journal;
+    this.#around.onChange();
+  }
+
+  async #resume(): Promise<void> {
+    const driver = await this.#around.adopt();
+    if (driver === undefined) this.bury('Its QEMU was gone when its token came back.');
+    else this.drive(driver);
+  }
+
+  /** It is another host's: everything of it goes from here, its journal last, and no report says so. */
+  async #vanish(): Promise<void> {
+    this.#stay = { kind: 'vanished' };
+    const { networks, journals, adopt, removeFolder, onVanished } = this.#around;
+    const { vmId } = this.#journal;
+    const driver = this.#driver ?? (await adopt().catch(() => undefined));
+    await driver?.stop('Another host has this VM.');
+    await this.moves.remove();
+    await networks.destroy(vmId);
+    await removeFolder();
+    await journals.remove(vmId);
+    this.#logger.info('the VM is no more of this host');
+    this.#gone.resolve();
+    onVanished();
+  }
+
   #livingReport(): VmReport {
-    if (this.#driver === undefined) return reportPreparing(this.journal);
+    if (this.#driver === undefined) return reportPreparing(this.#journal);
     const isEnding = this.#stay.kind === 'ending';
-    return reportDriven(this.journal, { snapshot: this.#driver.snapshot(), isEnding });
+    return reportDriven(this.#journal, { snapshot: this.#driver.snapshot(), isEnding });
   }
 
   #look(): void {
     const snapshot = this.#driver?.snapshot();
+    this.moves.look();
     const isOver = snapshot?.phase === 'failed' || snapshot?.phase === 'stopped';
     if (this.#stay.kind === 'driven' && isOver) {
       const why = snapshot.why ?? 'The VM ended.';
@@ -186,12 +269,13 @@ export class HostedVm {
   /** In this order: QEMU first, so that the guest cannot run without its guard. */
   async #release(end: End): Promise<void> {
     await this.#preparation;
+    await this.moves.end();
     await this.#driver?.stop(end.why);
-    await this.#around.networks.destroy(this.journal.vmId);
+    await this.#around.networks.destroy(this.#journal.vmId);
     const nowMs = this.#around.nowMs();
     const report = reportEnded(this.#livingReport(), { ...end, nowMs });
     // Without room for the journal the end is told all the same: a restart finds the VM dead.
-    await this.#around.journals.write(ended(this.journal, report)).catch((error: unknown) => {
+    await this.#around.journals.write(ended(this.#journal, report)).catch((error: unknown) => {
       this.#logger.error({ err: error }, 'the end of the VM is not journalled');
     });
     this.#finish(report);

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
+import { POOL } from '../../test/fixtures/protocol.ts';
 import { startedHere, type VmJournal } from '../journal/token.ts';
-import { PoolSpec } from '../protocol/host-facts.ts';
-import { HostId, VmId } from '../protocol/ids.ts';
+import { HostId, MigrationId, VmId } from '../protocol/ids.ts';
 import { reportEnded, reportPreparing } from './compose-report.ts';
 import { planRecovery } from './plan-recovery.ts';
 
@@ -9,28 +9,24 @@ const vmId = VmId.parse('vm-1');
 const held = startedHere({
   vmId,
   class: { vcpus: 1, memoryMib: 512, diskGib: 1, arch: 'x64' },
-  pool: PoolSpec.parse({
-    id: 'small-x64-tcg',
-    arch: 'x64',
-    accelerator: 'tcg',
-    cpuVendor: null,
-    cpuModel: 'qemu64',
-    machineType: 'pc-q35-8.2',
-    image: `sha256:${'a'.repeat(64)}`,
-    template: `sha256:${'b'.repeat(64)}`,
-  }),
+  pool: POOL,
   nowMs: 1,
 });
 const end = reportEnded(reportPreparing(held), { failed: true, why: 'it died', nowMs: 2 });
 const over: VmJournal = { ...held, ended: end };
-const given: VmJournal = { ...held, epoch: 2, holder: { kind: 'given', to: HostId.parse('h2') } };
+const move = { migrationId: MigrationId.parse('m1'), epoch: 2, hostId: HostId.parse('h2') };
+const given: VmJournal = { ...held, epoch: 2, holder: { kind: 'given', move } };
+const reserved: VmJournal = { ...held, epoch: 2, holder: { kind: 'reserved', move } };
+const refused: VmJournal = { ...held, epoch: 2, holder: { kind: 'refused', move, why: 'no' } };
 
 test.each<[string, VmJournal[], boolean, string[]]>([
   ['a held VM with its folder', [held], true, ['adopt']],
   ['a held VM that never got a folder', [held], false, ['bury']],
   ['an ended VM', [over], true, ['remember']],
   ['an ended VM without a folder', [over], false, ['remember']],
-  ['a VM that was given away', [given], true, ['remove']],
+  ['a VM that was given away', [given], true, ['ask']],
+  ['a VM that is to come', [reserved], true, ['ask']],
+  ['a VM that was refused', [refused], false, ['ask']],
   ['a folder without a journal', [], true, ['remove']],
   ['nothing', [], false, []],
 ])('%s', (_name, journals, hasFolder, kinds) => {

@@ -5,7 +5,7 @@
  *   held, not ended  yes      adopt    (its QEMU may run, with a job in it)
  *   held, not ended  no       bury     (the agent died before the VM could run)
  *   ended            any      remember (the control plane has not read its end yet)
- *   given away       any      remove   (another host runs it; what is left here must not)
+ *   on the move      any      ask      (who holds the token; nothing is touched before an answer)
  *   none             yes      remove   (no journal, no VM)
  */
 
@@ -18,6 +18,7 @@ export type RecoveryStep =
   | { readonly kind: 'adopt'; readonly journal: VmJournal }
   | { readonly kind: 'bury'; readonly journal: VmJournal; readonly why: string }
   | { readonly kind: 'remember'; readonly journal: VmJournal }
+  | { readonly kind: 'ask'; readonly journal: VmJournal }
   | { readonly kind: 'remove'; readonly vmId: VmId };
 
 export function planRecovery(found: {
@@ -35,7 +36,7 @@ export function planRecovery(found: {
 
 function decide(journal: VmJournal, hasFolder: boolean): RecoveryStep {
   if (journal.ended !== null) return { kind: 'remember', journal };
-  if (!canRun(journal)) return { kind: 'remove', vmId: journal.vmId };
+  if (!canRun(journal)) return { kind: 'ask', journal };
   if (hasFolder) return { kind: 'adopt', journal };
   return { kind: 'bury', journal, why: STARTED_HALF };
 }

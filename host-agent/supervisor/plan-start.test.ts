@@ -1,25 +1,15 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { PoolSpec } from '../protocol/host-facts.ts';
+import { POOL } from '../../test/fixtures/protocol.ts';
 import { VmId } from '../protocol/ids.ts';
 import type { StartVm } from '../protocol/messages.ts';
 import { judgeShape, planStart, type StartSituation } from './plan-start.ts';
 
-const pool = PoolSpec.parse({
-  id: 'small-x64-tcg',
-  arch: 'x64',
-  accelerator: 'tcg',
-  cpuVendor: null,
-  cpuModel: 'qemu64',
-  machineType: 'pc-q35-8.2',
-  image: `sha256:${'a'.repeat(64)}`,
-  template: `sha256:${'b'.repeat(64)}`,
-});
 const size = { vcpus: 2, memoryMib: 2048, diskGib: 10, arch: 'x64' } as const;
-const request: StartVm = { kind: 'start-vm', vmId: VmId.parse('vm-1'), class: size, pool };
+const request: StartVm = { kind: 'start-vm', vmId: VmId.parse('vm-1'), class: size, pool: POOL };
 const roomy: StartSituation = {
   acquaintance: { kind: 'unknown' },
-  pool,
+  pool: POOL,
   capacity: { vcpus: 4, memoryMib: 8192, diskGib: 100 },
   held: [],
   reported: 0,
@@ -41,7 +31,7 @@ test.each<[string, Partial<StartSituation>, string]>([
   ],
   ['a VM that ended here before', { acquaintance: { kind: 'forgotten' } }, 'refused'],
   ['a host that was not admitted', { pool: undefined }, 'refused'],
-  ['a host of another template', { pool: { ...pool, template: pool.image } }, 'refused'],
+  ['a host of another template', { pool: { ...POOL, template: POOL.image } }, 'refused'],
   ['too few vCPUs', { held: [{ ...size, vcpus: 3 }] }, 'refused'],
   ['too little memory', { held: [{ ...size, memoryMib: 6145 }] }, 'refused'],
   ['too little disk', { held: [{ ...size, diskGib: 91 }] }, 'refused'],

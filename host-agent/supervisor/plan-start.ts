@@ -29,7 +29,10 @@ export type StartDecision =
   | { readonly kind: 'already' }
   | Refused;
 
-export function planStart(request: StartVm, situation: StartSituation): StartDecision {
+export function planStart(
+  request: Pick<StartVm, 'vmId' | 'class' | 'pool'>,
+  situation: StartSituation,
+): StartDecision {
   const { acquaintance, pool } = situation;
   if (acquaintance.kind === 'forgotten') {
     return refused(`VM ${request.vmId} has ended on this host; a VM does not start twice.`);

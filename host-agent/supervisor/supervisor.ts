@@ -12,8 +12,12 @@ import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
 import type { ArtifactKeeper } from '../artifacts/artifact-keeper.ts';
+import { TokenDesk } from '../authority/token-desk.ts';
 import type { JournalStore } from '../journal/journal-store.ts';
-import { startedHere, type VmJournal } from '../journal/token.ts';
+import { reservedHere, startedHere, type VmJournal } from '../journal/token.ts';
+import type { Mobility } from '../migration/mobility.ts';
+import { MoveLog } from '../migration/move-log.ts';
+import { placeName } from '../net/vm-link-plan.ts';
 import { refused } from '../protocol/errors.ts';
 import type { Capacity, PoolSpec } from '../protocol/host-facts.ts';
 import { VmId } from '../protocol/ids.ts';
@@ -24,24 +28,30 @@ import type {
   Report,
   StartVm,
 } from '../protocol/messages.ts';
+import type { ReceiveVm } from '../protocol/migration-messages.ts';
 import { HostedVm, type Surroundings } from './hosted-vm.ts';
 import { planRecovery, type RecoveryStep, STARTED_HALF } from './plan-recovery.ts';
-import { type Acquaintance, judgeShape, planStart } from './plan-start.ts';
-import { openPool, wantPool } from './pool-artifacts.ts';
+import { type Acquaintance, judgeShape, planStart, type StartDecision } from './plan-start.ts';
+import { type OpenPool, openPool, wantPool } from './pool-artifacts.ts';
 import type { Networks, VmDrivers } from './ports.ts';
+import { VmMoves } from './vm-moves.ts';
 
 const MAX_ENDED = 200;
 const MAX_FORGOTTEN = 1000;
 const TAKEN: AgentOutcome = { kind: 'taken' };
+const NOT_HERE = 'This VM is not on this host.';
 
 export interface SupervisorParts {
   readonly fleet: string;
+  /** This host's own; see `hostTag`. */
+  readonly tag: string;
   readonly vmsDir: string;
   readonly capacity: Capacity;
   readonly drivers: VmDrivers;
   readonly networks: Networks;
   readonly journals: JournalStore;
   readonly artifacts: ArtifactKeeper;
+  readonly mobility: Mobility;
   readonly nowMs: () => number;
   readonly logger: Logger;
   /** Something that `picture` shows has changed. */
@@ -53,10 +63,14 @@ export class Supervisor {
   readonly #vms = new Map<VmId, HostedVm>();
   readonly #leaving = new Set<VmId>();
   readonly #forgotten = new Set<VmId>();
+  readonly #desk = new TokenDesk();
+  readonly #moveLog: MoveLog;
   #pool: PoolSpec | undefined;
 
   constructor(parts: SupervisorParts) {
     this.#parts = parts;
+    const { nowMs, onChange } = parts;
+    this.#moveLog = new MoveLog({ nowMs, onChange });
   }
 
   /** Finds every trace of earlier VMs: adopts what runs, reports what died, removes the rest. */
@@ -91,21 +105,29 @@ export class Supervisor {
         return started.every(Boolean) ? TAKEN : refused('Too many artifacts are on their way.');
       }
       case 'receive-vm':
+        return await this.#receive(request);
       case 'send-vm':
+        return this.#vms.get(request.vmId)?.moves.send(request) ?? refused(NOT_HERE);
       case 'abort-migration':
+        return (await this.#vms.get(request.vmId)?.moves.abort(request)) ?? TAKEN;
       case 'park-vm':
       case 'resume-vm':
       case 'checkpoint-vm':
-        return refused('This host-agent does not move VMs yet.');
+        return refused('This host-agent does not park VMs yet.');
+      case 'token-query':
+      case 'token-decision':
+        return await this.#desk.serve(request);
     }
   }
 
-  picture(): Pick<Report, 'artifacts' | 'vms' | 'notice'> {
-    const vms = [...this.#vms.values()].filter((vm) => !this.#leaving.has(vm.journal.vmId));
+  picture(): Pick<Report, 'artifacts' | 'vms' | 'migrations' | 'tokens'> {
+    const here = [...this.#vms.values()].filter((vm) => vm.isHere);
+    const vms = here.filter((vm) => !this.#leaving.has(vm.journal.vmId));
     return {
       artifacts: [...this.#parts.artifacts.here()],
       vms: vms.map((vm) => vm.report()),
-      notice: null,
+      migrations: this.#moveLog.reports(),
+      tokens: [...this.#desk.reports()],
     };
   }
 
@@ -123,7 +145,42 @@ export class Supervisor {
   }
 
   #start(request: StartVm): AgentOutcome {
-    const { capacity, artifacts, logger, nowMs } = this.#parts;
+    const { logger, nowMs, mobility } = this.#parts;
+    const pool = this.#judge(request);
+    if (pool.kind === 'refused') return pool;
+    if (pool.kind === 'already') return TAKEN;
+    const { vmId, class: size, key } = request;
+    logger.info({ vmId, class: size }, 'VM starts');
+    const journal = startedHere({ vmId, class: size, pool: request.pool, nowMs: nowMs() });
+    const keyed = key === undefined ? Promise.resolve() : mobility.keys.put(vmId, key);
+    this.#host(journal).begin(keyed, (network) =>
+      this.#parts.drivers.start({
+        ...{ vmId, class: size, pool: request.pool, network, ...this.#hereOf(vmId) },
+        ...{ imageDir: pool.imageDir, templateDir: pool.templateDir },
+      }),
+    );
+    this.#parts.onChange();
+    return TAKEN;
+  }
+
+  async #receive(request: ReceiveVm): Promise<AgentOutcome> {
+    const { logger, nowMs } = this.#parts;
+    const { vmId, class: size, assignedJob, epoch, migrationId, from: hostId } = request;
+    const pool = this.#judge(request);
+    if (pool.kind === 'refused') return pool;
+    if (pool.kind === 'already') return refused(`This host has VM ${vmId} already.`);
+    logger.info({ vmId, class: size, migrationId, from: hostId }, 'VM is to move here');
+    const holder = { kind: 'reserved', move: { migrationId, epoch, hostId } } as const;
+    const vm = { vmId, class: size, pool: request.pool, nowMs: nowMs(), assignedJob };
+    const journal = reservedHere({ ...vm, entry: { epoch, holder, lease: null } });
+    return await this.#host(journal).moves.receive(request, { pool, here: this.#hereOf(vmId) });
+  }
+
+  /** Whether this host takes the VM, and from which folders. */
+  #judge(
+    request: Pick<StartVm, 'vmId' | 'class' | 'pool'>,
+  ): OpenPool | Exclude<StartDecision, { kind: 'start' }> {
+    const { capacity, artifacts } = this.#parts;
     const decision = planStart(request, {
       acquaintance: this.#acquaintance(request.vmId),
       pool: this.#pool,
@@ -131,29 +188,15 @@ export class Supervisor {
       held: this.#living().map(({ journal }) => journal.class),
       reported: this.#vms.size,
     });
-    if (decision.kind === 'refused') return decision;
-    if (decision.kind === 'already') return TAKEN;
+    if (decision.kind !== 'start') return decision;
     const pool = openPool(artifacts, request.pool);
     if (pool.kind === 'refused') return pool;
-    const unfit = judgeShape(request.class, pool.shape);
-    if (unfit !== undefined) return unfit;
-    logger.info({ vmId: request.vmId, class: request.class }, 'VM starts');
-    const { vmId, class: size } = request;
-    const journal = startedHere({ vmId, class: size, pool: request.pool, nowMs: nowMs() });
-    this.#host(journal).begin((network) =>
-      this.#parts.drivers.start({
-        vmId,
-        class: size,
-        pool: request.pool,
-        imageDir: pool.imageDir,
-        templateDir: pool.templateDir,
-        vmDir: this.#folderOf(vmId),
-        network,
-        fleet: this.#parts.fleet,
-      }),
-    );
-    this.#parts.onChange();
-    return TAKEN;
+    return judgeShape(request.class, pool.shape) ?? pool;
+  }
+
+  #hereOf(vmId: VmId) {
+    const { fleet, tag } = this.#parts;
+    return { vmDir: this.#folderOf(vmId), fleet, place: placeName({ vmId, tag }) };
   }
 
   async #assign(request: AssignJob): Promise<AgentOutcome> {
@@ -195,7 +238,9 @@ export class Supervisor {
       this.#forgotten.delete(oldest);
     }
     await rm(this.#folderOf(vmId), { recursive: true, force: true });
+    await this.#parts.mobility.keys.remove(vmId);
     await this.#parts.journals.remove(vmId);
+    this.#desk.close(vmId);
     this.#parts.onChange();
   }
 
@@ -208,6 +253,7 @@ export class Supervisor {
     if (step.kind === 'remove') return await this.#removeStray(step.vmId);
     const vm = this.#host(step.journal);
     if (step.kind === 'bury') vm.bury(step.why);
+    if (step.kind === 'ask') vm.ask();
     if (step.kind === 'adopt') await this.#adopt(vm);
   }
 
@@ -253,14 +299,27 @@ export class Supervisor {
   }
 
   #host(journal: VmJournal): HostedVm {
-    const vm = new HostedVm(journal, this.#surroundings());
+    const vm = new HostedVm(journal, this.#surroundings(journal.vmId));
     this.#vms.set(journal.vmId, vm);
     return vm;
   }
 
-  #surroundings(): Surroundings {
-    const { journals, networks, nowMs, logger, onChange } = this.#parts;
-    return { journals, networks, nowMs, logger, onChange };
+  #surroundings(vmId: VmId): Surroundings {
+    const { journals, networks, nowMs, logger, onChange, mobility, drivers } = this.#parts;
+    const folder = this.#folderOf(vmId);
+    const shared = { logger: logger.child({ vmId }), onChange };
+    const clocks = () => ({ wallMs: nowMs(), monotonicMs: performance.now() });
+    const [desk, log] = [this.#desk, this.#moveLog];
+    return {
+      ...{ journals, networks, nowMs, ...shared },
+      moves: (stay) => new VmMoves({ ...shared, stay, desk, log, mobility, networks, clocks }),
+      adopt: () => drivers.adopt(folder),
+      removeFolder: () => rm(folder, { recursive: true, force: true }),
+      onVanished: () => {
+        this.#vms.delete(vmId);
+        onChange();
+      },
+    };
   }
 
   #acquaintance(vmId: VmId): Acquaintance {

@@ -3,7 +3,7 @@ import { memoryLimitBytes, planCgroup } from './cgroup.ts';
 
 const request = {
   fleet: 'main',
-  vmId: 'vm-1',
+  place: 'vm-1',
   class: { vcpus: 4, memoryMib: 8192, diskGib: 10, arch: 'x64' },
 } as const;
 const MIB = 1024 * 1024;

@@ -7,6 +7,7 @@ import { access, mkdir, readFile, rmdir, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { InstanceClass } from '../protocol/instance-class.ts';
+import type { VmStart } from './vm-driver.ts';
 import { CgroupError } from './vm-errors.ts';
 
 const ROOT = '/sys/fs/cgroup';
@@ -33,7 +34,8 @@ export interface CgroupPlan {
 export interface CgroupRequest {
   readonly version: CgroupVersion;
   readonly fleet: string;
-  readonly vmId: string;
+  /** The group's name in the fleet's. */
+  readonly place: string;
   readonly class: InstanceClass;
 }
 
@@ -41,7 +43,7 @@ export function planCgroup(request: CgroupRequest): CgroupPlan {
   const memoryBytes = memoryLimitBytes(request.class.memoryMib);
   const quotaUs = Math.round(request.class.vcpus * (1 + EXTRA_CPU_FRACTION) * CPU_PERIOD_US);
   const tasks = MAX_TASKS_BASE + request.class.vcpus * 4;
-  const group = join('architect', request.fleet, request.vmId);
+  const group = join('architect', request.fleet, request.place);
   if (request.version === 'none') return { dirs: [], writes: [], procsFiles: [] };
   if (request.version === 'v2') return planV2({ group, memoryBytes, quotaUs, tasks });
   return planV1({ group, memoryBytes, quotaUs, tasks });
@@ -145,4 +147,13 @@ async function removeGroup(dir: string): Promise<void> {
     await delay(REMOVE_PAUSE_MS);
   }
   throw new CgroupError(`The cgroup ${dir} is still busy after its QEMU ended.`);
+}
+
+/** What this VM's group on this host is called, limited to and found by. */
+export function cgroupOf(
+  spec: Pick<VmStart, 'fleet' | 'place' | 'vmId' | 'class'>,
+  version: CgroupVersion,
+): CgroupPlan {
+  const { fleet, place = spec.vmId, class: instanceClass } = spec;
+  return planCgroup({ version, fleet, place, class: instanceClass });
 }

@@ -10,10 +10,17 @@ import type { AgentOutcome } from '../protocol/messages.ts';
 import { handInJob, readRunnerState } from './guest-steps.ts';
 import { findQemu, isAlive, type LaunchedQemu, readLastLogLine } from './launch.ts';
 import { type Effect, isLive, jobOf, step, type VmEvent, type VmState } from './lifecycle.ts';
-import { readFatalEvent, readFatalStatus } from './qemu-watch.ts';
+import { isHalted, readFatalEvent, readFatalStatus } from './qemu-watch.ts';
 import { type Connections, connectVm, runStartSequence } from './start-sequence.ts';
 import { readVmMemory, type VmMemory, writeVmMemory } from './state-file.ts';
-import type { DriverContext, StartTimes, VmDriver, VmSnapshot, VmStart } from './vm-driver.ts';
+import type {
+  DriverContext,
+  LiveVm,
+  StartTimes,
+  VmDriver,
+  VmSnapshot,
+  VmStart,
+} from './vm-driver.ts';
 import { endVm } from './vm-ending.ts';
 import { QmpDisconnectedError, VmStartError } from './vm-errors.ts';
 import { type VmFiles, vmFiles } from './vm-files.ts';
@@ -28,6 +35,20 @@ const MAX_WHY = 500;
 export function startVm(spec: VmStart, context: DriverContext): VmDriver {
   const driver = new Driver(freshMemory(spec), context);
   driver.begin();
+  return driver;
+}
+
+/** Drives a VM that has arrived and runs: its QEMU, launched here, goes on where the source stopped. */
+export function driveArrived(
+  arrived: {
+    readonly memory: VmMemory;
+    readonly qemu: LaunchedQemu;
+    readonly connections: Connections;
+  },
+  context: DriverContext,
+): VmDriver {
+  const driver = new Driver(arrived.memory, context);
+  driver.goOn(arrived.qemu, arrived.connections);
   return driver;
 }
 
@@ -52,6 +73,7 @@ function freshMemory(spec: VmStart): VmMemory {
     spec,
     state: { phase: 'allocating' },
     qemu: null,
+    machine: null,
     guestKernel: null,
     times: {
       decidedAtMs: wallClockMs(),
@@ -118,6 +140,13 @@ class Driver implements VmDriver {
     };
   }
 
+  live(): LiveVm | undefined {
+    const { state, machine } = this.#memory;
+    const grown = state.phase === 'idle' || state.phase === 'assigned';
+    if (!grown || machine === null || this.#connections === undefined) return undefined;
+    return { memory: this.#memory, machine, ...this.#connections };
+  }
+
   onChange(listener: () => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
@@ -126,6 +155,13 @@ class Driver implements VmDriver {
   begin(): void {
     const limit = AbortSignal.timeout(START_TIMEOUT_MS);
     this.#starting = this.#start(AbortSignal.any([limit, this.#stopStarting.signal]));
+  }
+
+  goOn(qemu: LaunchedQemu, connections: Connections): void {
+    this.#watchProcess(qemu);
+    this.#connect(connections);
+    void this.#save();
+    if (this.#memory.state.phase === 'assigned') this.#watchRunner();
   }
 
   async assign({ jobId, jitConfig }: { jobId: JobId; jitConfig: string }): Promise<AgentOutcome> {
@@ -195,7 +231,8 @@ class Driver implements VmDriver {
       const { status } = await connections.qmp.call({ command: 'query-status', answer });
       const why = readFatalStatus(status);
       if (why !== undefined) return this.#break(why);
-      this.#context.logger.info({ qemuPid: this.#memory.qemu?.pid }, 'VM adopted');
+      if (isHalted(status)) await resumeGuest(connections.qmp);
+      this.#context.logger.info({ qemuPid: this.#memory.qemu?.pid, status }, 'VM adopted');
       if (this.#memory.state.phase === 'assigned') this.#watchRunner();
     } catch (error) {
       this.#break(`the running QEMU could not be taken over: ${describe(error)}`);
@@ -204,7 +241,7 @@ class Driver implements VmDriver {
 
   async #start(signal: AbortSignal): Promise<void> {
     try {
-      const guestKernel = await runStartSequence({
+      const { guestKernel, machine } = await runStartSequence({
         spec: this.#memory.spec,
         files: this.#files,
         signal,
@@ -215,7 +252,7 @@ class Driver implements VmDriver {
           onConnected: (connections) => this.#connect(connections),
         },
       });
-      this.#remember({ guestKernel: guestKernel === '' ? null : guestKernel });
+      this.#remember({ machine, guestKernel: guestKernel === '' ? null : guestKernel });
       this.#note('idleAtMs');
       this.#apply({ kind: 'ready' });
     } catch (error) {
@@ -226,9 +263,13 @@ class Driver implements VmDriver {
   }
 
   #onLaunched(qemu: LaunchedQemu): void {
+    this.#watchProcess(qemu);
+    this.#apply({ kind: 'launched' });
+  }
+
+  #watchProcess(qemu: LaunchedQemu): void {
     this.#launched = qemu;
     this.#remember({ qemu: { pid: qemu.pid, startTicks: qemu.startTicks } });
-    this.#apply({ kind: 'launched' });
     void qemu.ended.then(() => this.#onQemuGone());
   }
 
@@ -337,6 +378,12 @@ class Driver implements VmDriver {
   #changed(): void {
     for (const listener of [...this.#listeners]) listener();
   }
+}
+
+/** A migration that an earlier agent held or was finishing is given up first. */
+async function resumeGuest(qmp: Connections['qmp']): Promise<void> {
+  await qmp.run('migrate_cancel');
+  await qmp.run('cont');
 }
 
 function round(ms: number | null): number | null {

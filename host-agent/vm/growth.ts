@@ -7,7 +7,7 @@ import { z } from 'zod';
 import type { MachineShape } from '../protocol/artifact.ts';
 import { type Refused, refused } from '../protocol/errors.ts';
 import type { InstanceClass } from '../protocol/instance-class.ts';
-import { OVERLAY_NODE } from './qemu-arguments.ts';
+import { OVERLAY_NODE, type PluggedHardware } from './qemu-arguments.ts';
 import type { QmpClient } from './qmp/qmp-client.ts';
 
 /** Linux on x86 brings memory online in blocks of this size. */
@@ -79,15 +79,20 @@ export async function growDisk(qmp: QmpClient, { diskBytes }: GrowthPlan): Promi
   await qmp.run('block_resize', { 'node-name': OVERLAY_NODE, size: diskBytes });
 }
 
-/** Rejects with a QMP error; the VM is then partly grown and must be stopped. */
-export async function plugHardware(qmp: QmpClient, plan: GrowthPlan): Promise<void> {
+/**
+ * Answers what the machine has now beyond its template. Rejects with a QMP error; the VM is then
+ * partly grown and must be stopped.
+ */
+export async function plugHardware(qmp: QmpClient, plan: GrowthPlan): Promise<PluggedHardware> {
   for (const [index, { driver, props }] of plan.cpus.entries()) {
     await qmp.run('device_add', { driver, id: `cpu-${index + 1}`, ...props });
   }
-  if (plan.dimmMib === 0) return;
+  const { cpus, dimmMib } = plan;
+  if (dimmMib === 0) return { cpus: [...cpus], dimmsMib: [] };
   // Not reserved beforehand: the planner places by capacity, and the cgroup is the limit.
-  const size = plan.dimmMib * MIB;
+  const size = dimmMib * MIB;
   const backend = { 'qom-type': 'memory-backend-ram', id: 'm1', size, reserve: false };
   await qmp.run('object-add', backend);
   await qmp.run('device_add', { driver: 'pc-dimm', id: 'dimm1', memdev: 'm1' });
+  return { cpus: [...cpus], dimmsMib: [dimmMib] };
 }

@@ -146,7 +146,10 @@ export async function findQemu(qmpSocket: string): Promise<QemuProcess | undefin
   return undefined;
 }
 
-/** The last line that QEMU wrote, or undefined: the most telling one when it dies. */
+/**
+ * The last line that QEMU wrote, or undefined: the most telling one when it dies. Not a warning: it
+ * writes one for each pulse of its disk's tracking.
+ */
 export async function readLastLogLine(path: string): Promise<string | undefined> {
   try {
     await using file = await open(path, 'r');
@@ -156,7 +159,8 @@ export async function readLastLogLine(path: string): Promise<string | undefined>
       buffer: Buffer.alloc(LOG_TAIL_BYTES),
       position,
     });
-    return buffer.subarray(0, bytesRead).toString('utf8').trim().split('\n').at(-1) || undefined;
+    const lines = buffer.subarray(0, bytesRead).toString('utf8').trim().split('\n');
+    return lines.findLast((line) => !line.includes('warning:')) || undefined;
   } catch {
     return undefined;
   }

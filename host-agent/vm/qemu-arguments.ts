@@ -3,11 +3,12 @@
  * not load (FACTS); only where memory and disk come from, and whether QEMU waits for state, differ.
  *
  * Fixed by design: always `-S` (nothing runs before the agent says so), a pinned machine type, no
- * defaults, QEMU's sandbox, block nodes with names (they are resized, and later mirrored, by name),
+ * defaults, QEMU's sandbox, block nodes with names (they are resized and tracked by name),
  * free root ports (PCI hot-plug), one MAC for all guests (each has its own network namespace).
  */
 
 import { join } from 'node:path';
+import { z } from 'zod';
 import type { MachineShape } from '../protocol/artifact.ts';
 import { GUEST_AGENT_PORT, GUEST_MAC } from '../protocol/guest-contract.ts';
 import type { Accelerator } from '../protocol/host-facts.ts';
@@ -30,10 +31,27 @@ export const CONSOLE_CHARDEV = 'console0';
  */
 const QUICK_SWITCH_ON = 'noreplace-smp lpj=10000000';
 
+/** What was plugged into the machine since its start: a QEMU that takes it over begins with it. */
+export const PluggedHardware = z.object({
+  /** Sizes of the DIMMs, in the order of their slots: `dimm1` on `m1`, … */
+  dimmsMib: z.array(z.int().min(1)).max(64),
+  cpus: z
+    .array(z.object({ driver: z.string().max(100), props: z.record(z.string(), z.int()) }))
+    .max(256),
+});
+export type PluggedHardware = Readonly<z.infer<typeof PluggedHardware>>;
+
 export interface QemuSpec {
   readonly shape: MachineShape;
-  /** `start`: copy-on-write from a template's memory, waits for its state. `capture`: cold boot. */
-  readonly mode: 'start' | 'capture';
+  /**
+   * `start`: copy-on-write from a template's memory, waits for its state. `arrive`: the same, for a
+   * machine that ran elsewhere. `capture`: cold boot.
+   */
+  readonly mode: 'start' | 'arrive' | 'capture';
+  /** With `arrive`: what the machine had besides its template's. */
+  readonly plugged?: PluggedHardware;
+  /** The VM generation id; a move keeps it. Unset: a new one. */
+  readonly generationId?: string;
   readonly memoryPath: string;
   /** The overlay first, then what it stands on; the last one is the image's raw disk. */
   readonly diskChain: readonly string[];
@@ -59,13 +77,14 @@ export function qemuArguments(spec: QemuSpec): string[] {
     ...['-netdev', `tap,id=net0,ifname=${spec.tapName},script=no,downscript=no,vhost=off`],
     ...['-device', `virtio-net-pci,id=nic0,netdev=net0,mac=${GUEST_MAC},romfile=`],
     ...['-device', 'virtio-rng-pci,id=rng0'],
-    ...['-device', 'vmgenid,guid=auto'],
+    ...['-device', `vmgenid,guid=${spec.generationId ?? 'auto'}`],
     ...guestAgentPort(spec.guestAgentSocket),
     ...['-chardev', `ringbuf,id=${CONSOLE_CHARDEV},size=${CONSOLE_RING_BYTES}`],
     ...['-serial', `chardev:${CONSOLE_CHARDEV}`],
     ...rootPorts(),
+    ...plugged(spec.plugged ?? { dimmsMib: [], cpus: [] }),
     ...['-qmp', `unix:${spec.qmpSocket},server=on,wait=off`],
-    ...(spec.mode === 'start' ? ['-incoming', 'defer'] : []),
+    ...(spec.mode === 'capture' ? [] : ['-incoming', 'defer']),
   ];
 }
 
@@ -153,4 +172,18 @@ function rootPorts(): string[] {
     '-device',
     `pcie-root-port,id=port${index},chassis=${index + 1},slot=${index + 1}`,
   ]).flat();
+}
+
+/** The same ids as hot-plug gives them (growth.ts): they name memory blocks and devices in a stream. */
+function plugged({ dimmsMib, cpus }: PluggedHardware): string[] {
+  return [
+    ...dimmsMib.flatMap((sizeMib, index) => [
+      ...['-object', `memory-backend-ram,id=m${index + 1},size=${sizeMib}M,reserve=off`],
+      ...['-device', `pc-dimm,id=dimm${index + 1},memdev=m${index + 1}`],
+    ]),
+    ...cpus.flatMap(({ driver, props }, index) => [
+      '-device',
+      [driver, `id=cpu-${index + 1}`, ...Object.entries(props).map(([k, v]) => `${k}=${v}`)].join(),
+    ]),
+  ];
 }

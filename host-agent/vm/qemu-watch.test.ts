@@ -20,7 +20,9 @@ test.each<[string, Record<string, unknown>, RegExp | undefined]>([
 test.each<[string, boolean]>([
   ['running', false],
   ['io-error', true],
-  ['paused', true],
+  ['internal-error', true],
+  ['paused', false],
+  ['postmigrate', false],
 ])('an adopted QEMU that is %s', (status, fatal) => {
   expect(readFatalStatus(status) !== undefined).toBe(fatal);
 });

@@ -26,9 +26,17 @@ export function readFatalEvent(event: QmpEvent): string | undefined {
   return `the host's disk failed: the VM could not ${error.operation} ${DISK_DEVICE}`;
 }
 
+/**
+ * A guest that an agent stopped for a move that came to nothing, or loaded and could not run any more
+ * before it ended: whoever holds the VM's token lets it go on.
+ */
+export function isHalted(status: string): boolean {
+  return ['paused', 'postmigrate', 'finish-migrate', 'prelaunch'].includes(status);
+}
+
 /** What a stopped guest's `query-status` says when an agent adopts it. */
 export function readFatalStatus(status: string): string | undefined {
-  if (status === 'running') return undefined;
+  if (status === 'running' || isHalted(status)) return undefined;
   if (status === 'io-error') return "the host's disk failed or is full: the VM was stopped";
   return `QEMU is ${status}, not running`;
 }

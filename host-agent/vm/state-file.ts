@@ -8,7 +8,7 @@ import { z } from 'zod';
 import { writeFileDurably } from '../journal/durable-file.ts';
 import { JobId } from '../protocol/ids.ts';
 import { RunnerState } from '../protocol/vm-report.ts';
-import { StartTimes, VmStart } from './vm-driver.ts';
+import { StartTimes, VmMachine, VmStart } from './vm-driver.ts';
 
 const Why = z.string().max(500);
 const Ended = { why: Why, jobId: JobId.optional() };
@@ -28,6 +28,8 @@ export const VmMemory = z.object({
   spec: VmStart,
   state: SavedState,
   qemu: z.object({ pid: z.int().positive(), startTicks: z.string() }).nullable(),
+  /** Known once the VM is grown. A VM of an older agent has none: it cannot move. */
+  machine: VmMachine.nullable().default(null),
   guestKernel: z.string().max(128).nullable(),
   times: StartTimes,
   runnerStartedAtMs: z.int().nullable(),

@@ -19,6 +19,10 @@ import { VmId } from '../protocol/ids.ts';
 import { InstanceClass } from '../protocol/instance-class.ts';
 import type { AgentOutcome } from '../protocol/messages.ts';
 import type { VmReport } from '../protocol/vm-report.ts';
+import type { GuestAgent } from './guest-agent/guest-agent.ts';
+import { PluggedHardware } from './qemu-arguments.ts';
+import type { QmpClient } from './qmp/qmp-client.ts';
+import type { VmMemory } from './state-file.ts';
 
 /** The VM's own network namespace, made by host-agent/net, and the guest's addresses in it. */
 export const VmNetwork = z.object({
@@ -44,8 +48,21 @@ export const VmStart = z.object({
   vmDir: z.string().startsWith('/'),
   network: VmNetwork,
   fleet: z.string().regex(/^[a-z0-9]{1,12}$/),
+  /** Names the VM's control group; differs between hosts that share a machine. Default: `vmId`. */
+  place: z
+    .string()
+    .regex(/^[a-z0-9.-]{1,80}$/)
+    .optional(),
 });
 export type VmStart = Readonly<z.infer<typeof VmStart>>;
+
+/** What the VM's machine has become since its template: whoever takes it over must build the same. */
+export const VmMachine = z.object({
+  diskBytes: z.int().min(1),
+  plugged: PluggedHardware,
+  generationId: z.guid(),
+});
+export type VmMachine = Readonly<z.infer<typeof VmMachine>>;
 
 /** Host's wall clock, milliseconds since 1970, with fractions; null until reached. */
 export const StartTimes = z.object({
@@ -62,9 +79,20 @@ export type StartTimes = Readonly<z.infer<typeof StartTimes>>;
 /** The report without what only the caller knows: the token's epoch. */
 export type VmSnapshot = Omit<VmReport, 'epoch'>;
 
+/** A grown VM and the way to its QEMU and guest, lent to whoever tracks or moves it. */
+export interface LiveVm {
+  /** What a host that takes the VM over has to know of its life so far; holds no secret. */
+  readonly memory: VmMemory;
+  readonly machine: VmMachine;
+  readonly qmp: QmpClient;
+  readonly guest: GuestAgent;
+}
+
 export interface VmDriver {
   readonly vmId: VmId;
   snapshot(): VmSnapshot;
+  /** Undefined before the VM is grown, after its end, and while its QEMU cannot be reached. */
+  live(): LiveVm | undefined;
   times(): StartTimes;
   /** Hands the job's runner in. Again for the same job: taken, without a second effect. */
   assign(job: { readonly jobId: JobId; readonly jitConfig: string }): Promise<AgentOutcome>;

@@ -1,7 +1,7 @@
 /** The end of a VM: every release is attempted, and all that failed are told. */
 import { rm } from 'node:fs/promises';
 import { z } from 'zod';
-import { planCgroup, probeCgroup, removeCgroup } from './cgroup.ts';
+import { cgroupOf, probeCgroup, removeCgroup } from './cgroup.ts';
 import { killQemu, type QemuProcess, waitUntilGone } from './launch.ts';
 import type { Connections } from './start-sequence.ts';
 import type { VmStart } from './vm-driver.ts';
@@ -24,6 +24,7 @@ export async function endVm(ending: Ending): Promise<readonly unknown[]> {
     ...(await Promise.allSettled([
       removeLimits(ending.spec),
       rm(ending.files.qemuDir, { recursive: true, force: true }),
+      rm(ending.files.agentDir, { recursive: true, force: true }),
       rm(ending.files.log, { force: true }),
     ])),
   ];
@@ -44,7 +45,6 @@ async function endQemu({ qemu, connections }: Ending): Promise<void> {
   connections?.guest.close();
 }
 
-async function removeLimits({ fleet, vmId, class: instanceClass }: VmStart): Promise<void> {
-  const version = await probeCgroup();
-  await removeCgroup(planCgroup({ version, fleet, vmId, class: instanceClass }));
+async function removeLimits(spec: VmStart): Promise<void> {
+  await removeCgroup(cgroupOf(spec, await probeCgroup()));
 }

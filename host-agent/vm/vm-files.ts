@@ -10,12 +10,20 @@ export interface VmFiles {
   readonly overlay: string;
   readonly qmpSocket: string;
   readonly guestAgentSocket: string;
+  /** Where a QEMU that waits for a machine's state listens, while it does. */
+  readonly incomingSocket: string;
   /** QEMU's standard output and error. */
   readonly log: string;
+  /** Root's: the agent's own ends of what QEMU streams to it. QEMU may pass through, not look. */
+  readonly agentDir: string;
+  readonly memorySocket: string;
+  readonly diskSocket: string;
+  readonly diskImage: string;
 }
 
 export function vmFiles(dir: string): VmFiles {
   const qemuDir = join(dir, 'qemu');
+  const agentDir = join(dir, 'agent');
   return {
     dir,
     state: join(dir, 'state.json'),
@@ -23,7 +31,12 @@ export function vmFiles(dir: string): VmFiles {
     overlay: join(qemuDir, 'overlay.qcow2'),
     qmpSocket: join(qemuDir, 'qmp.sock'),
     guestAgentSocket: join(qemuDir, 'qga.sock'),
+    incomingSocket: join(qemuDir, 'incoming.sock'),
     log: join(dir, 'qemu.log'),
+    agentDir,
+    memorySocket: join(agentDir, 'memory.sock'),
+    diskSocket: join(agentDir, 'disk.sock'),
+    diskImage: join(agentDir, 'disk.image'),
   };
 }
 

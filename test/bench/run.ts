@@ -5,13 +5,20 @@
 import { writeFile } from 'node:fs/promises';
 import { Command } from 'commander';
 import type { Bench, BenchResult } from './bench.ts';
+import { chunksBench } from './chunks.ts';
 import { latencyBench } from './latency.ts';
 import { plannerBench } from './planner.ts';
 import { formatCircumstances, formatResult, readCircumstances } from './report.ts';
 import { startBench } from './start.ts';
 import { throughputBench } from './throughput.ts';
 
-const BENCHES: readonly Bench[] = [plannerBench, throughputBench, startBench, latencyBench];
+const BENCHES: readonly Bench[] = [
+  plannerBench,
+  throughputBench,
+  startBench,
+  latencyBench,
+  chunksBench,
+];
 
 const program = new Command('npm run bench --')
   .description('Measures Architect on this machine. Without a name: every bench, one by one.')

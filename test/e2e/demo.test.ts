@@ -22,14 +22,17 @@ function startDemo(args: readonly string[] = []) {
   });
 }
 
-/** Resolves when the job's first step has written to the log. */
-async function untilJobRuns(demo: ReturnType<typeof startDemo>): Promise<void> {
+const HOSTS_START = 'starting the control plane';
+/** What the job's first step writes. */
+const JOB_RUNS = 'kernel 6.';
+
+async function untilItSays(demo: ReturnType<typeof startDemo>, wanted: string): Promise<void> {
   let text = '';
   for await (const chunk of on(demo.all, 'data', { close: ['end'] })) {
     text += String(chunk);
-    if (text.includes('kernel 6.')) return;
+    if (text.includes(wanted)) return;
   }
-  throw new Error(`the demo ended before its job ran: ${text}`);
+  throw new Error(`the demo ended before it said "${wanted}": ${text}`);
 }
 
 async function fleetOf(pid: number | undefined): Promise<string> {
@@ -47,9 +50,10 @@ it('reports a real VM, a green job and nothing left over', async () => {
   const folder = await mkdtemp(join(tmpdir(), 'architect-demo-'));
   try {
     const path = join(folder, 'report.json');
-    const { exitCode, all } = await startDemo(['--report', path]);
+    const { exitCode, all, stdout } = await startDemo(['--report', path, '--json']);
     expect(exitCode, all).toBe(0);
     const report = DemoReport.parse(JSON.parse(await readFile(path, 'utf8')));
+    expect(JSON.parse(stdout)).toEqual(report);
     expect(report.job.conclusion).toBe('success');
     expect(report.vm.guestKernel).toMatch(/^6\./);
     expect(report.timeline.map(({ event }) => event)).toEqual([...TIMELINE_EVENTS]);
@@ -61,20 +65,24 @@ it('reports a real VM, a green job and nothing left over', async () => {
   }
 });
 
-it('leaves nothing behind after Ctrl-C in the middle of its job', async () => {
+it.each([
+  ['while its hosts start', HOSTS_START],
+  ['in the middle of its job', JOB_RUNS],
+])('leaves nothing behind after Ctrl-C %s', async (_when, said) => {
   const demo = startDemo();
-  await untilJobRuns(demo);
+  await untilItSays(demo, said);
   const fleet = await fleetOf(demo.pid);
   demo.kill('SIGINT');
   const { exitCode, all } = await demo;
   expect(exitCode).toBe(1);
-  expect(all).toContain('Everything was cleaned up');
+  expect(all).toMatch(/Everything was cleaned up\.$/);
+  expect(all).not.toMatch(/^ +at /m);
   expect(await listLeftovers({ home: HOME, fleet })).toEqual([]);
 });
 
 it('is cleaned up by the next start after SIGKILL in the middle of its job', async () => {
   const demo = startDemo();
-  await untilJobRuns(demo);
+  await untilItSays(demo, JOB_RUNS);
   const fleet = await fleetOf(demo.pid);
   demo.kill('SIGKILL');
   await demo;

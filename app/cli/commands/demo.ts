@@ -10,9 +10,10 @@ export function addDemoCommand(program: Command): void {
     .description('run one job from webhook to green, on this machine, with a simulated GitHub')
     .option('--report <file>', 'also write what happened as JSON')
     .option('--keep', 'leave everything running after the job, until Ctrl-C', false)
+    .option('--json', 'print the report as JSON, and all else to standard error', false)
     .addHelpText('after', EXAMPLES)
-    .action(async ({ report, keep }: { report?: string; keep: boolean }) => {
+    .action(async (options: { report?: string; keep: boolean; json: boolean }) => {
       const { runDemo } = await import('../../demo/run-demo.ts');
-      await runDemo({ ...(report === undefined ? {} : { report }), keep });
+      await runDemo(options);
     });
 }

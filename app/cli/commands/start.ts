@@ -13,6 +13,7 @@ export function addStartCommand(program: Command, output: Output): void {
   program
     .command('start')
     .description('run the control plane until it is told to stop')
+    .option('--json', 'changes nothing: the log is one JSON object per line in any case')
     .addHelpText('after', EXAMPLES)
     .action(async () => {
       const config = readConfig(output.environment);

@@ -16,6 +16,9 @@ const PASSED_ON = [
   'ARCHITECT_GUEST_DNS',
   'ARCHITECT_GUEST_ALLOW',
   'ARCHITECT_UNDERLAY_MTU',
+  'ARCHITECT_PEER_PORTS',
+  'ARCHITECT_NOTICES',
+  'ARCHITECT_METADATA_URL',
 ];
 
 /** The agent's environment: its own folder and token, and what the operator set. */

@@ -4,7 +4,7 @@
  */
 import { existsSync, readdirSync } from 'node:fs';
 import { rmdir } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 const ROOT = '/sys/fs/cgroup';
@@ -29,9 +29,14 @@ export async function removeCgroups(
   return removeAll(picked);
 }
 
-/** Removes every group of the fleet and the fleet's own. */
+/** Removes every group of the fleet, the fleet's own, and what they were in once it is empty. */
 export async function removeFleetCgroups(fleet: string): Promise<readonly string[]> {
-  return removeAll(listCgroups(fleet));
+  const dirs = listCgroups(fleet);
+  const left = await removeAll(dirs);
+  // Refused by the kernel while another fleet has a group there.
+  for (const dir of dirs.filter((one) => basename(one) === fleet))
+    await rmdir(dirname(dir)).catch(() => undefined);
+  return left;
 }
 
 function vmIdOf(fleet: string, dir: string): string {

@@ -54,6 +54,7 @@ export function controlSocket(at: FleetHome, machineId: string): string {
 export function planAgentEnvironment(settings: AgentSettings): Readonly<Record<string, string>> {
   const { home, fleet, machineId } = settings;
   return {
+    ARCHITECT_NOTICES: 'ec2',
     ...settings.extra,
     ARCHITECT_AGENT_DIR: hostDir(home, fleet, machineId),
     ARCHITECT_AGENT_TOKEN_FILE: tokenFile(settings, machineId),

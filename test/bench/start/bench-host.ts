@@ -8,9 +8,11 @@ import type { Logger } from 'pino';
 import { Agent } from 'undici';
 import { ArtifactKeeper } from '../../../host-agent/artifacts/artifact-keeper.ts';
 import { JournalStore } from '../../../host-agent/journal/journal-store.ts';
+import { KeyRing } from '../../../host-agent/migration/key-ring.ts';
+import { type Mobility, TemplateMemories } from '../../../host-agent/migration/mobility.ts';
 import { openVmNetworks, type VmNetworks } from '../../../host-agent/net/vm-networks.ts';
 import { PoolSpec } from '../../../host-agent/protocol/host-facts.ts';
-import { VmId } from '../../../host-agent/protocol/ids.ts';
+import { HostId, VmId } from '../../../host-agent/protocol/ids.ts';
 import type { InstanceClass } from '../../../host-agent/protocol/instance-class.ts';
 import { Supervisor } from '../../../host-agent/supervisor/supervisor.ts';
 import { startVm } from '../../../host-agent/vm/driver.ts';
@@ -62,7 +64,7 @@ export class BenchHost {
     const storeDir = join(homeDir, 'artifacts');
     const artifacts = new ArtifactKeeper({ ...shared, storeDir, source, signal });
     await artifacts.open();
-    const network = { fleet, underlayMtu: UNDERLAY_MTU, dns: [], allow: [], logger };
+    const network = { fleet, tag: 'b', underlayMtu: UNDERLAY_MTU, dns: [], allow: [], logger };
     const networks = await openVmNetworks(network);
     const started = new Map<string, Started>();
     const drivers = {
@@ -75,8 +77,8 @@ export class BenchHost {
       adopt: async () => undefined,
     };
     const journals = new JournalStore(dir);
-    const parts = { ...shared, fleet, vmsDir, networks, drivers, journals, artifacts };
-    const supervisor = new Supervisor({ ...parts, capacity: CAPACITY });
+    const parts = { ...shared, fleet, tag: 'b', vmsDir, networks, drivers, journals, artifacts };
+    const supervisor = new Supervisor({ ...parts, mobility: immobile(), capacity: CAPACITY });
     const pool = readPool(storeDir);
     await supervisor.recover();
     supervisor.admit(pool);
@@ -134,4 +136,17 @@ function readPool(storeDir: string): PoolSpec {
   const [path] = globSync(join(storeDir, 'pools/small-*.json'));
   if (path === undefined) throw new Error('There is no small image yet: run "npm run setup".');
   return PoolSpec.parse(JSON.parse(readFileSync(path, 'utf8')));
+}
+
+/** These VMs are tracked, as all are, and go nowhere. */
+function immobile(): Mobility {
+  return {
+    hostId: HostId.parse('h-bench'),
+    identity: { caPem: '', certificatePem: '', privateKeyPem: '' },
+    address: '127.0.0.1',
+    ports: { first: 49_152, last: 49_215 },
+    memories: new TemplateMemories(),
+    keys: new KeyRing('bench'),
+    store: () => undefined,
+  };
 }

@@ -1,34 +1,17 @@
 /** Hosts that answer as host-agents do, at once: what is measured is the control plane. */
 import type { Fleet, FleetHost } from '../../../app/reconciler/ports.ts';
 import { runnerNameOf } from '../../../app/records/records.ts';
-import type { HostFacts, PoolSpec } from '../../../host-agent/protocol/host-facts.ts';
-import { Digest, HostId, type VmId } from '../../../host-agent/protocol/ids.ts';
+import { HostId, type VmId } from '../../../host-agent/protocol/ids.ts';
 import type { AgentOutcome, AgentRequest, StartVm } from '../../../host-agent/protocol/messages.ts';
 import type { VmReport } from '../../../host-agent/protocol/vm-report.ts';
+import { hostFacts, pool, vmReport } from '../../fixtures/protocol.ts';
 
-const IMAGE = Digest.parse(`sha256:${'1'.repeat(64)}`);
-const TEMPLATE = Digest.parse(`sha256:${'2'.repeat(64)}`);
-export const POOL: PoolSpec = {
-  id: 'bench',
-  arch: 'x64',
+export const POOL = pool({ accelerator: 'kvm' });
+const FACTS = hostFacts({
   accelerator: 'kvm',
-  cpuVendor: null,
-  cpuModel: 'qemu64',
-  machineType: 'pc-q35-8.2',
-  image: IMAGE,
-  template: TEMPLATE,
-};
-const FACTS: HostFacts = {
-  arch: 'x64',
-  accelerator: 'kvm',
-  acceleratorWhy: '',
-  cpu: { vendor: '', modelName: '', features: [] },
-  cpuModels: ['qemu64'],
   capacity: { vcpus: 16, memoryMib: 65_536, diskGib: 1_000 },
-  kernel: '',
-  qemuVersion: '',
-  cgroup: 'v2',
-};
+});
+const BLANK_VM = vmReport({ accelerator: 'kvm' });
 
 interface Host {
   readonly vms: Map<VmId, VmReport>;
@@ -112,7 +95,7 @@ export class FleetInMemory implements Fleet {
 }
 
 function showHost(id: HostId, vms: readonly VmReport[]): FleetHost {
-  const artifacts = [IMAGE, TEMPLATE];
+  const artifacts = [POOL.image, POOL.template];
   return {
     id,
     hostname: id,
@@ -125,20 +108,6 @@ function showHost(id: HostId, vms: readonly VmReport[]): FleetHost {
 }
 
 function startedVm({ vmId, class: size }: StartVm): VmReport {
-  return {
-    vmId,
-    epoch: 1,
-    phase: 'idle',
-    class: size,
-    assignedJob: null,
-    accelerator: 'kvm',
-    qemuPid: 1,
-    guestKernel: null,
-    runner: { state: 'waiting' },
-    why: null,
-    startedAtMs: Date.now(),
-    guestReadyAtMs: Date.now(),
-    runnerStartedAtMs: null,
-    stoppedAtMs: null,
-  };
+  const nowMs = Date.now();
+  return { ...BLANK_VM, vmId, class: size, startedAtMs: nowMs, guestReadyAtMs: nowMs };
 }

@@ -14,35 +14,13 @@ import { openCertificateAuthority } from '../../../app/agents/certificate-author
 import { EnrolmentStore } from '../../../app/agents/enrolment.ts';
 import { AgentFleet } from '../../../app/agents/fleet.ts';
 import { decodeEnrolmentToken, EnrolResponse } from '../../../host-agent/protocol/enrolment.ts';
-import { HostFacts, PoolSpec } from '../../../host-agent/protocol/host-facts.ts';
+import type { HostFacts } from '../../../host-agent/protocol/host-facts.ts';
 import {
   type AgentFrame,
   ControlFrame,
   PROTOCOL_VERSION,
 } from '../../../host-agent/protocol/messages.ts';
-
-export const POOL = PoolSpec.parse({
-  id: 'small-x64-tcg-qemu64',
-  arch: 'x64',
-  accelerator: 'tcg',
-  cpuVendor: null,
-  cpuModel: 'qemu64',
-  machineType: 'pc-q35-8.2',
-  image: `sha256:${'a'.repeat(64)}`,
-  template: `sha256:${'b'.repeat(64)}`,
-});
-
-export const FACTS = HostFacts.parse({
-  arch: 'x64',
-  accelerator: 'tcg',
-  acceleratorWhy: '/dev/kvm is not there',
-  cpu: { vendor: 'GenuineIntel', modelName: 'Xeon', features: [] },
-  cpuModels: ['qemu64'],
-  capacity: { vcpus: 4, memoryMib: 8192, diskGib: 40 },
-  kernel: '6.12.0',
-  qemuVersion: '10.0.2',
-  cgroup: 'v2',
-});
+import { hostFacts, POOL } from '../../fixtures/protocol.ts';
 
 export interface Identity {
   readonly hostId: string;
@@ -165,7 +143,7 @@ export async function dial(door: Door, identity: Identity) {
     told,
     closed,
     send: (frame: AgentFrame) => socket.send(JSON.stringify(frame)),
-    hello: (facts: HostFacts = FACTS) =>
+    hello: (facts: HostFacts = hostFacts()) =>
       socket.send(
         JSON.stringify({
           type: 'hello',

@@ -1,15 +1,8 @@
 import { expect, test, vi } from 'vitest';
 import { HostId, VmId } from '../../../host-agent/protocol/ids.ts';
 import { MAX_FRAME_BYTES } from '../../../host-agent/protocol/messages.ts';
-import {
-  dial,
-  enrol,
-  FACTS,
-  openDoor,
-  POOL,
-  strangerIdentity,
-  upgradeStatus,
-} from './agent-door.ts';
+import { hostFacts, POOL } from '../../fixtures/protocol.ts';
+import { dial, enrol, openDoor, strangerIdentity, upgradeStatus } from './agent-door.ts';
 
 const forget = { kind: 'forget-vm', vmId: VmId.parse('vm-1') } as const;
 
@@ -66,7 +59,7 @@ test('a request is not left hanging by silence or a disconnect', async () => {
 test('an unfit host is told why and stays connected', async () => {
   await using door = await openDoor();
   using agent = await dial(door, await enrol(door));
-  agent.hello({ ...FACTS, arch: 'arm64' });
+  agent.hello(hostFacts({ arch: 'arm64' }));
   await vi.waitFor(() =>
     expect(agent.told[0]).toMatchObject({
       type: 'turned-away',

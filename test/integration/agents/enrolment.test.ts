@@ -1,5 +1,7 @@
+import { X509Certificate } from 'node:crypto';
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { checkServerIdentity } from 'node:tls';
 import { expect, test } from 'vitest';
 import { openCertificateAuthority } from '../../../app/agents/certificate-authority.ts';
 import { EnrolmentStore } from '../../../app/agents/enrolment.ts';
@@ -89,4 +91,15 @@ test('key, database and CA are private, and the CA is made once', async () => {
   const path = join(door.dir, 'second', 'ca');
   const opened = await Promise.all([1, 2, 3].map(() => openCertificateAuthority(path, Date.now())));
   expect(new Set(opened.map((authority) => authority.sha256)).size).toBe(1);
+});
+
+test('a host proves itself to both sides, and never passes for the endpoint', async () => {
+  await using door = await openDoor();
+  const { hostId, cert, ca } = await enrol(door);
+  const certificate = new X509Certificate(cert);
+  expect(certificate.verify(new X509Certificate(ca).publicKey)).toBe(true);
+  expect(certificate.keyUsage).toEqual(['1.3.6.1.5.5.7.3.2', '1.3.6.1.5.5.7.3.1']);
+  expect(certificate.subject).toBe(`CN=${hostId}`);
+  // Without a name in the extension, clients would compare the common name with the address.
+  expect(checkServerIdentity(hostId, certificate.toLegacyObject())).toBeInstanceOf(Error);
 });

@@ -15,53 +15,13 @@ import {
   type MoveWish,
   newMigration,
 } from '../../../app/records/migration-record.ts';
-import { JobRecord, VmRecord } from '../../../app/records/records.ts';
 import { HostId, JobId, MigrationId, VmId } from '../../../host-agent/protocol/ids.ts';
-import { FACTS, POOL } from '../agents/agent-door.ts';
+import { CLASS, POOL } from '../../fixtures/protocol.ts';
+import { fleetHost, jobRecord, vmRecord } from '../../fixtures/records.ts';
 
-const shape = { vcpus: 4, memoryMib: 16_384, diskGib: 40, arch: 'x64' };
-const job = JobRecord.parse({
-  id: '7',
-  generation: 3,
-  origin: {
-    installationId: 1,
-    owner: 'acme',
-    repo: 'site',
-    scope: 'organization',
-    runId: 9,
-    headSha: 'f',
-  },
-  name: 'build',
-  workflowName: 'CI',
-  labels: ['architect'],
-  class: shape,
-  state: 'lost',
-  why: 'QEMU ended with signal 9.',
-  conclusion: null,
-  runnerName: null,
-  vmId: 'vm-1',
-  vmsStarted: 1,
-  queuedAtMs: 0,
-  startedAtMs: null,
-  completedAtMs: null,
-});
-const vm = VmRecord.parse({
-  id: 'vm-1',
-  generation: 2,
-  hostId: 'host-1',
-  phase: 'failed',
-  class: shape,
-  forJob: '7',
-  runsJob: '7',
-  runnerId: 1,
-  runnerName: 'architect-vm-1',
-  qemuPid: null,
-  guestKernel: null,
-  accelerator: null,
-  phaseSinceMs: 0,
-  createdAtMs: 0,
-  why: null,
-});
+const job = jobRecord({ state: 'lost', why: 'QEMU ended with signal 9.', vmId: 'vm-1' });
+const huge = jobRecord({ id: '9', class: { ...CLASS, diskGib: 500 } });
+const vm = vmRecord({ phase: 'failed', forJob: '7', runsJob: '7' });
 
 const doneMove: MigrationRecord = {
   ...newMigration(
@@ -84,8 +44,8 @@ function stateful() {
   const state = { job, vm };
   const ports: ApiPorts = {
     jobs: {
-      listJobs: async (filter) => chooseJobs([state.job], filter),
-      readJob: async (id) => (id === job.id ? state.job : undefined),
+      listJobs: async (filter) => chooseJobs([state.job, huge], filter),
+      readJob: async (id) => [state.job, huge].find((one) => one.id === id),
     },
     vms: {
       listVms: async () => [state.vm],
@@ -93,17 +53,7 @@ function stateful() {
     },
     timelines: { timeline: () => [{ moment: 'webhook-received', atMs: 0 }] },
     hosts: {
-      hosts: () => [
-        {
-          id: HostId.parse('host-1'),
-          hostname: 'worker',
-          state: 'connected',
-          turnedAwayWhy: undefined,
-          facts: FACTS,
-          report: undefined,
-          stateSinceMs: 0,
-        },
-      ],
+      hosts: () => [fleetHost({ hostname: 'worker' })],
     },
     door: {
       issueToken: (ttlMs) => ({ token: 'architect_x', expiresAtMs: ttlMs }),
@@ -246,9 +196,11 @@ test('the CLI reads the fleet over the socket', async () => {
   await using api = await openApi();
   const jobs = await runCli(api.homeDir, 'jobs', '--json');
   expect(jobs).toMatchObject({ exitCode: 0, error: '' });
-  expect(JSON.parse(jobs.out)).toMatchObject({ jobs: [{ id: '7', state: 'lost' }] });
+  expect(JSON.parse(jobs.out)).toMatchObject({ jobs: [{ id: '7', state: 'lost' }, { id: '9' }] });
   const queued = await runCli(api.homeDir, 'jobs', '--state', 'queued', '--json');
-  expect(JSON.parse(queued.out)).toEqual({ jobs: [] });
+  expect(JSON.parse(queued.out)).toMatchObject({ jobs: [{ id: '9' }] });
+  const waits = await runCli(api.homeDir, 'job', '9');
+  expect(waits.out).toContain('it wants 500 GiB of disk, and no host has more than 200 GiB');
   const one = await runCli(api.homeDir, 'job', '7', '--json');
   expect(JSON.parse(one.out)).toMatchObject({ job: { why: job.why }, vm: { hostId: 'host-1' } });
   expect((await runCli(api.homeDir, 'job', '7')).out).toContain('QEMU ended with signal 9.');

@@ -136,6 +136,8 @@ export class TestFleet {
       ARCHITECT_AGENT_DIR: this.agentDir(name),
       ARCHITECT_ARTIFACTS: join(this.agentDir(name), 'artifacts'),
       ARCHITECT_AGENT_CAPACITY: '4cpu-4gb',
+      // Nothing outside this test is to be asked.
+      ARCHITECT_NOTICES: 'off',
       ARCHITECT_FLEET: FLEET,
       ...extra,
     });

@@ -9,6 +9,7 @@ import { ControlLink } from '../../../host-agent/control/link.ts';
 import { CLOSE_MALFORMED_FRAME } from '../../../host-agent/control/link-state.ts';
 import { decodeEnrolmentToken } from '../../../host-agent/protocol/enrolment.ts';
 import type { Hello } from '../../../host-agent/protocol/messages.ts';
+import { hostFacts } from '../../fixtures/protocol.ts';
 import { startTlsServer, type TlsServer } from './tls-server.ts';
 
 const hello: Hello = {
@@ -16,17 +17,7 @@ const hello: Hello = {
   protocol: 1,
   agentVersion: 'test',
   bootId: '4f0a9b5e-6d0c-4e57-9d0e-1f6f3c2b7a10',
-  facts: {
-    arch: 'x64',
-    accelerator: 'tcg',
-    acceleratorWhy: 'a test',
-    cpu: { vendor: 'v', modelName: 'm', features: [] },
-    cpuModels: ['qemu64'],
-    capacity: { vcpus: 1, memoryMib: 1024, diskGib: 10 },
-    kernel: '6',
-    qemuVersion: '10.0.2',
-    cgroup: 'v1',
-  },
+  facts: hostFacts(),
 };
 
 let server: TlsServer;

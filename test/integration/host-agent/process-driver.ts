@@ -96,6 +96,7 @@ class ProcessDriver implements VmDriver {
   }
 
   snapshot = () => this.#snapshot;
+  live = () => undefined;
   times = () => ({
     decidedAtMs: null,
     spawnedAtMs: null,

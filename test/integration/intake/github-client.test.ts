@@ -4,7 +4,7 @@ import { createGithubClient, type GithubClient } from '../../../app/github/clien
 import { createGithubJobSource } from '../../../app/github/job-source.ts';
 import { createGithubRunners } from '../../../app/github/runners.ts';
 import { createLogger } from '../../../app/log.ts';
-import { JobRecord } from '../../../app/records/records.ts';
+import { jobRecord } from '../../fixtures/records.ts';
 import { type FakeApi, startFakeApi } from './fake-api.ts';
 import { privateKey, SECRET } from './intake-rig.ts';
 
@@ -15,9 +15,8 @@ const minted = { status: 201, body: { runner: { id: 31 }, encoded_jit_config: JI
 const taken = { status: 409, body: { message: 'Already exists' } };
 const gone = { status: 204 };
 
-const record = JobRecord.parse({
+const record = jobRecord({
   id: '77',
-  generation: 1,
   origin: {
     installationId: 5,
     owner: 'octo',
@@ -26,19 +25,9 @@ const record = JobRecord.parse({
     runId: 7,
     headSha: 'a'.repeat(40),
   },
-  name: 'build',
-  workflowName: 'CI',
   labels: ['architect/cpu=999'],
-  class: { vcpus: 1, memoryMib: 1024, diskGib: 1, arch: 'x64' },
   state: 'refused',
   why: 'too large',
-  conclusion: null,
-  runnerName: null,
-  vmId: null,
-  vmsStarted: 0,
-  queuedAtMs: 0,
-  startedAtMs: null,
-  completedAtMs: null,
 });
 const { origin } = record;
 const wanted = { origin, labels: ['architect'], runnerName: 'architect-vm-1' };

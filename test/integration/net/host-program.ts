@@ -8,6 +8,7 @@ import { openVmNetworks } from '../../../host-agent/net/vm-networks.ts';
 const [fleet = '', allow = '', command = '', ...vmIds] = process.argv.slice(2);
 const networks = await openVmNetworks({
   fleet,
+  tag: 't',
   underlayMtu: 1500,
   dns: ['10.0.0.53'],
   allow: allow === '' ? [] : allow.split(','),

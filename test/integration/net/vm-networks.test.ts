@@ -21,7 +21,7 @@ test('VMs that start together get networks of their own, a restarted agent the s
 
 test('the tap is QEMU’s user’s, with the fixed MAC and a long queue', async () => {
   await world.ensure(['vm-00000001']);
-  const text = await world.ip(`ar-${world.fleet}-vm-00000001`, '-d', 'link', 'show', 'tap0');
+  const text = await world.ip(`ar-${world.fleet}-vm-00000001.t`, '-d', 'link', 'show', 'tap0');
   expect(text).toContain(`user ${qemuUser('vm-00000001')}`);
   expect(text).toContain('02:61:72:00:00:01');
   expect(text).toContain('qlen 10000');
@@ -30,7 +30,7 @@ test('the tap is QEMU’s user’s, with the fixed MAC and a long queue', async 
 test('an agent that finds a network half-made finishes it', async () => {
   const [made] = await world.ensure(['vm-00000004']);
   if (made === undefined) throw new Error('no network');
-  await world.ip(`ar-${world.fleet}-vm-00000004`, 'link', 'del', 'tap0');
+  await world.ip(`ar-${world.fleet}-vm-00000004.t`, 'link', 'del', 'tap0');
   expect(await world.ensure(['vm-00000004'])).toEqual([made]);
   const guest = await world.plugIn(made);
   expect(await world.probe(guest, ['198.51.100.9'])).toEqual({ '198.51.100.9': 'answered' });
@@ -38,15 +38,15 @@ test('an agent that finds a network half-made finishes it', async () => {
 
 test('a network whose namespace went is made anew, at the same address', async () => {
   const [made] = await world.ensure(['vm-00000005']);
-  await world.ip(world.host, 'netns', 'del', `ar-${world.fleet}-vm-00000005`);
+  await world.ip(world.host, 'netns', 'del', `ar-${world.fleet}-vm-00000005.t`);
   expect(await world.ensure(['vm-00000005'])).toEqual([made]);
 });
 
 test('what no VM wants is removed, the rest stays', async () => {
   await world.ensure(['vm-00000006', 'vm-00000007']);
   expect(await world.retain(['vm-00000006'])).toEqual(['vm-00000006']);
-  expect(existsSync(`/run/netns/ar-${world.fleet}-vm-00000006`)).toBe(true);
-  expect(existsSync(`/run/netns/ar-${world.fleet}-vm-00000007`)).toBe(false);
-  expect(await world.ip(world.host, 'link', 'show')).toContain('vm-00000006 ');
-  expect(await world.ip(world.host, 'link', 'show')).not.toContain('vm-00000007 ');
+  expect(existsSync(`/run/netns/ar-${world.fleet}-vm-00000006.t`)).toBe(true);
+  expect(existsSync(`/run/netns/ar-${world.fleet}-vm-00000007.t`)).toBe(false);
+  expect(await world.ip(world.host, 'link', 'show')).toContain('vm-00000006.t ');
+  expect(await world.ip(world.host, 'link', 'show')).not.toContain('vm-00000007.t ');
 });

@@ -102,6 +102,9 @@ describe('reconciler', () => {
     world.fleet.change(vmId, { phase: 'failed', why: 'QEMU died: signal 9' });
     await until(() => expect(world.lost).toEqual(['1: QEMU died: signal 9']));
     await until(async () => expect(await world.store.listVms()).toEqual([]));
+    expect(world.lines).toContainEqual(
+      expect.stringMatching(/"jobId":"1","vmId":"vm-.*"cause":"QEMU died: signal 9".*is lost/),
+    );
     expect(world.fleet.countOf('start-vm')).toBe(1);
   });
 

@@ -11,9 +11,8 @@ import { applyJobFacts, type JobBook } from '../../../app/records/apply-job-fact
 import { Lease } from '../../../app/records/lease.ts';
 import { RecordStore } from '../../../app/records/record-store.ts';
 import { type JobFacts, runnerNameOf } from '../../../app/records/records.ts';
-import type { PoolSpec } from '../../../host-agent/protocol/host-facts.ts';
 import type { HostNotice } from '../../../host-agent/protocol/host-notice.ts';
-import { Digest, HostId, JobId, type VmId } from '../../../host-agent/protocol/ids.ts';
+import { HostId, JobId, type VmId } from '../../../host-agent/protocol/ids.ts';
 import type { AgentOutcome, AgentRequest } from '../../../host-agent/protocol/messages.ts';
 import type {
   MigrationReport,
@@ -21,21 +20,10 @@ import type {
   SendVm,
 } from '../../../host-agent/protocol/migration-messages.ts';
 import type { VmReport } from '../../../host-agent/protocol/vm-report.ts';
+import { CLASS, POOL, vmReport } from '../../fixtures/protocol.ts';
+import { fleetHost, jobFacts } from '../../fixtures/records.ts';
 import type { TestRedis } from '../records/redis-server.ts';
 
-const CLASS = { vcpus: 2, memoryMib: 4096, diskGib: 20, arch: 'x64' as const };
-const IMAGE = Digest.parse(`sha256:${'1'.repeat(64)}`);
-const TEMPLATE = Digest.parse(`sha256:${'2'.repeat(64)}`);
-const POOL: PoolSpec = {
-  id: 'small',
-  arch: 'x64',
-  accelerator: 'tcg',
-  cpuVendor: null,
-  cpuModel: 'qemu64',
-  machineType: 'pc-q35-8.2',
-  image: IMAGE,
-  template: TEMPLATE,
-};
 const KEYS = new VmKeys(randomBytes(32));
 export const FIGURES = {
   blackoutMs: 21,
@@ -138,33 +126,13 @@ export class FakeFleet {
   #host(id: HostId): FleetHost {
     const vms = [...this.vms.values()].filter((vm) => vm.hostId === id).map((vm) => vm.report);
     for (const left of this.left.values()) if (left.hostId === id) vms.push(left.report);
-    return {
+    const state = this.connected.has(id) ? 'connected' : 'away';
+    const migrations = this.migrations.get(id) ?? [];
+    return fleetHost({
       id,
-      hostname: id,
-      state: this.connected.has(id) ? 'connected' : 'away',
-      turnedAwayWhy: undefined,
-      stateSinceMs: 0,
-      facts: {
-        arch: 'x64',
-        accelerator: 'tcg',
-        acceleratorWhy: '',
-        cpu: { vendor: '', modelName: '', features: [] },
-        cpuModels: [],
-        capacity: { vcpus: 8, memoryMib: 16_384, diskGib: 200 },
-        kernel: '',
-        qemuVersion: '',
-        cgroup: 'none',
-      },
-      report: {
-        type: 'report',
-        seq: 1,
-        sentAtMs: 1,
-        artifacts: [IMAGE, TEMPLATE],
-        vms,
-        migrations: this.migrations.get(id) ?? [],
-        notice: this.notices.get(id) ?? null,
-      },
-    };
+      state,
+      report: { vms, migrations, notice: this.notices.get(id) ?? null },
+    });
   }
 }
 
@@ -224,28 +192,15 @@ function wordOf(
 }
 
 function idleVm(vmId: VmId): VmReport {
-  return {
-    vmId,
-    epoch: 1,
-    phase: 'idle',
-    class: CLASS,
-    assignedJob: null,
-    accelerator: 'tcg',
-    qemuPid: 1,
-    guestKernel: null,
-    runner: { state: 'waiting' },
-    why: null,
-    startedAtMs: 5,
-    guestReadyAtMs: 6,
-    runnerStartedAtMs: null,
-    stoppedAtMs: null,
+  return vmReport({
+    ...{ vmId, startedAtMs: 5, guestReadyAtMs: 6 },
     tracking: {
       bytesUnsealed: 1_000_000,
       bytesInStore: 0,
       dirtyBytesPerSecond: 0,
       lastCheckpoint: null,
     },
-  };
+  });
 }
 
 /** GitHub: the truth about jobs, and the runners that were minted. */
@@ -283,26 +238,15 @@ export class FakeGithub implements Runners, JobSource {
     const runnerName = vmId === undefined ? null : runnerNameOf(vmId);
     if (runnerName !== null && status === 'in_progress') this.busyRunners.add(runnerName);
     if (runnerName !== null && status === 'completed') this.busyRunners.delete(runnerName);
-    const facts: JobFacts = {
+    const facts = jobFacts({
       id: JobId.parse(String(id)),
-      origin: {
-        installationId: 1,
-        owner: 'acme',
-        repo: 'shop',
-        scope: 'organization',
-        runId: 1,
-        headSha: 'abc',
-      },
-      name: 'build',
-      workflowName: 'ci',
-      labels: ['architect'],
       status,
       conclusion: status === 'completed' ? 'success' : null,
       runnerName,
       createdAtMs: id,
       startedAtMs: runnerName === null ? null : Date.now() - 60_000,
       completedAtMs: status === 'completed' ? Date.now() : null,
-    };
+    });
     this.jobs.set(facts.id, facts);
     return facts;
   }

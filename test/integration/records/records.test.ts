@@ -8,41 +8,11 @@ import { EvidenceError, EvidenceStore } from '../../../app/evidence/evidence-sto
 import { applyJobFacts } from '../../../app/records/apply-job-facts.ts';
 import { Lease } from '../../../app/records/lease.ts';
 import { RecordStore } from '../../../app/records/record-store.ts';
-import { type JobFacts, JobRecord } from '../../../app/records/records.ts';
+import type { JobFacts } from '../../../app/records/records.ts';
 import { HostId } from '../../../host-agent/protocol/ids.ts';
+import { CLASS } from '../../fixtures/protocol.ts';
+import { jobFacts, jobRecord } from '../../fixtures/records.ts';
 import { startTestRedis, type TestRedis } from './redis-server.ts';
-
-const CLASS = { vcpus: 2, memoryMib: 4096, diskGib: 20, arch: 'x64' as const };
-const ORIGIN = {
-  installationId: 1,
-  owner: 'acme',
-  repo: 'shop',
-  scope: 'organization' as const,
-  runId: 1,
-  headSha: 'abc',
-};
-
-function jobRecord(over: Partial<JobRecord> = {}): JobRecord {
-  return JobRecord.parse({
-    id: '7',
-    generation: 1,
-    origin: ORIGIN,
-    name: 'build',
-    workflowName: 'ci',
-    labels: ['architect'],
-    class: CLASS,
-    state: 'queued',
-    why: null,
-    conclusion: null,
-    runnerName: null,
-    vmId: null,
-    vmsStarted: 0,
-    queuedAtMs: 1,
-    startedAtMs: null,
-    completedAtMs: null,
-    ...over,
-  });
-}
 
 let redis: TestRedis;
 beforeAll(async () => {
@@ -94,15 +64,8 @@ describe('applyJobFacts', () => {
       evidence,
       classify: () => ({ kind: 'served' as const, class: CLASS, request: {} }),
     };
-    const facts = (status: JobFacts['status']): JobFacts => ({
-      ...jobRecord(),
-      status,
-      conclusion: 'success',
-      runnerName: null,
-      createdAtMs: 1,
-      startedAtMs: null,
-      completedAtMs: 2,
-    });
+    const facts = (status: JobFacts['status']) =>
+      jobFacts({ status, conclusion: 'success', completedAtMs: 2 });
     await applyJobFacts(book, facts('completed'), 3);
     await redis.connect().flushall();
     expect(await applyJobFacts(book, facts('queued'), 4)).toMatchObject({ kind: 'ignored' });

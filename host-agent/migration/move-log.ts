@@ -1,0 +1,78 @@
+/** What one agent has to say of its migrations: each newest state, kept for a while after its end. */
+import type { MigrationId } from '../protocol/ids.ts';
+import type { MigrationReport } from '../protocol/migration-messages.ts';
+import type { MoveFigures } from './worker/data-commands.ts';
+
+/** The control plane has read the end long before. */
+const KEEP_MS = 10 * 60_000;
+const MAX_KEPT = 400;
+
+export class MoveLog {
+  readonly #moves = new Map<MigrationId, MigrationReport>();
+  readonly #nowMs: () => number;
+  readonly #onChange: () => void;
+
+  constructor({
+    nowMs,
+    onChange,
+  }: { readonly nowMs: () => number; readonly onChange: () => void }) {
+    this.#nowMs = nowMs;
+    this.#onChange = onChange;
+  }
+
+  begin(move: Pick<MigrationReport, 'migrationId' | 'vmId' | 'role' | 'peer' | 'epoch'>): void {
+    this.#forgetOld();
+    this.#moves.set(move.migrationId, {
+      ...move,
+      phase: 'reserving',
+      why: null,
+      startedAtMs: Math.round(this.#nowMs()),
+      endedAtMs: null,
+      blackoutMs: null,
+      bytesFromSource: 0,
+      bytesFromStore: 0,
+      bytesLeft: 0,
+      packetsLost: null,
+    });
+    this.#onChange();
+  }
+
+  get(migrationId: MigrationId): MigrationReport | undefined {
+    return this.#moves.get(migrationId);
+  }
+
+  enter(
+    migrationId: MigrationId,
+    change: Partial<Pick<MigrationReport, 'phase' | 'why' | 'blackoutMs'>>,
+  ): void {
+    const move = this.#moves.get(migrationId);
+    if (move === undefined || isOver(move)) return;
+    const next = { ...move, ...change };
+    const endedAtMs = isOver(next) ? Math.round(this.#nowMs()) : null;
+    this.#moves.set(migrationId, { ...next, endedAtMs });
+    this.#onChange();
+  }
+
+  /** Figures alone are no news: they go with the next report. */
+  note(migrationId: MigrationId, figures: MoveFigures): void {
+    const move = this.#moves.get(migrationId);
+    if (move !== undefined) this.#moves.set(migrationId, { ...move, ...figures });
+  }
+
+  reports(): MigrationReport[] {
+    this.#forgetOld();
+    return [...this.#moves.values()];
+  }
+
+  #forgetOld(): void {
+    const oldMs = this.#nowMs() - KEEP_MS;
+    for (const [id, { endedAtMs }] of this.#moves) {
+      const isOld = endedAtMs !== null && endedAtMs < oldMs;
+      if (isOld || (endedAtMs !== null && this.#moves.size > MAX_KEPT)) this.#moves.delete(id);
+    }
+  }
+}
+
+function isOver({ phase }: Pick<MigrationReport, 'phase'>): boolean {
+  return phase === 'done' || phase === 'aborted' || phase === 'lost';
+}

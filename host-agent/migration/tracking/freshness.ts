@@ -1,0 +1,105 @@
+/**
+ * When has the image everything that the guest wrote before a pulse began? Told from the stream alone.
+ *
+ * QEMU's migration thread (migration.c, migration_iteration_run; ram.c, ram_save_iterate) goes on like
+ * this for as long as the migration is held:
+ *
+ *   synchronise its dirty bitmap with the guest → one `ram` section: go on over the blocks from where
+ *   the last section ended, around their end, sending what is dirty, until nothing is or 50 ms are over
+ *
+ * (It synchronises before every section because `holdMigration` sets an unreachable threshold.) When
+ * nobody reads, it blocks in a write, with up to a socket buffer of old sections before it: hundreds,
+ * when they are empty. So:
+ *
+ *   stale ──old bytes were read──▶ settling ──3 sections ended──▶ sweeping ──once around──▶ done
+ *
+ * - Old are: what this process had buffered (known exactly), and what the kernel had. Each write
+ *   takes at least MIN_WRITE_BYTES of the sender's buffer (skb->truesize), and every section ends with
+ *   one; so a section weighs its bytes or that, whichever is more, until the buffer's size is weighed.
+ * - The write that QEMU was blocked in, and one buffer that exceeded the limit, belong to the two
+ *   sections at that border. What begins after them was synchronised after the pulse began.
+ * - From there: once every page of memory was passed, all that was dirty at that synchronisation has
+ *   been sent, with the content of then or later. A section without a page says so, too.
+ */
+
+/** Below what any kernel charges for a write of a few bytes: sk_buff (232) and skb_shared_info (320). */
+const MIN_WRITE_BYTES = 552;
+const SETTLING_ROUNDS = 3;
+/** Pages of all blocks in one order: a block's number, times more than any block's size. */
+const BLOCK_STRIDE = 2 ** 46;
+/** What the parser may hold of a record that was broken off. */
+const CARRY_BYTES = 8 * 1024;
+
+export interface Backlog {
+  /** Read from the socket and not parsed yet. */
+  readonly bufferedBytes: number;
+  /** The sender's limit of what lies in the kernel. */
+  readonly kernelBytes: number;
+}
+
+export interface StreamRound {
+  readonly pages: number;
+  readonly zeroPages: number;
+  /** At least: names of blocks are not counted. */
+  readonly bytes: number;
+}
+
+export class Freshness {
+  #bufferedBytes: number;
+  #kernelBytes: number;
+  #settling = SETTLING_ROUNDS;
+  #lastKey: number;
+  #startKey: number | undefined;
+  #wraps = 0;
+  #isAround = false;
+  #done = false;
+
+  /** `lastKey`: `pageKey` of the page that was read last, or -1. */
+  constructor(backlog: Backlog, lastKey: number) {
+    this.#bufferedBytes = backlog.bufferedBytes;
+    this.#kernelBytes = backlog.kernelBytes + CARRY_BYTES;
+    this.#lastKey = lastKey;
+  }
+
+  /** The section that comes now was begun by QEMU after the pulse was. */
+  get isFresh(): boolean {
+    return this.#startKey !== undefined;
+  }
+
+  get isDone(): boolean {
+    return this.#done;
+  }
+
+  page(key: number): void {
+    if (this.#startKey !== undefined) {
+      if (key <= this.#lastKey) this.#wraps += 1;
+      if (this.#wraps > 1 || (this.#wraps === 1 && key >= this.#startKey)) this.#isAround = true;
+    }
+    this.#lastKey = key;
+  }
+
+  round({ pages, zeroPages, bytes }: StreamRound): void {
+    if (this.#startKey !== undefined) {
+      if (this.#isAround || pages + zeroPages === 0) this.#done = true;
+    } else if (this.#weigh(bytes)) {
+      this.#settling -= 1;
+      if (this.#settling === 0) this.#startKey = this.#lastKey;
+    }
+  }
+
+  /** Gives whether everything old had been read before this section. */
+  #weigh(bytes: number): boolean {
+    if (this.#bufferedBytes > 0) {
+      this.#bufferedBytes -= bytes;
+      return false;
+    }
+    if (this.#kernelBytes <= 0) return true;
+    this.#kernelBytes -= Math.max(bytes, MIN_WRITE_BYTES);
+    return false;
+  }
+}
+
+/** `block`: its place in the stream's list. */
+export function pageKey(block: number, offset: number): number {
+  return block * BLOCK_STRIDE + offset;
+}

@@ -1,0 +1,133 @@
+/**
+ * A source's side of a move, in its data worker.
+ *
+ *   dial: connected, machine and layout sent ─▶ converge: rounds until little is left, then reading
+ *   without a pause ─▶ (main thread stops the guest) ─▶ finish: last pages, clusters, devices
+ *
+ * The stream's tracker is lent by TrackingRole from `dial` to `hangUp`. On failure of any call the
+ * connection is over and the target knows why; the images are whole and the tracker usable.
+ */
+import { dialPeer } from '../peer/dial-peer.ts';
+import type { MemoryTracker } from '../tracking/memory-tracker.ts';
+import type { VmLayout } from '../transfer/layout.ts';
+import { Sender } from '../transfer/sender.ts';
+import type { ConvergeData, Converged, DataEvent, DialData, Json } from './data-commands.ts';
+import type { ImageSet } from './image-set.ts';
+import type { TrackingRole } from './tracking-role.ts';
+
+/** Of one round: between two, the image takes what the guest wrote meanwhile. */
+const ROUND_BYTES = 32 * 1024 * 1024;
+/** Rounds without progress until the guest is said to be faster than the link. */
+const CHASING_ROUNDS = 3;
+
+export interface SendingParts {
+  readonly images: ImageSet;
+  readonly tracking: TrackingRole;
+  readonly layout: () => VmLayout;
+  readonly emit: (event: DataEvent) => void;
+}
+
+export class SendingRole {
+  readonly #parts: SendingParts;
+  readonly #end = new AbortController();
+  #sender: Sender | undefined;
+  #tracker: MemoryTracker | undefined;
+
+  constructor(parts: SendingParts) {
+    this.#parts = parts;
+  }
+
+  async dial({ endpoint, identity, expected, diskBytes, facts }: DialData): Promise<void> {
+    const { images, tracking, layout, emit } = this.#parts;
+    const { signal } = this.#end;
+    const connection = await dialPeer({ identity, expected, endpoint, signal });
+    connection.ended.addEventListener('abort', () => {
+      emit({ kind: 'hung-up', why: connection.cause?.message ?? 'the connection is over' });
+    });
+    const tracker = await tracking.rest();
+    this.#tracker = tracker;
+    await tracker.pulse(signal);
+    const { prologue, ramSectionId } = tracker.beginning;
+    const machine = {
+      blocks: images.memory.blocks.map(({ name, sizeBytes }) => ({ name, sizeBytes })),
+      prologue: prologue.toString('base64'),
+      ramSectionId,
+      diskBytes,
+      facts,
+    };
+    this.#sender = new Sender({
+      ...{ connection, machine, layout, images: images.both },
+      onToken: (message) => emit({ kind: 'told', message }),
+      onProgress: () => this.#report(),
+    });
+    await this.#sender.start(signal);
+  }
+
+  async converge({ budgetBytes, deadlineMs }: ConvergeData): Promise<Converged> {
+    const { sender, tracker } = this.#active();
+    const { signal } = this.#end;
+    let bestBytes = Number.POSITIVE_INFINITY;
+    let stuckRounds = 0;
+    for (;;) {
+      await sender.round(ROUND_BYTES);
+      await tracker.pulse(signal);
+      const { leftBytes } = sender.figures;
+      this.#report();
+      if (leftBytes <= budgetBytes || Date.now() >= deadlineMs) break;
+      stuckRounds = leftBytes < bestBytes ? 0 : stuckRounds + 1;
+      bestBytes = Math.min(bestBytes, leftBytes);
+      if (stuckRounds >= CHASING_ROUNDS) {
+        this.#parts.emit({ kind: 'chasing', leftBytes });
+        stuckRounds = 0;
+      }
+    }
+    // From now on QEMU finds its stream empty, so that its last round is a short one.
+    await tracker.drain(({ isFresh }) => (isFresh ? 'enough' : undefined), signal);
+    const { leftBytes } = await sender.round(ROUND_BYTES);
+    return { leftBytes, isWithinBudget: leftBytes <= budgetBytes };
+  }
+
+  /** The guest was stopped. Resolves when all is on its way. */
+  async finish(): Promise<void> {
+    const { sender, tracker } = this.#active();
+    const end = await tracker.finish(this.#end.signal);
+    tracker.shut();
+    await sender.finish(end);
+    sender.loaded(this.#end.signal).then(
+      () => this.#parts.emit({ kind: 'loaded' }),
+      () => undefined,
+    );
+    this.#report();
+  }
+
+  async tell(message: Json): Promise<void> {
+    await this.#active().sender.sendToken(message);
+  }
+
+  /** Ends the move, in whichever state it is. The tracker goes back. */
+  hangUp(why: string): void {
+    this.#end.abort(new Error(why));
+    this.#sender?.abort(why);
+    this.#tracker?.rest();
+  }
+
+  #active() {
+    if (this.#sender === undefined || this.#tracker === undefined) {
+      throw new RangeError('no move is under way');
+    }
+    return { sender: this.#sender, tracker: this.#tracker };
+  }
+
+  #report(): void {
+    if (this.#sender === undefined) return;
+    const { sentBytes, leftBytes, target } = this.#sender.figures;
+    this.#parts.emit({
+      kind: 'moving',
+      figures: {
+        bytesFromSource: sentBytes,
+        bytesFromStore: target?.fromStoreBytes ?? 0,
+        bytesLeft: leftBytes,
+      },
+    });
+  }
+}
