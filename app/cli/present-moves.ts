@@ -13,7 +13,7 @@ export function presentMoves({ moves, lockMarginMs }: JobDetail): readonly strin
     move.from,
     move.to ?? 'store',
     move.kind === 'live' ? move.phase : `${move.phase} (${move.kind})`,
-    move.blackoutMs === null ? NONE : formatDuration(move.blackoutMs),
+    presentBlackout(move),
     formatBytes(move.bytesFromSource),
     formatBytes(move.bytesFromStore),
     move.packetsLost === null ? NONE : String(move.packetsLost),
@@ -22,6 +22,12 @@ export function presentMoves({ moves, lockMarginMs }: JobDetail): readonly strin
   const margin =
     lockMarginMs === null ? [] : ['', `GitHub's lock had ${presentMargin(lockMarginMs)}.`];
   return ['', formatTable(HEADINGS, rows), ...margin];
+}
+
+/** Its source measured it, and may have gone before it could tell. */
+function presentBlackout({ phase, blackoutMs }: MoveView): string {
+  if (blackoutMs !== null) return formatDuration(blackoutMs);
+  return phase === 'done' ? 'unknown' : NONE;
 }
 
 function presentMargin(marginMs: number): string {

@@ -80,7 +80,7 @@ function migrationWord(
   role: MigrationReport['role'],
   host: FleetHost | undefined,
 ): MigrationReport | undefined {
-  if (!isOpenMove(record)) return undefined;
+  if (!isOpenMove(record) && record.phase !== 'done') return undefined;
   return host?.report?.migrations?.find(
     (word) => word.migrationId === record.id && word.role === role && word.vmId === record.vmId,
   );

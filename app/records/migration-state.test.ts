@@ -120,6 +120,17 @@ describe('stepMove', () => {
     expect(stepMove(done, said('aborted'), 9)).toBe(done);
   });
 
+  it('takes each figure from the host that has it, also after its end', () => {
+    const source = word('done', { blackoutMs: 21.5, bytesFromSource: 7 });
+    const target = word('done', { bytesFromStore: 40 });
+    const done = stepMove(begun('live', { phase: 'committed' }), { ...said(), target }, 9);
+    expect(done).toMatchObject({ phase: 'done', blackoutMs: null, bytesFromStore: 40 });
+    const late = stepMove(done, { ...said(), source, target }, 12);
+    const figures = { blackoutMs: 21.5, bytesFromSource: 7, bytesFromStore: 40 };
+    expect(late).toEqual({ ...done, ...figures });
+    expect(stepMove(late, { ...said(), target }, 15)).toBe(late);
+  });
+
   test('property: it never goes back, and never ends otherwise once the target runs the VM', () => {
     const phase = fc.option(fc.constantFrom(...MigrationPhase.options), { nil: undefined });
     const order = ['reserving', 'precopy', 'switchover', 'committed', 'done'];

@@ -9,6 +9,9 @@
  *   source: aborted                the source runs on
  *   target: aborted                it will never run this epoch; over once the source does not try
  *
+ * Each figure is taken from whoever has it. The source alone measures the blackout, and may tell it
+ * only after the target's word ended the move; when its host dies first, it stays unknown.
+ *
  * A VM in the store goes forth and back between `parked` and `resuming`, once for each host that
  * could not resume it.
  */
@@ -37,7 +40,8 @@ export function stepMove(
   words: MoveWords,
   nowMs: number,
 ): MigrationRecord {
-  if (!isOpenMove(record) || record.kind !== 'live') return record;
+  if (record.kind !== 'live') return record;
+  if (!isOpenMove(record)) return record.phase === 'done' ? addFigures(record, words) : record;
   const { phase, why = null } = turnOf(record, words);
   const said = words.source?.phase;
   const moved: MigrationRecord = {
@@ -50,6 +54,11 @@ export function stepMove(
     endedAtMs: isOpenMove({ phase }) ? null : endOf(words, nowMs),
   };
   return sameMove(record, moved) ? record : moved;
+}
+
+function addFigures(record: MigrationRecord, words: MoveWords): MigrationRecord {
+  const added = { ...record, ...figuresOf(record, words) };
+  return sameMove(record, added) ? record : added;
 }
 
 function turnOf(record: MigrationRecord, { source, target, vmAtTarget }: MoveWords): Turn {
@@ -75,14 +84,12 @@ function isHeld(vm: VmReport | undefined, epoch: number): boolean {
 }
 
 function figuresOf(record: MigrationRecord, { source, target }: MoveWords) {
+  const most = (key: 'bytesFromSource' | 'bytesFromStore') =>
+    Math.max(record[key], source?.[key] ?? 0, target?.[key] ?? 0);
   return {
-    blackoutMs: target?.blackoutMs ?? record.blackoutMs,
-    bytesFromSource: Math.max(
-      record.bytesFromSource,
-      source?.bytesFromSource ?? 0,
-      target?.bytesFromSource ?? 0,
-    ),
-    bytesFromStore: Math.max(record.bytesFromStore, target?.bytesFromStore ?? 0),
+    blackoutMs: source?.blackoutMs ?? target?.blackoutMs ?? record.blackoutMs,
+    bytesFromSource: most('bytesFromSource'),
+    bytesFromStore: most('bytesFromStore'),
     bytesLeft: source?.bytesLeft ?? target?.bytesLeft ?? record.bytesLeft,
     packetsLost: target?.packetsLost ?? source?.packetsLost ?? record.packetsLost,
   };

@@ -133,7 +133,7 @@ export const MigrationReport = z.object({
   why: Why.nullable(),
   startedAtMs: z.int(),
   endedAtMs: z.int().nullable(),
-  /** The target's word: from the source's `stop` to the guest running here, host clocks aside. */
+  /** The source's word: from before its `stop` until the target said that the guest runs there. */
   blackoutMs: z.number().min(0).nullable(),
   bytesFromSource: z.int().min(0),
   bytesFromStore: z.int().min(0),

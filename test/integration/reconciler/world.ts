@@ -93,15 +93,20 @@ export class FakeFleet {
     return moved ?? { kind: 'taken' };
   }
 
-  /** The token is handed over: the target says so, and its report of the VM comes with it. */
+  /**
+   * The token is handed over: the target says so, and its report of the VM comes with it. The source
+   * reports the VM no more, and only then how long the guest stood.
+   */
   commit(migrationId: string): void {
     const [target, word] = this.#wordOf(migrationId, 'target');
     const vm = this.vms.get(word.vmId);
     if (vm === undefined) throw new Error(`no VM ${word.vmId}`);
     const { epoch } = word;
     this.vms.set(word.vmId, { hostId: target, report: { ...vm.report, epoch } });
-    this.say(migrationId, 'target', { phase: 'done', ...FIGURES, endedAtMs: Date.now() });
-    this.say(migrationId, 'source', { phase: 'committed' });
+    const { blackoutMs, ...received } = FIGURES;
+    const endedAtMs = Date.now();
+    this.say(migrationId, 'target', { phase: 'done', ...received, endedAtMs });
+    this.say(migrationId, 'source', { phase: 'done', blackoutMs, endedAtMs });
   }
 
   say(migrationId: string, role: MigrationReport['role'], over: Partial<MigrationReport>): void {
