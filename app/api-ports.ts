@@ -2,6 +2,7 @@
 import type { AgentEndpoint } from './agents/agent-endpoint.ts';
 import type { EnrolmentStore } from './agents/enrolment.ts';
 import type { AgentFleet } from './agents/fleet.ts';
+import { createOperations, readMoves } from './api/operations.ts';
 import type { ApiPorts, HealthCheck } from './api/ports.ts';
 import { readRecords } from './api/record-readers.ts';
 import type { IntakeQueue } from './intake/queue.ts';
@@ -19,6 +20,8 @@ export interface ApiSources {
   readonly lease: Lease;
   readonly queue: IntakeQueue;
   readonly endpoint: AgentEndpoint;
+  /** The reconciler looks at what was asked for. */
+  readonly nudge: () => void;
   readonly pool: ApiPorts['pool'];
   readonly version: string;
 }
@@ -31,6 +34,8 @@ export function createApiPorts(sources: ApiSources): ApiPorts {
     vms: records,
     timelines: evidence,
     hosts: fleet,
+    moves: readMoves(store, evidence),
+    operations: createOperations({ evidence, now: Date.now, nudge: sources.nudge }),
     door: {
       issueToken: (ttlMs) => {
         const nowMs = Date.now();

@@ -3,6 +3,8 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { ArchitectError } from '../host-agent/protocol/errors.ts';
+import type { StoreSpec } from '../host-agent/protocol/store-spec.ts';
+import { readStore, StoreEnvironment } from './store-config.ts';
 
 export class ConfigError extends ArchitectError {
   readonly code = 'CONFIG';
@@ -41,6 +43,8 @@ const Environment = z.object({
     .default('4cpu-8gb'),
   ARCHITECT_LOCAL_UPLINK: Flag.default(true),
   ARCHITECT_LOCAL_OUTSIDE: Flag.default(false),
+  ...StoreEnvironment,
+  ARCHITECT_LINK_MBIT: z.coerce.number().int().min(1).max(1_000_000).default(1_000),
   ARCHITECT_TICK_MS: z.coerce.number().int().min(50).max(60_000).default(2_000),
   ARCHITECT_CANCEL_REFUSED_RUNS: Flag.default(false),
   ARCHITECT_RUNNER_GROUP_ID: z.coerce.number().int().min(1).default(1),
@@ -75,6 +79,10 @@ export interface Config {
     /** A simulated outside (198.51.100.n) for the demo and tests. */
     readonly outside: boolean;
   };
+  /** Where chunks go; undefined: nowhere, so no VM can be parked or rewound. */
+  readonly store: StoreSpec | undefined;
+  /** What a host's link carries, for planning evacuations. */
+  readonly linkBytesPerSecond: number;
   readonly tickMs: number;
   readonly cancelRefusedRuns: boolean;
   /** GitHub's group that runners join: it decides which repositories' jobs may get one. */
@@ -119,6 +127,8 @@ export function readConfig(environment: NodeJS.ProcessEnv): Config {
       uplink: env.ARCHITECT_LOCAL_UPLINK,
       outside: env.ARCHITECT_LOCAL_OUTSIDE,
     },
+    store: readStore(env, env.ARCHITECT_PROVIDER === 'local' ? join(dataDir, 'chunks') : undefined),
+    linkBytesPerSecond: (env.ARCHITECT_LINK_MBIT * 1_000_000) / 8,
     tickMs: env.ARCHITECT_TICK_MS,
     cancelRefusedRuns: env.ARCHITECT_CANCEL_REFUSED_RUNS,
     runnerGroupId: env.ARCHITECT_RUNNER_GROUP_ID,

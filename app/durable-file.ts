@@ -49,7 +49,8 @@ async function writeAndSync(path: string, content: string): Promise<void> {
   }
 }
 
-async function syncFolder(path: string): Promise<void> {
+/** What was linked, renamed or removed in the folder is on disk when this resolves. */
+export async function syncFolder(path: string): Promise<void> {
   const folder = await open(path, 'r');
   try {
     await folder.sync();

@@ -14,6 +14,9 @@ const SECRET_FIELDS = [
   'jitConfig',
   'encoded_jit_config',
   'token',
+  'credential',
+  'credentials',
+  'plain',
   'authorization',
   'headers.authorization',
 ];

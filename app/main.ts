@@ -29,13 +29,16 @@ import { createJobIntake } from './intake/job-intake.ts';
 import { openIntakeQueue } from './intake/queue.ts';
 import { createWebhookHandler } from './intake/webhooks.ts';
 import { startIntakeWorker } from './intake/worker.ts';
+import { openMasterKey } from './keys/master-key.ts';
+import { VmKeys } from './keys/vm-keys.ts';
 import { classifyJob, type LabelledJob } from './labels/classify-job.ts';
 import { readPolicy } from './labels/policy.ts';
 import { createLogger } from './log.ts';
-import { DEFAULT_PLANNER_CONFIG } from './planner/observed.ts';
+import { DEFAULT_PLANNER_CONFIG, type PlannerConfig } from './planner/observed.ts';
 import { readPool } from './pool.ts';
 import { openProvider } from './providers/open-provider.ts';
 import type { EnrolledHosts } from './providers/static/static-provider.ts';
+import { MachineWatch } from './reconciler/machine-watch.ts';
 import { Reconciler } from './reconciler/reconciler.ts';
 import { Lease } from './records/lease.ts';
 import { RecordStore } from './records/record-store.ts';
@@ -67,6 +70,8 @@ export async function startControlPlane(config: Config): Promise<ControlPlane> {
 async function assemble(config: Config, logger: Logger, parts: ShutdownStack): Promise<void> {
   // QEMU runs without privileges and its files are below: others may pass through, not look.
   await mkdir(config.dataDir, { recursive: true, mode: 0o711 });
+  if (config.store?.kind === 'folder')
+    await mkdir(config.store.path, { recursive: true, mode: 0o700 });
   const now = Date.now;
   const pool = readPool(config);
   const redis = parts.add('redis', await openRedis(config, logger));
@@ -91,12 +96,16 @@ async function assemble(config: Config, logger: Logger, parts: ShutdownStack): P
     listen: hosts.agentsListen,
   });
   const { fleet, enrolment } = agents;
+  const { provider } = hosts;
+  const machines = provider.knowsEnds ? new MachineWatch(evidence) : undefined;
+  const keys = new VmKeys(await openMasterKey(config.dataDir));
+  const moving = { keys, ...(machines === undefined ? {} : { machines }) };
   const reconciler = new Reconciler({
-    ports: { ...book, ...github, fleet, pools: { pool: () => pool }, now, logger },
+    ports: { ...book, ...github, ...moving, fleet, pools: { pool: () => pool }, now, logger },
     lease,
-    plannerConfig: DEFAULT_PLANNER_CONFIG,
+    plannerConfig: plannerConfigOf(config),
     tickMs: config.tickMs,
-    hosts: { provider: hosts.provider, tokens: launchTokens(enrolment) },
+    hosts: { provider, tokens: launchTokens(enrolment), watch: machines },
     onFollow: () => fleet.disconnectAll('another process reconciles'),
   });
   const queue = parts.add('intake queue', openIntakeQueue(redis, logger));
@@ -106,6 +115,7 @@ async function assemble(config: Config, logger: Logger, parts: ShutdownStack): P
     redis,
     lease,
     queue,
+    nudge: () => reconciler.nudge(),
     pool: () => pool,
     version: VERSION,
   });
@@ -120,6 +130,10 @@ async function assemble(config: Config, logger: Logger, parts: ShutdownStack): P
   parts.add('reconciler', { close: () => reconciler.stop() });
   reconciler.start();
   logger.info({ listen: config.listen, pool: pool.id }, 'the control plane is up');
+}
+
+function plannerConfigOf({ linkBytesPerSecond, store }: Config): PlannerConfig {
+  return { ...DEFAULT_PLANNER_CONFIG, linkBytesPerSecond, canPark: store !== undefined };
 }
 
 function labelled({ labels, origin }: JobFacts): LabelledJob {
@@ -161,7 +175,10 @@ async function openAgents(given: AgentParts): Promise<AgentDoor> {
     'enrolment',
     new EnrolmentStore(join(config.dataDir, 'enrolment.db'), { url, caSha256: authority.sha256 }),
   );
-  const fleet = parts.add('fleet', new AgentFleet({ enrolment, pool: () => pool, now, logger }));
+  const fleet = parts.add(
+    'fleet',
+    new AgentFleet({ enrolment, pool: () => pool, store: config.store, now, logger }),
+  );
   const endpoint = parts.add(
     'agent endpoint',
     await startAgentEndpoint({

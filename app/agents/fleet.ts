@@ -20,6 +20,7 @@ import {
   type ControlFrame,
   REQUEST_TIMEOUT_MS,
 } from '../../host-agent/protocol/messages.ts';
+import type { StoreSpec } from '../../host-agent/protocol/store-spec.ts';
 import type { Fleet, FleetHost } from '../reconciler/ports.ts';
 import { admit } from './admission.ts';
 import type { EnrolmentStore } from './enrolment.ts';
@@ -46,6 +47,8 @@ interface Entry {
 export interface AgentFleetOptions {
   readonly enrolment: EnrolmentStore;
   readonly pool: () => PoolSpec;
+  /** Told to admitted hosts; unset: chunks go nowhere. */
+  readonly store?: StoreSpec | undefined;
   readonly now: () => number;
   readonly logger: Logger;
   /** Tests shorten it. */
@@ -213,7 +216,7 @@ export class AgentFleet implements Fleet {
     switch (effect.kind) {
       case 'send-welcome':
         this.#markSeen(entry);
-        send(socket, { type: 'welcome', hostId: entry.hostId, pool: effect.pool });
+        send(socket, this.#welcome(entry.hostId, effect.pool));
         return;
       case 'send':
         this.#options.logger.warn(
@@ -228,6 +231,11 @@ export class AgentFleet implements Fleet {
         entry.pending.rejectAll(effect.why);
         socket.terminate();
     }
+  }
+
+  #welcome(hostId: HostId, pool: PoolSpec): ControlFrame {
+    const { store } = this.#options;
+    return { type: 'welcome', hostId, pool, ...(store === undefined ? {} : { store }) };
   }
 
   #refuse(entry: Entry, why: string): void {
@@ -279,9 +287,16 @@ function newEntry(host: {
   };
 }
 
+/** What empties a host, or takes back what it was asked for. */
+const ENDING: ReadonlySet<AgentRequest['kind']> = new Set([
+  'stop-vm',
+  'forget-vm',
+  'abort-migration',
+]);
+
 function mayAsk(state: HostState, request: AgentRequest): boolean {
   if (state.kind === 'connected') return true;
-  const endsVm = request.kind === 'stop-vm' || request.kind === 'forget-vm';
+  const endsVm = ENDING.has(request.kind);
   return state.kind === 'turned-away' && endsVm;
 }
 

@@ -127,6 +127,8 @@ async function answer(reply: FastifyReply, outcome: Outcome): Promise<FastifyRep
       return await reply.code(outcome.status).send(outcome.body);
     case 'absent':
       return problem(reply, 404, outcome.what);
+    case 'conflict':
+      return problem(reply, 409, outcome.why);
     case 'malformed':
       return problem(reply, 400, outcome.why);
   }
@@ -142,6 +144,7 @@ const TITLES: Readonly<Record<number, string>> = {
   400: 'Bad Request',
   401: 'Unauthorized',
   404: 'Not Found',
+  409: 'Conflict',
   413: 'Content Too Large',
   415: 'Unsupported Media Type',
   429: 'Too Many Requests',

@@ -1,7 +1,8 @@
 /** What the API reads and asks of the rest, one small interface each. */
 import type { PoolSpec } from '../../host-agent/protocol/host-facts.ts';
-import type { HostId, JobId, VmId } from '../../host-agent/protocol/ids.ts';
+import type { HostId, JobId, MigrationId, VmId } from '../../host-agent/protocol/ids.ts';
 import type { FleetHost } from '../reconciler/ports.ts';
+import type { MigrationRecord, MoveWish } from '../records/migration-record.ts';
 import type { JobMoment, JobRecord, VmRecord } from '../records/records.ts';
 
 export interface JobReader {
@@ -21,6 +22,27 @@ export interface VmReader {
 
 export interface TimelineReader {
   timeline(jobId: JobId): readonly { readonly moment: JobMoment; readonly atMs: number }[];
+}
+
+export interface MoveReader {
+  /** All attempts to move this job's VM, in the order of their starts. */
+  movesOf(jobId: JobId): readonly MigrationRecord[];
+  /** The migration, or the wish for it, newest knowledge first; undefined: nobody asked for it. */
+  readStatus(id: MigrationId): Promise<{
+    readonly wish: MoveWish | undefined;
+    readonly migration: MigrationRecord | undefined;
+  }>;
+}
+
+/** What operators ask for; recorded durably before it resolves, carried out by the reconciler. */
+export interface Operations {
+  move(wish: {
+    readonly vmId: VmId;
+    readonly to: HostId | null;
+    readonly withinMs: number | null;
+  }): Promise<MigrationId>;
+  setDrained(hostId: HostId, drained: boolean): Promise<void>;
+  drainedHosts(): ReadonlySet<HostId>;
 }
 
 export interface HostReader {
@@ -51,6 +73,8 @@ export interface ApiPorts {
   readonly timelines: TimelineReader;
   readonly hosts: HostReader;
   readonly door: HostDoor;
+  readonly moves: MoveReader;
+  readonly operations: Operations;
   readonly pool: () => PoolSpec;
   readonly readiness: Readiness;
   readonly version: string;

@@ -4,7 +4,9 @@ import type { ApiPorts } from './ports.ts';
 
 export type RouteAnswer<Answer> =
   | { readonly kind: 'ok'; readonly body: Answer }
-  | { readonly kind: 'absent'; readonly what: string };
+  | { readonly kind: 'absent'; readonly what: string }
+  /** Understood, and impossible as things are. */
+  | { readonly kind: 'conflict'; readonly why: string };
 
 interface RouteHead {
   readonly method: 'GET' | 'POST' | 'DELETE';
@@ -12,7 +14,7 @@ interface RouteHead {
   readonly path: string;
   readonly operationId: string;
   readonly summary: string;
-  readonly status: 200 | 201;
+  readonly status: 200 | 201 | 202;
 }
 
 interface RouteShape<
@@ -46,6 +48,7 @@ export interface RawInput {
 export type Outcome =
   | { readonly kind: 'ok'; readonly status: number; readonly body: unknown }
   | { readonly kind: 'absent'; readonly what: string }
+  | { readonly kind: 'conflict'; readonly why: string }
   | { readonly kind: 'malformed'; readonly why: string };
 
 export interface Route extends RouteHead {
@@ -86,7 +89,7 @@ async function run<
   if (!body.success) return malformed('body', body.error);
   const checked = { params: params.data, query: query.data, body: body.data };
   const answer = await shape.handle(checked, ports);
-  if (answer.kind === 'absent') return answer;
+  if (answer.kind !== 'ok') return answer;
   return { kind: 'ok', status: shape.status, body: answer.body };
 }
 

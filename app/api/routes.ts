@@ -1,8 +1,10 @@
 /** The one table of routes: the server serves it and the OpenAPI document is made from it. */
 import { z } from 'zod';
 import { HostId, JobId } from '../../host-agent/protocol/ids.ts';
+import { lockMarginMs } from '../records/lock-margin.ts';
 import type { VmRecord } from '../records/records.ts';
 import { JobRecord } from '../records/records.ts';
+import { MOVE_ROUTES } from './move-routes.ts';
 import type { ApiPorts } from './ports.ts';
 import { type Route, route } from './route.ts';
 import {
@@ -15,6 +17,7 @@ import {
   VmList,
   viewHost,
   viewJob,
+  viewMove,
   viewVm,
 } from './views.ts';
 import { whyWaiting } from './why-waiting.ts';
@@ -46,7 +49,8 @@ export const ROUTES: readonly Route[] = [
     method: 'GET',
     path: '/jobs/{id}',
     operationId: 'readJob',
-    summary: 'One job: its state and why, or why it waits; its VM, its timeline.',
+    summary:
+      'One job: its state and why, or why it waits; its VM, its timeline, the moves it survived.',
     params: z.strictObject({ id: JobId }),
     query: NOTHING,
     body: NOTHING,
@@ -57,11 +61,18 @@ export const ROUTES: readonly Route[] = [
       if (job === undefined) return { kind: 'absent', what: `There is no job ${id}.` };
       const vm = await vmOfJob(job, ports);
       const timeline = [...ports.timelines.timeline(id)];
+      const moves = ports.moves.movesOf(id);
       const unserved = job.state === 'queued' && vm === undefined;
       const why = unserved ? whyWaiting(job.class, ports.hosts.hosts()) : job.why;
       return {
         kind: 'ok',
-        body: { job: { ...viewJob(job), why }, vm: vm === undefined ? null : viewVm(vm), timeline },
+        body: {
+          job: { ...viewJob(job), why },
+          vm: vm === undefined ? null : viewVm(vm),
+          timeline,
+          moves: moves.map(viewMove),
+          lockMarginMs: lockMarginMs(moves) ?? null,
+        },
       };
     },
   }),
@@ -75,7 +86,11 @@ export const ROUTES: readonly Route[] = [
     body: NOTHING,
     status: 200,
     answer: HostList,
-    handle: (_, { hosts }) => ({ kind: 'ok', body: { hosts: hosts.hosts().map(viewHost) } }),
+    handle: (_, { hosts, operations }) => {
+      const drained = operations.drainedHosts();
+      const views = hosts.hosts().map((host) => viewHost(host, drained.has(host.id)));
+      return { kind: 'ok', body: { hosts: views } };
+    },
   }),
   route({
     method: 'POST',
@@ -125,6 +140,7 @@ export const ROUTES: readonly Route[] = [
       body: { vms: (await vms.listVms()).map(viewVm) },
     }),
   }),
+  ...MOVE_ROUTES,
   route({
     method: 'GET',
     path: '/pool',

@@ -2,20 +2,41 @@
 import { z } from 'zod';
 import { Capacity, HostFacts, PoolSpec } from '../../host-agent/protocol/host-facts.ts';
 import { HostNotice } from '../../host-agent/protocol/host-notice.ts';
-import { Digest, HostId, VmId } from '../../host-agent/protocol/ids.ts';
+import { Digest, HostId, MigrationId, VmId } from '../../host-agent/protocol/ids.ts';
 import type { FleetHost } from '../reconciler/ports.ts';
+import { MigrationRecord } from '../records/migration-record.ts';
 import { JobMoment, JobRecord, VmRecord } from '../records/records.ts';
 
 export const JobView = JobRecord.omit({ generation: true });
 export type JobView = Readonly<z.infer<typeof JobView>>;
 
-export const VmView = VmRecord.omit({ generation: true });
+/** Without the wrapped key: it is no secret, and nobody's business. */
+export const VmView = VmRecord.omit({ generation: true, wrappedKey: true, pool: true });
 export type VmView = Readonly<z.infer<typeof VmView>>;
+
+/** One attempt to move a VM, with its figures. */
+export const MoveView = MigrationRecord.omit({ generation: true });
+export type MoveView = Readonly<z.infer<typeof MoveView>>;
+
+/** What became of an operator's wish: it waits, is a migration by now, or could not be fulfilled. */
+export const MigrationStatus = z.object({
+  id: MigrationId,
+  state: z.enum(['waiting', 'moving', 'done', 'failed']),
+  why: z.string().nullable(),
+  migration: MoveView.nullable(),
+});
+export type MigrationStatus = Readonly<z.infer<typeof MigrationStatus>>;
+
+export const DrainView = z.object({ hostId: HostId, drained: z.boolean(), vmsLeft: z.int() });
+export type DrainView = Readonly<z.infer<typeof DrainView>>;
 
 export const JobDetail = z.object({
   job: JobView,
   vm: VmView.nullable(),
   timeline: z.array(z.object({ moment: JobMoment, atMs: z.int() })),
+  moves: z.array(MoveView),
+  /** What was left of GitHub's lock at worst (lock-margin.ts); null when it never moved. */
+  lockMarginMs: z.number().nullable(),
 });
 export type JobDetail = Readonly<z.infer<typeof JobDetail>>;
 
@@ -32,6 +53,8 @@ export const HostView = z.object({
   artifacts: z.array(Digest),
   /** The cloud takes it back, or may. */
   notice: HostNotice.nullable(),
+  /** The operator wants it empty. */
+  drained: z.boolean(),
 });
 export type HostView = Readonly<z.infer<typeof HostView>>;
 
@@ -59,11 +82,15 @@ export function viewJob({ generation: _, ...job }: JobRecord): JobView {
   return job;
 }
 
-export function viewVm({ generation: _, ...vm }: VmRecord): VmView {
+export function viewVm({ generation: _, wrappedKey: __, pool: ___, ...vm }: VmRecord): VmView {
   return vm;
 }
 
-export function viewHost(host: FleetHost): HostView {
+export function viewMove({ generation: _, ...move }: MigrationRecord): MoveView {
+  return move;
+}
+
+export function viewHost(host: FleetHost, drained: boolean): HostView {
   return {
     id: host.id,
     hostname: host.hostname,
@@ -75,5 +102,6 @@ export function viewHost(host: FleetHost): HostView {
     vms: host.report?.vms.map((vm) => vm.vmId) ?? [],
     artifacts: [...(host.report?.artifacts ?? [])],
     notice: host.report?.notice ?? null,
+    drained,
   };
 }

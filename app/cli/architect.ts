@@ -14,5 +14,6 @@ process.exitCode = await runProgram(process.argv.slice(2), {
   environment: process.env,
   now: Date.now,
   write: (text) => process.stdout.write(text),
+  writeProgress: (text) => process.stderr.write(text),
   writeError: (text) => process.stderr.write(text),
 });

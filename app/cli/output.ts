@@ -3,6 +3,8 @@ export interface Output {
   readonly environment: NodeJS.ProcessEnv;
   readonly now: () => number;
   write(text: string): void;
+  /** How something goes that takes a while: beside the output proper. */
+  writeProgress(text: string): void;
 }
 
 /** Writes `value` as JSON when that was asked for, else what `present` makes of it. */

@@ -40,6 +40,8 @@ test('a lost job shows why, where and when', () => {
       { moment: 'in-progress', atMs: 1_500 },
       { moment: 'webhook-received', atMs: 0 },
     ],
+    moves: [],
+    lockMarginMs: null,
   });
   expect(text).toContain('why         QEMU ended with signal 9.');
   expect(text).toContain('host        host-1');
@@ -69,6 +71,7 @@ test.each([
     vms: [],
     artifacts: [],
     notice: notice === null ? null : { ...notice, source: 'ec2', seenAtMs: 0 },
+    drained: false,
   });
   const [, line = ''] = presentHosts([host], 5_000).split('\n');
   expect(line.endsWith(remark === '' ? '5.0 s' : `5.0 s  ${remark}`)).toBe(true);

@@ -1,6 +1,8 @@
 /** The API's answers as text for people. Pure: `nowMs` is an argument. */
+import type { HostNotice } from '../../host-agent/protocol/host-notice.ts';
 import { formatInstanceClass } from '../../host-agent/protocol/instance-class.ts';
 import type { HostView, JobDetail, JobView, VmView } from '../api/views.ts';
+import { presentMoves } from './present-moves.ts';
 import { formatDuration, formatTable } from './table.ts';
 
 const NONE = '-';
@@ -19,7 +21,8 @@ export function presentJobs(jobs: readonly JobView[], nowMs: number): string {
   return formatTable(['JOB', 'STATE', 'REPOSITORY', 'NAME', 'CLASS', 'VM', 'QUEUED'], rows);
 }
 
-export function presentJob({ job, vm, timeline }: JobDetail): string {
+export function presentJob(detail: JobDetail): string {
+  const { job, vm, timeline } = detail;
   const facts: [string, string | null][] = [
     ['job', `${job.id}  ${job.workflowName} / ${job.name}`],
     ['repository', `${job.origin.owner}/${job.origin.repo}, run ${job.origin.runId}`],
@@ -34,7 +37,7 @@ export function presentJob({ job, vm, timeline }: JobDetail): string {
   const known = facts.flatMap(([name, value]) => (value === null ? [] : [[name, value]]));
   const width = Math.max(...known.map(([name = '']) => name.length));
   const lines = known.map(([name = '', value = '']) => `${name.padEnd(width)}  ${value}`);
-  return [...lines, ...presentTimeline(timeline)].join('\n');
+  return [...lines, ...presentTimeline(timeline), ...presentMoves(detail)].join('\n');
 }
 
 export function presentHosts(hosts: readonly HostView[], nowMs: number): string {
@@ -83,10 +86,15 @@ function presentCapacity({ capacity }: HostView): string {
   return `${capacity.vcpus} vCPU, ${memoryGib} GiB, ${capacity.diskGib} GiB disk`;
 }
 
-function presentRemark({ why, notice }: HostView, nowMs: number): string {
+function presentRemark({ why, notice, drained }: HostView, nowMs: number): string {
   if (why !== null) return why;
-  if (notice === null) return '';
-  if (notice.kind === 'rebalance') return 'its cloud may take it back soon';
-  if (notice.deadlineMs === null) return 'its cloud takes it back';
-  return `goes away in ${formatDuration(notice.deadlineMs - nowMs)}`;
+  const remarks = drained ? ['drained'] : [];
+  if (notice !== null) remarks.push(presentNotice(notice, nowMs));
+  return remarks.join(', ');
+}
+
+function presentNotice({ kind, deadlineMs }: HostNotice, nowMs: number): string {
+  if (kind === 'rebalance') return 'its cloud may take it back soon';
+  if (deadlineMs === null) return 'its cloud takes it back';
+  return `goes away in ${formatDuration(deadlineMs - nowMs)}`;
 }

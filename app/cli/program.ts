@@ -6,6 +6,7 @@ import { addHostCommand } from './commands/host.ts';
 import { addHostsCommand } from './commands/hosts.ts';
 import { addJobCommand } from './commands/job.ts';
 import { addJobsCommand } from './commands/jobs.ts';
+import { addDrainCommand, addDrillCommand, addMigrateCommand } from './commands/migrate.ts';
 import { addStartCommand } from './commands/start.ts';
 import { addVmsCommand } from './commands/vms.ts';
 import type { Output } from './output.ts';
@@ -46,6 +47,9 @@ function buildProgram(output: Terminal): Command {
   addHostsCommand(program, output);
   addVmsCommand(program, output);
   addHostCommand(program, output);
+  addMigrateCommand(program, output);
+  addDrainCommand(program, output);
+  addDrillCommand(program, output);
   return program;
 }
 

@@ -1,5 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { formatTimeline, parseGuestKernel, toTimeline } from './report.ts';
+import { HostId, JobId, MigrationId, VmId } from '../../host-agent/protocol/ids.ts';
+import { newMigration } from '../records/migration-record.ts';
+import { DemoReport, formatTimeline, parseGuestKernel, toMoves, toTimeline } from './report.ts';
 
 describe('timeline', () => {
   it('is in the order of a job, without what did not happen', () => {
@@ -17,6 +19,21 @@ describe('timeline', () => {
       'done 4.000 s +2.500 s',
     ]);
   });
+});
+
+it('reports the moves that the job survived', () => {
+  const [a, b] = [HostId.parse('a'), HostId.parse('b')];
+  const ids = { id: MigrationId.parse('m'), vmId: VmId.parse('vm'), jobId: JobId.parse('7') };
+  const begun = newMigration(
+    { ...ids, kind: 'live', from: a, to: b, epoch: 2, because: 'a notice', deadlineMs: 9 },
+    1,
+  );
+  const figures = { blackoutMs: 21, bytesFromSource: 3, bytesFromStore: 4, packetsLost: null };
+  const moves = toMoves([
+    { ...begun, phase: 'aborted' },
+    { ...begun, ...figures, phase: 'done' },
+  ]);
+  expect(DemoReport.shape.moves.parse(moves)).toEqual([{ from: 'a', to: 'b', ...figures }]);
 });
 
 it.each([

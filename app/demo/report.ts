@@ -1,23 +1,30 @@
 /** What `npm run demo -- --report FILE` writes. */
 import { z } from 'zod';
+import type { JobDetail } from '../api/views.ts';
 
 export const TIMELINE_EVENTS = [
   'webhook received',
   'VM started',
   'runner online',
   'first step',
+  'notice',
+  'moving',
+  'moved',
   'done',
   'VM destroyed',
 ] as const;
 export type TimelineEvent = (typeof TIMELINE_EVENTS)[number];
 
+/** A move that the job survived. */
 const Move = z.object({
   from: z.string(),
   to: z.string(),
-  blackoutMs: z.number(),
+  /** How long the guest did not run; null where its hosts forgot. */
+  blackoutMs: z.number().nullable(),
   bytesFromSource: z.int(),
   bytesFromStore: z.int(),
-  packetsLost: z.int(),
+  /** Null where nobody counts: there is no gateway. */
+  packetsLost: z.int().nullable(),
 });
 
 export const DemoReport = z.object({
@@ -31,7 +38,6 @@ export const DemoReport = z.object({
   }),
   /** Milliseconds since 1970. */
   timeline: z.array(z.object({ event: z.enum(TIMELINE_EVENTS), atMs: z.number() })),
-  /** Empty until VMs move. */
   moves: z.array(Move),
   /** Names of processes, namespaces, links, cgroups, mounts and files that were left behind. */
   leftovers: z.array(z.string()),
@@ -45,6 +51,15 @@ export function toTimeline(moments: Moments): DemoReport['timeline'] {
   return TIMELINE_EVENTS.flatMap((event) => {
     const atMs = moments[event];
     return atMs === undefined ? [] : [{ event, atMs }];
+  });
+}
+
+/** Those that ended with the VM running elsewhere, in their order. */
+export function toMoves(moves: JobDetail['moves']): DemoReport['moves'] {
+  return moves.flatMap(({ phase, from, to, ...figures }) => {
+    if (to === null || (phase !== 'done' && phase !== 'committed')) return [];
+    const { blackoutMs, bytesFromSource, bytesFromStore, packetsLost } = figures;
+    return [{ from, to, blackoutMs, bytesFromSource, bytesFromStore, packetsLost }];
   });
 }
 

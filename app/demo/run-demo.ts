@@ -14,6 +14,7 @@ import {
   formatTimeline,
   type Moments,
   parseGuestKernel,
+  toMoves,
   toTimeline,
 } from './report.ts';
 import { SimulatedFleet } from './simulated-fleet.ts';
@@ -162,6 +163,9 @@ function toReport({ simulated, log, detail }: Outcome, leftovers: readonly strin
     'VM started': momentOf(detail, 'vm-started'),
     'runner online': simulated.runnerOnlineAtMs ?? undefined,
     'first step': simulated.firstStepAtMs ?? undefined,
+    notice: momentOf(detail, 'notice'),
+    moving: momentOf(detail, 'moving'),
+    moved: momentOf(detail, 'moved'),
     done: simulated.completedAtMs ?? undefined,
     'VM destroyed': momentOf(detail, 'vm-destroyed'),
   });
@@ -174,7 +178,7 @@ function toReport({ simulated, log, detail }: Outcome, leftovers: readonly strin
       accelerator: vm?.accelerator,
     },
     timeline: toTimeline(moments),
-    moves: [],
+    moves: toMoves(detail.moves),
     leftovers,
   });
 }

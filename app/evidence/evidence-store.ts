@@ -15,8 +15,9 @@ import { chmodSync, closeSync, openSync } from 'node:fs';
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
 import { z } from 'zod';
 import { ArchitectError } from '../../host-agent/protocol/errors.ts';
-import type { JobId, VmId } from '../../host-agent/protocol/ids.ts';
+import { HostId, type JobId, type MigrationId, type VmId } from '../../host-agent/protocol/ids.ts';
 import type { Evidence } from '../reconciler/ports.ts';
+import { isOpenMove, MigrationRecord, MoveWish } from '../records/migration-record.ts';
 import { JobMoment, JobRecord, VmRecord } from '../records/records.ts';
 
 export class EvidenceError extends ArchitectError {
@@ -24,9 +25,11 @@ export class EvidenceError extends ArchitectError {
   readonly retry = 'never';
 }
 
-const SCHEMA_VERSION = 1;
+const SCHEMA_VERSION = 2;
 const BUSY_TIMEOUT_MS = 5_000;
 const MAX_OPEN = 20_000;
+/** More moves of one job than anybody can look through. */
+const MAX_MOVES = 1_000;
 
 const SCHEMA = `
   CREATE TABLE job (id TEXT PRIMARY KEY, open INTEGER NOT NULL, record TEXT NOT NULL) STRICT;
@@ -37,7 +40,19 @@ const SCHEMA = `
     job_id TEXT NOT NULL, moment TEXT NOT NULL, at_ms INTEGER NOT NULL,
     PRIMARY KEY (job_id, moment)
   ) STRICT, WITHOUT ROWID;
-  PRAGMA user_version = ${SCHEMA_VERSION};
+`;
+
+/** Since version 2: what becomes of VMs whose hosts go away, and what operators asked for. */
+const MOVES_SCHEMA = `
+  CREATE TABLE migration (
+    id TEXT PRIMARY KEY, job_id TEXT, open INTEGER NOT NULL, record TEXT NOT NULL
+  ) STRICT;
+  CREATE INDEX migration_open ON migration (id) WHERE open = 1;
+  CREATE INDEX migration_job ON migration (job_id);
+  CREATE TABLE wish (id TEXT PRIMARY KEY, open INTEGER NOT NULL, record TEXT NOT NULL) STRICT;
+  CREATE INDEX wish_open ON wish (id) WHERE open = 1;
+  CREATE TABLE drain (host_id TEXT PRIMARY KEY, since_ms INTEGER NOT NULL) STRICT;
+  CREATE TABLE machine (id TEXT PRIMARY KEY, first_seen_ms INTEGER NOT NULL) STRICT;
 `;
 
 /** What GitHub says of a job comes once; what a VM lives through, again with the job's next VM. */
@@ -48,7 +63,10 @@ const FIRST_COUNTS: ReadonlySet<JobMoment> = new Set([
 ]);
 
 const RecordRow = z.object({ record: z.string() });
+const DrainRow = z.object({ host_id: HostId });
 const MomentRow = z.object({ moment: JobMoment, at_ms: z.int() });
+
+type Table = 'job' | 'vm' | 'migration' | 'wish';
 
 export class EvidenceStore implements Evidence {
   readonly #database: DatabaseSync;
@@ -138,6 +156,68 @@ export class EvidenceStore implements Evidence {
     return this.#read('vm', vmId, VmRecord);
   }
 
+  rememberMigration(migration: MigrationRecord): void {
+    this.#write(
+      'INSERT OR REPLACE INTO migration (id, job_id, open, record) VALUES (?, ?, ?, ?)',
+    ).run(migration.id, migration.jobId, isOpenMove(migration) ? 1 : 0, JSON.stringify(migration));
+  }
+
+  readMigration(id: MigrationId): MigrationRecord | undefined {
+    return this.#read('migration', id, MigrationRecord);
+  }
+
+  openMigrations(): readonly MigrationRecord[] {
+    return this.#readOpen('migration', MigrationRecord);
+  }
+
+  movesOf(jobId: JobId): readonly MigrationRecord[] {
+    return this.#prepare(`SELECT record FROM migration WHERE job_id = ? LIMIT ${MAX_MOVES}`)
+      .all(jobId)
+      .map((row) => MigrationRecord.parse(JSON.parse(RecordRow.parse(row).record)))
+      .sort((a, b) => a.startedAtMs - b.startedAtMs || a.epoch - b.epoch);
+  }
+
+  rememberWish(wish: MoveWish): void {
+    this.#write('INSERT OR REPLACE INTO wish (id, open, record) VALUES (?, ?, ?)').run(
+      wish.id,
+      wish.state === 'open' ? 1 : 0,
+      JSON.stringify(wish),
+    );
+  }
+
+  readWish(id: MigrationId): MoveWish | undefined {
+    return this.#read('wish', id, MoveWish);
+  }
+
+  openWishes(): readonly MoveWish[] {
+    return this.#readOpen('wish', MoveWish);
+  }
+
+  setDrained(hostId: HostId, drained: boolean, nowMs: number): void {
+    if (drained)
+      this.#write('INSERT OR IGNORE INTO drain (host_id, since_ms) VALUES (?, ?)').run(
+        hostId,
+        nowMs,
+      );
+    else this.#write('DELETE FROM drain WHERE host_id = ?').run(hostId);
+  }
+
+  drainedHosts(): ReadonlySet<HostId> {
+    const rows = this.#prepare('SELECT host_id FROM drain').all();
+    return new Set(rows.map((row) => DrainRow.parse(row).host_id));
+  }
+
+  rememberMachine(machineId: string, nowMs: number): void {
+    this.#write('INSERT OR IGNORE INTO machine (id, first_seen_ms) VALUES (?, ?)').run(
+      machineId,
+      nowMs,
+    );
+  }
+
+  wasMachine(machineId: string): boolean {
+    return this.#prepare('SELECT 1 FROM machine WHERE id = ?').get(machineId) !== undefined;
+  }
+
   #write(sql: string): StatementSync {
     if (this.#batch === undefined) {
       this.#database.exec('BEGIN IMMEDIATE');
@@ -169,13 +249,13 @@ export class EvidenceStore implements Evidence {
     return statement;
   }
 
-  #readOpen<S extends z.ZodType>(table: 'job' | 'vm', schema: S): readonly z.output<S>[] {
+  #readOpen<S extends z.ZodType>(table: Table, schema: S): readonly z.output<S>[] {
     return this.#prepare(`SELECT record FROM ${table} WHERE open = 1 ORDER BY id LIMIT ${MAX_OPEN}`)
       .all()
       .map((row) => schema.parse(JSON.parse(RecordRow.parse(row).record)));
   }
 
-  #read<S extends z.ZodType>(table: 'job' | 'vm', id: string, schema: S): z.output<S> | undefined {
+  #read<S extends z.ZodType>(table: Table, id: string, schema: S): z.output<S> | undefined {
     const row = this.#prepare(`SELECT record FROM ${table} WHERE id = ?`).get(id);
     return row === undefined ? undefined : schema.parse(JSON.parse(RecordRow.parse(row).record));
   }
@@ -187,7 +267,8 @@ function ensureSchema(database: DatabaseSync, path: string): void {
   if (version === SCHEMA_VERSION) return;
   if (version > SCHEMA_VERSION)
     throw new EvidenceError(`${path} was written by a newer version of Architect. Use that one.`);
-  database.exec(`BEGIN IMMEDIATE; ${SCHEMA} COMMIT;`);
+  const missing = version === 0 ? SCHEMA + MOVES_SCHEMA : MOVES_SCHEMA;
+  database.exec(`BEGIN IMMEDIATE; ${missing} PRAGMA user_version = ${SCHEMA_VERSION}; COMMIT;`);
 }
 
 function orderOf(moment: JobMoment): number {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { classifyJob } from './classify-job.ts';
+import { classifyJob, wantsRewind } from './classify-job.ts';
 import { DEFAULT_POLICY, PolicyError, parsePolicy } from './policy.ts';
 
 const GIB = 1024;
@@ -50,6 +50,15 @@ repositories:
     expect(classify(['architect/class=small'], policy).kind).toBe('served');
     expect(classify(['architect/cpu=5'], policy, 'other/tool').kind).toBe('served');
     expect(classify(['architect'], policy, 'acme.evil/shop').kind).toBe('refused');
+  });
+
+  it('lets a job opt in to being rewound, where the policy does', () => {
+    const labels = ['self-hosted', 'architect/rewind=true'];
+    expect(classify(labels)).toMatchObject({ kind: 'served', request: { rewind: true } });
+    expect(classify(labels, parsePolicy('allowRewind: false'))).toMatchObject({ kind: 'refused' });
+    expect(wantsRewind(labels)).toBe(true);
+    expect(wantsRewind(['architect/rewind=false'])).toBe(false);
+    expect(wantsRewind(['rewind=true'])).toBe(false);
   });
 
   it('allows what the grammar can say when the operator turns the allow-list off', () => {

@@ -107,6 +107,7 @@ function whyNotAllowed({
     whyTooLarge(wanted, policy, rule) ??
     whyClassNotAllowed(request.class, rule) ??
     whyOnDemandNotAllowed(request, policy, rule) ??
+    whyRewindNotAllowed(request, policy) ??
     (policy.architectures.includes(wanted.arch)
       ? undefined
       : `arch=${wanted.arch} is not allowed; allowed: ${policy.architectures.join(', ')}.`)
@@ -134,6 +135,19 @@ function whyOnDemandNotAllowed(
 ): string | undefined {
   if (request.spot !== false || (rule.allowOnDemand ?? policy.allowOnDemand)) return undefined;
   return 'spot=false is not allowed; leave it out or say spot=true.';
+}
+
+function whyRewindNotAllowed({ rewind }: LabelRequest, policy: Policy): string | undefined {
+  if (rewind !== true || policy.allowRewind) return undefined;
+  return 'rewind=true is not allowed; leave it out.';
+}
+
+/** Whether the job may be resumed from a checkpoint, which does again what it did since then. */
+export function wantsRewind(labels: readonly string[]): boolean {
+  return labels.some((label) => {
+    const parsed = parseLabel(label);
+    return parsed.kind === 'parsed' && parsed.request.rewind === true;
+  });
 }
 
 function instanceClassOf({ cpu, ram, disk, arch }: NamedClass): InstanceClass {

@@ -9,7 +9,9 @@
  *   disk   disk in GB, 1–16384            arch  x64 | arm64
  *   spot   true | false                   class a named class of the operator's policy
  *   key    opaque, 1–128 of A-Z a-z 0-9 . _ - ; makes the label unlike other jobs' labels
- *   rewind, rerun   true | false          reserved: accepted, without effect yet
+ *   rewind true | false: after its host's sudden death the job goes on from its last checkpoint,
+ *          and what it did since then is done again
+ *   rerun  true | false                   reserved: accepted, without effect yet
  *
  * Everything that begins with `architect` is ours: what cannot be understood is refused with a
  * reason, never passed over, since no other runner would pick such a job up either.

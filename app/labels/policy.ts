@@ -9,6 +9,7 @@
  *   limits: { cpu: 8, ram: 32, disk: 100 }
  *   architectures: [x64]
  *   allowOnDemand: true        # may a label say spot=false?
+ *   allowRewind: true          # may a label say rewind=true?
  *   extraLabels: [self-hosted, linux, x64]
  *   repositories:              # the first match counts; a repository without one is refused
  *     - match: acme/*
@@ -76,6 +77,7 @@ const Policy = z.strictObject({
   limits: Limits.default({ cpu: 8, ram: 32, disk: 100 }),
   architectures: z.array(Architecture).min(1).default(['x64']),
   allowOnDemand: z.boolean().default(true),
+  allowRewind: z.boolean().default(true),
   extraLabels: z
     .array(z.string().min(1).max(100).toLowerCase())
     .max(100)

@@ -168,8 +168,8 @@ export function planCopy(
   return { copyMs: Math.max(directMs, sharedMs), cpuShare };
 }
 
-/** A parked guest does not write any more: what is left goes to the store at the link's full rate. */
-function parkMs({ bytesLeft }: LeavingVm, bytesPerSecond: number): number {
+/** How long a parking takes. A parked guest does not write any more: what is left goes to the store at the link's full rate. */
+export function parkMs({ bytesLeft }: LeavingVm, bytesPerSecond: number): number {
   if (bytesPerSecond <= 0) return Number.POSITIVE_INFINITY;
   return (bytesLeft / bytesPerSecond) * 1_000 + MOVE_OVERHEAD_MS;
 }

@@ -11,6 +11,7 @@ const sizes: fc.Arbitrary<Capacity> = fc.record({
   diskGib: fc.constantFrom(10, 20, 40),
 });
 
+const NOTHING = { jobs: [], vms: [], migrations: [], wishes: [], leftCopies: [] };
 const hint = { kind: 'rebalance', deadlineMs: null, source: 'ec2', seenAtMs: 1 } as const;
 
 describe('openPlacement', () => {
@@ -23,6 +24,8 @@ describe('openPlacement', () => {
       capacity: { vcpus: 4, memoryMib: 4096, diskGib: 40 },
       templateReady: true,
       notice: undefined,
+      drained: false,
+      gone: false,
       ...over,
     });
     const tight = { vcpus: 2, memoryMib: 1024, diskGib: 10 };
@@ -31,7 +34,7 @@ describe('openPlacement', () => {
       host('host-2', {}),
       host('host-3', { state: 'draining', notice: { ...hint, kind: 'interruption' } }),
     ];
-    const placement = openPlacement({ jobs: [], vms: [], hosts });
+    const placement = openPlacement({ ...NOTHING, hosts }, []);
     const taken = [1, 2, 3, 4].map(() => placement.take(size));
     expect(taken).toEqual(['host-2', 'host-2', 'host-1', undefined]);
   });
@@ -49,8 +52,10 @@ describe('openPlacement', () => {
             capacity,
             templateReady: true,
             notice: undefined,
+            drained: false,
+            gone: false,
           }));
-          const placement = openPlacement({ jobs: [], vms: [], hosts });
+          const placement = openPlacement({ ...NOTHING, hosts }, []);
           let free = hosts.map(({ id, capacity }) => ({ id, ...capacity }));
           for (const size of wanted) {
             const [best] = free

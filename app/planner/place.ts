@@ -11,7 +11,8 @@
 import type { Capacity } from '../../host-agent/protocol/host-facts.ts';
 import type { HostId } from '../../host-agent/protocol/ids.ts';
 import type { InstanceClass } from '../../host-agent/protocol/instance-class.ts';
-import type { Observed, ObservedHost, ObservedVm } from './observed.ts';
+import { isOpenMove, isStored } from '../records/migration-record.ts';
+import type { Observed, ObservedHost } from './observed.ts';
 
 interface Bucket {
   readonly free: Capacity;
@@ -25,8 +26,10 @@ export interface Placement {
   take(wanted: InstanceClass): HostId | undefined;
 }
 
-export function openPlacement(observed: Observed): Placement {
-  const used = usedByHost(observed.vms);
+/** `arriving` is what this tick's moves take up. */
+export function openPlacement(observed: Observed, arriving: readonly Arrival[]): Placement {
+  const used = usedByHost(observed);
+  for (const { hostId, class: size } of arriving) add(used, hostId, size);
   const steady = new Map<string, Bucket>();
   const hinted = new Map<string, Bucket>();
   for (const host of observed.hosts) {
@@ -46,7 +49,13 @@ function takeFrom(buckets: Map<string, Bucket>, wanted: InstanceClass): HostId |
   return hostId;
 }
 
-function acceptsVms(host: ObservedHost): boolean {
+/** A VM that this tick sends to a host. */
+export interface Arrival {
+  readonly hostId: HostId;
+  readonly class: InstanceClass;
+}
+
+export function acceptsVms(host: ObservedHost): boolean {
   return host.state === 'connected' && host.templateReady;
 }
 
@@ -59,7 +68,7 @@ function chooseBucket(buckets: Iterable<Bucket>, wanted: InstanceClass): Bucket 
   return best;
 }
 
-function fits(free: Capacity, wanted: InstanceClass): boolean {
+export function fits(free: Capacity, wanted: InstanceClass): boolean {
   return (
     free.vcpus >= wanted.vcpus &&
     free.memoryMib >= wanted.memoryMib &&
@@ -94,7 +103,7 @@ function keyOf({ vcpus, memoryMib, diskGib }: Capacity): string {
   return `${vcpus}/${memoryMib}/${diskGib}`;
 }
 
-function subtract(from: Capacity, less: Capacity | undefined): Capacity {
+export function subtract(from: Capacity, less: Capacity | undefined): Capacity {
   if (less === undefined) return from;
   return {
     vcpus: from.vcpus - less.vcpus,
@@ -103,16 +112,24 @@ function subtract(from: Capacity, less: Capacity | undefined): Capacity {
   };
 }
 
-function usedByHost(vms: readonly ObservedVm[]): Map<HostId, Capacity> {
+/** What VMs take up, those on their way counted at both ends, those in the store nowhere. */
+export function usedByHost({ vms, migrations }: Observed): Map<HostId, Capacity> {
   const used = new Map<HostId, Capacity>();
+  const moves = new Map(migrations.filter(isOpenMove).map((move) => [move.vmId, move]));
   for (const vm of vms) {
+    const move = moves.get(vm.id);
+    if (move?.to !== undefined && move.to !== vm.hostId) add(used, move.to, vm.class);
     if (vm.phase === 'stopped' || vm.phase === 'failed') continue;
-    const sum = used.get(vm.hostId) ?? { vcpus: 0, memoryMib: 0, diskGib: 0 };
-    used.set(vm.hostId, {
-      vcpus: sum.vcpus + vm.class.vcpus,
-      memoryMib: sum.memoryMib + vm.class.memoryMib,
-      diskGib: sum.diskGib + vm.class.diskGib,
-    });
+    if (move === undefined || !isStored(move)) add(used, vm.hostId, vm.class);
   }
   return used;
+}
+
+function add(used: Map<HostId, Capacity>, hostId: HostId, size: InstanceClass): void {
+  const sum = used.get(hostId) ?? { vcpus: 0, memoryMib: 0, diskGib: 0 };
+  used.set(hostId, {
+    vcpus: sum.vcpus + size.vcpus,
+    memoryMib: sum.memoryMib + size.memoryMib,
+    diskGib: sum.diskGib + size.diskGib,
+  });
 }

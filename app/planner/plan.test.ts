@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { HostId, JobId, VmId } from '../../host-agent/protocol/ids.ts';
+import { HostId, JobId, MigrationId, VmId } from '../../host-agent/protocol/ids.ts';
 import type { Observed, ObservedHost, ObservedJob, ObservedVm } from './observed.ts';
 import { DEFAULT_PLANNER_CONFIG, type PlannerConfig } from './observed.ts';
 import { plan } from './plan.ts';
@@ -10,6 +10,8 @@ const NOW_MS = 1_000_000;
 const CLASS = { vcpus: 2, memoryMib: 4096, diskGib: 20, arch: 'x64' as const };
 const vmId = (n: number) => VmId.parse(`vm-${n}`);
 const hostId = (n: number) => HostId.parse(`host-${n}`);
+/** Nothing moves. */
+const STILL = { migrations: [], wishes: [], leftCopies: [] };
 const jobId = (n: number) => JobId.parse(`${n}`);
 
 function job(n: number, over: Partial<ObservedJob> = {}): ObservedJob {
@@ -22,6 +24,7 @@ function job(n: number, over: Partial<ObservedJob> = {}): ObservedJob {
     vmsStarted: 0,
     startedAtMs: undefined,
     labelsKey: 'architect',
+    rewindable: false,
     ...over,
   };
 }
@@ -34,6 +37,8 @@ function host(n: number, over: Partial<ObservedHost> = {}): ObservedHost {
     capacity: { vcpus: 4, memoryMib: 8192, diskGib: 100 },
     templateReady: true,
     notice: undefined,
+    drained: false,
+    gone: false,
     ...over,
   };
 }
@@ -52,6 +57,8 @@ function vm(n: number, over: Partial<ObservedVm> = {}): ObservedVm {
     unknown: false,
     runnerExited: false,
     why: undefined,
+    ...{ lastEpoch: 1, tracking: undefined, keyed: true, rewindable: false },
+    ...{ lastCheckpointAtMs: undefined, leaseOverAtMs: undefined },
     ...over,
   };
 }
@@ -62,10 +69,11 @@ function planned(
   firstId = 1000,
 ): Step[] {
   return plan({
-    observed: { jobs: [], hosts: [host(1)], vms: [], ...world },
+    observed: { ...STILL, jobs: [], hosts: [host(1)], vms: [], ...world },
     config: { ...DEFAULT_PLANNER_CONFIG, ...config },
     nowMs: NOW_MS,
     newVmIds: Array.from({ length: 50 }, (_, n) => vmId(firstId + n)),
+    newMigrationIds: Array.from({ length: 50 }, (_, n) => MigrationId.parse(`m-${firstId + n}`)),
   });
 }
 
@@ -78,7 +86,8 @@ function shown(step: Step): string {
   if (step.kind === 'start-vm') return `start ${step.jobId}@${step.hostId}`;
   if (step.kind === 'assign-job') return `assign ${step.vmId}>${step.jobId}`;
   if (step.kind === 'lose-job') return `lose ${step.jobId}`;
-  return step.kind === 'stop-vm' ? `stop ${step.vmId}` : `forget ${step.vmId}`;
+  if (step.kind === 'stop-vm') return `stop ${step.vmId}`;
+  return step.kind === 'forget-vm' ? `forget ${step.vmId}` : step.kind;
 }
 
 const running = (n: number, over: Partial<ObservedJob> = {}) =>
@@ -269,6 +278,7 @@ const anyWorld: fc.Arbitrary<Observed> = fc
       .map((all) => all.map(({ n, ...over }) => vm(n, over))),
   })
   .map((world) => ({
+    ...STILL,
     ...world,
     vms: world.vms.map((one) => {
       const mine = world.jobs.find(({ vmId: id }) => id === one.id);
@@ -296,6 +306,7 @@ function carryOut(world: Observed, steps: readonly Step[]): Observed {
         runnerId: 1,
         phaseSinceMs: NOW_MS,
       });
+    else if (step.kind !== 'start-vm') throw new Error(`${step.kind} was not expected here`);
     else if (vms.some((one) => one.id === step.vmId)) change(step.vmId, { missing: false });
     else {
       const started = { id: step.vmId, hostId: step.hostId, forJob: step.jobId, class: step.class };
@@ -349,7 +360,8 @@ describe('plan, for any world', () => {
     holds((world, steps) => {
       for (const step of steps) {
         if (step.kind === 'lose-job' || step.kind === 'forget-vm') continue;
-        const state = world.hosts.find(({ id }) => id === step.hostId)?.state;
+        const asked = 'hostId' in step ? step.hostId : undefined;
+        const state = world.hosts.find(({ id }) => id === asked)?.state;
         expect(['connected', 'draining']).toContain(state);
       }
     });

@@ -6,6 +6,7 @@
  *     gone    → its in-progress job is lost, then the VM is forgotten
  *     doomed  → stopped, where its host can be asked
  *     waiting → matched with the queued jobs (match-jobs.ts): idle ones are assigned, spare ones stopped
+ *   VMs whose hosts go away → moved, parked, resumed, rewound (plan-moves.ts)
  *   each queued job that nothing serves → a new VM on the best fitting host (place.ts)
  *
  * Invariants, each a property in plan.test.ts:
@@ -15,11 +16,13 @@
  *   a host that is not connected gets no step but bookkeeping (forget-vm)
  *   the order of the input does not matter; carrying the steps out leaves nothing to plan
  */
-import type { JobId, VmId } from '../../host-agent/protocol/ids.ts';
-import { judgeVm, type Verdict, type World } from './judge-vm.ts';
+import type { HostId, JobId, MigrationId, VmId } from '../../host-agent/protocol/ids.ts';
+import { isOpenMove } from '../records/migration-record.ts';
+import { type Judged, judgeVm, type World } from './judge-vm.ts';
 import { matchJobs, oldestFirst } from './match-jobs.ts';
 import type { Observed, ObservedJob, ObservedVm, PlannerConfig } from './observed.ts';
-import { openPlacement } from './place.ts';
+import { type Arrival, openPlacement } from './place.ts';
+import { planMoves } from './plan-moves.ts';
 import type { Step } from './step.ts';
 
 export interface PlanInput {
@@ -28,18 +31,16 @@ export interface PlanInput {
   readonly nowMs: number;
   /** Fresh ids, drawn one per new VM; when they run out, the other starts wait for the next tick. */
   readonly newVmIds: Iterable<VmId>;
+  /** As `newVmIds`, for attempts to move VMs. */
+  readonly newMigrationIds: Iterable<MigrationId>;
 }
 
-interface Judged {
-  readonly vm: ObservedVm;
-  readonly verdict: Verdict;
-}
-
-/** Steps in the order in which they matter: losses, ends, assignments, starts. */
-export function plan({ observed, config, nowMs, newVmIds }: PlanInput): Step[] {
+/** Steps in the order in which they matter: losses, moves, ends, assignments, starts. */
+export function plan({ observed, config, nowMs, newVmIds, newMigrationIds }: PlanInput): Step[] {
   const world: World = {
     jobs: new Map(observed.jobs.map((job) => [job.id, job])),
     hosts: new Map(observed.hosts.map((host) => [host.id, host])),
+    moves: new Map(observed.migrations.filter(isOpenMove).map((move) => [move.vmId, move])),
     config,
     nowMs,
   };
@@ -51,14 +52,20 @@ export function plan({ observed, config, nowMs, newVmIds }: PlanInput): Step[] {
   const match = matchJobs({ queued: unsettled, waiting, jobs: world.jobs });
   const unserved = unsettled.filter((job) => !match.servedBy.has(job.id));
   const live = judged.filter(({ verdict }) => verdict.kind !== 'gone').length;
+  const spare = new Set(match.spare);
+  const staying = judged.filter(({ vm }) => !spare.has(vm));
+  const moves = planMoves({ observed, judged: staying, world, newMigrationIds });
+  const { arrivals } = moves;
   return [
     ...planLosses(judged, world),
     ...planGivenUp(unserved, config),
+    ...moves.steps,
     ...planForgets(judged, world),
+    ...planLeftCopies(observed, world),
     ...planStops(judged, match.spare, world),
     ...planAssignments(match.servedBy, world),
     ...planRestarts(match.servedBy, world),
-    ...planStarts({ unserved, observed, config, newVmIds, live }),
+    ...planStarts({ unserved, observed, config, newVmIds, live, arrivals }),
   ];
 }
 
@@ -110,6 +117,14 @@ function planForgets(judged: readonly Judged[], world: World): Step[] {
     .map(({ id, hostId, runnerId }) => ({ kind: 'forget-vm', vmId: id, hostId, runnerId }));
 }
 
+/** Of VMs that have left: only who can be asked and is not about to take one back. */
+function planLeftCopies({ leftCopies }: Observed, world: World): Step[] {
+  return leftCopies
+    .filter(({ vmId, hostId }) => !world.moves.has(vmId) && canAsk(hostId, world))
+    .map(({ vmId, hostId }) => ({ kind: 'forget-copy' as const, vmId, hostId }))
+    .sort((a, b) => (a.vmId < b.vmId || (a.vmId === b.vmId && a.hostId < b.hostId) ? -1 : 1));
+}
+
 function planStops(judged: readonly Judged[], spare: readonly ObservedVm[], world: World): Step[] {
   const doomed = judged.flatMap(({ vm, verdict }) =>
     verdict.kind === 'doomed' && !runsOpenJob(vm, world) ? [{ vm, why: verdict.why }] : [],
@@ -146,17 +161,19 @@ function planStarts({
   config,
   newVmIds,
   live,
+  arrivals,
 }: {
   readonly unserved: readonly ObservedJob[];
   readonly observed: Observed;
   readonly config: PlannerConfig;
   readonly newVmIds: Iterable<VmId>;
   readonly live: number;
+  readonly arrivals: readonly Arrival[];
 }): Step[] {
   const startable = unserved.filter((job) => job.vmsStarted < config.maxVmsPerJob);
   const limit = Math.max(0, Math.min(config.maxStartsPerTick, config.maxVms - live));
   if (startable.length === 0 || limit === 0) return [];
-  const placement = openPlacement(observed);
+  const placement = openPlacement(observed, arrivals);
   const ids = newVmIds[Symbol.iterator]();
   const steps: Step[] = [];
   const full = new Set<string>();
@@ -191,8 +208,12 @@ function byId(a: ObservedVm, b: ObservedVm): number {
   return a.id < b.id ? -1 : 1;
 }
 
-function isReachable(vm: ObservedVm, { hosts }: World): boolean {
-  const state = hosts.get(vm.hostId)?.state;
+function isReachable(vm: ObservedVm, world: World): boolean {
+  return canAsk(vm.hostId, world);
+}
+
+function canAsk(hostId: HostId, { hosts }: World): boolean {
+  const state = hosts.get(hostId)?.state;
   return state === 'connected' || state === 'draining';
 }
 
@@ -201,11 +222,13 @@ function runsOpenJob(vm: ObservedVm, { jobs }: World): boolean {
   return jobs.get(vm.runsJob)?.state === 'in-progress';
 }
 
-/** Jobs whose VM's runner ended just now, perhaps with them: GitHub's word is on its way. */
+/** Jobs that wait for a VM on its way, or for GitHub's word: their VM's runner ended just now. */
 function settlingJobs(judged: readonly Judged[]): ReadonlySet<string> {
   return new Set(
     judged.flatMap(({ vm, verdict }) =>
-      verdict.kind === 'settling' && vm.forJob !== undefined ? [vm.forJob] : [],
+      (verdict.kind === 'settling' || verdict.kind === 'moving') && vm.forJob !== undefined
+        ? [vm.forJob]
+        : [],
     ),
   );
 }

@@ -32,6 +32,8 @@ export interface Provider {
   readonly name: string;
   /** How many hosts this provider keeps while the fleet has no other policy. */
   readonly desiredHosts: number;
+  /** A machine that it does not list any more has ended for sure, and all VMs on it. */
+  readonly knowsEnds: boolean;
   offers(signal: AbortSignal): Promise<readonly Offer[]>;
   launch(request: LaunchRequest, signal: AbortSignal): Promise<ProviderHost>;
   /** Every host of this fleet, by tag; nothing of anyone else's. */

@@ -1,23 +1,34 @@
 /**
  * One picture of the world from the records and the hosts' reports. Pure.
  *
- *   job records ─┐
- *   VM records ──┼→ merge-report → Observed for the planner, and the records that changed
- *   reports ─────┘
+ *   job records ──┐
+ *   migrations ───┼→ advance-moves → merge-report → Observed for the planner, and the records that
+ *   VM records ───┤                                 changed
+ *   reports ──────┘
  *
  * A host that VM records name but that never connected to this process counts as away since the
  * process began to look. A reported VM without a record is taken over where the evidence knows it
  * (`adoptable`); otherwise it is shown to the planner as unknown.
  *
- * A host is believed about the VMs that were placed on it only: one that was broken into must not
- * report other hosts' VMs dead, or take them over.
+ * A host is believed about the VMs that were placed on it only, or that have a migration to it: one
+ * that was broken into must not report other hosts' VMs dead, or take them over. Of a VM that was on
+ * a host twice, only its word of the later time counts.
  */
 
 import type { PoolSpec } from '../../host-agent/protocol/host-facts.ts';
 import type { HostId, JobId, VmId } from '../../host-agent/protocol/ids.ts';
 import type { VmReport } from '../../host-agent/protocol/vm-report.ts';
-import type { Observed, ObservedHost, ObservedJob, ObservedVm } from '../planner/observed.ts';
+import { wantsRewind } from '../labels/classify-job.ts';
+import type {
+  Observed,
+  ObservedHost,
+  ObservedJob,
+  ObservedVm,
+  ObservedWish,
+} from '../planner/observed.ts';
+import { isOpenMove, type MigrationRecord, type MoveWish } from '../records/migration-record.ts';
 import type { JobRecord, VmRecord } from '../records/records.ts';
+import { type AdvancedMove, advanceMoves, movesByVm, placeVm } from './advance-moves.ts';
 import { mergeReport } from './merge-report.ts';
 import type { FleetHost } from './ports.ts';
 
@@ -28,6 +39,12 @@ export interface Readings {
   readonly pool: PoolSpec;
   /** Evidence of reported VMs that have no record. */
   readonly adoptable: ReadonlyMap<VmId, VmRecord>;
+  /** Under way, or ended a moment ago. */
+  readonly migrations: readonly MigrationRecord[];
+  readonly wishes: readonly MoveWish[];
+  readonly drained: ReadonlySet<HostId>;
+  readonly isGone: (host: FleetHost) => boolean;
+  readonly leaseOverAtMs: (vmId: VmId) => number | undefined;
   /** When this process began to look. */
   readonly lookingSinceMs: number;
   readonly nowMs: number;
@@ -37,6 +54,7 @@ export interface Assembled {
   readonly observed: Observed;
   /** Records to be written: changed by a report, or taken over. Generations are the stored ones. */
   readonly changedVms: readonly VmRecord[];
+  readonly changedMoves: readonly AdvancedMove[];
 }
 
 interface Reported {
@@ -44,35 +62,67 @@ interface Reported {
   readonly vm: VmReport;
 }
 
+/** What each VM is up to: its migrations and its job. */
+interface Work {
+  readonly moves: ReadonlyMap<VmId, readonly MigrationRecord[]>;
+  readonly runs: ReadonlyMap<VmId, JobId>;
+}
+
+/** A VM that has just arrived need not be in its new host's report yet. */
+const ARRIVAL_GRACE_MS = 10_000;
+
 export function assembleObserved(readings: Readings): Assembled {
-  const reports = reportsByVm(readings.hosts, placesOf(readings));
-  const runs = runningJobs(readings.jobs);
-  const adopted = [...readings.adoptable.values()].map((record) => adopt(record, reports));
-  const merged = [...readings.vms, ...adopted].map((record) => ({
-    record,
-    now: mergeReport({
-      record,
-      report: reports.get(record.id)?.vm,
-      runsJob: runs.get(record.id),
-      nowMs: readings.nowMs,
-    }),
-  }));
-  const known = new Set(merged.map(({ record }) => record.id));
+  const { migrations, nowMs } = readings;
   const hosts = new Map(readings.hosts.map((host) => [host.id, host]));
-  const unknown = [...reports.values()].filter(({ vm }) => !known.has(vm.vmId));
+  const advanced = advanceMoves(migrations, hosts, nowMs);
+  const moves = movesByVm(advanced.map(({ now }) => now));
+  const runs = runningJobs(readings.jobs);
+  const merged = mergeVms(readings, { moves, runs });
+  const places = placesOf(merged.map(({ now }) => now));
+  const unknown = [...reportsByVm(readings.hosts, places).values()].filter(
+    ({ vm }) => !places.has(vm.vmId),
+  );
   return {
     observed: {
       jobs: readings.jobs.map(observeJob),
       hosts: observeHosts(readings),
       vms: [
-        ...merged.map(({ now }) => observeVm(now, reports.get(now.id)?.vm, hosts.get(now.hostId))),
-        ...unknown.map((reported) => observeUnknown(reported, runs, readings.nowMs)),
+        ...merged.map(({ now, report }) => {
+          const host = hosts.get(now.hostId);
+          const isNew = hasArrived(moves.get(now.id), nowMs);
+          const lease = readings.leaseOverAtMs(now.id);
+          return observeVm(now, { report, isMissing: !isNew && lacks(host, now.id), lease });
+        }),
+        ...unknown.map((reported) => observeUnknown(reported, runs, nowMs)),
       ],
+      migrations: advanced.map(({ seen }) => seen),
+      wishes: readings.wishes.map(observeWish),
+      leftCopies: findLeftCopies(readings.hosts, places),
     },
     changedVms: merged.flatMap(({ record, now }) =>
       record !== now || readings.adoptable.has(record.id) ? [now] : [],
     ),
+    changedMoves: advanced.filter(({ before, now }) => before !== now),
   };
+}
+
+/** Each record where its migrations have brought it, then as its host there reports it. */
+function mergeVms({ vms, adoptable, hosts, nowMs }: Readings, { moves, runs }: Work) {
+  const stored = [...vms, ...adoptable.values()];
+  const placed = stored.map((record) => placeVm(record, moves.get(record.id) ?? []));
+  const reports = reportsByVm(hosts, placesOf(placed));
+  return stored.map((record, at) => {
+    const there = placed[at] ?? record;
+    const report = reports.get(record.id)?.vm;
+    const isMoving = moves.get(record.id)?.some(isOpenMove) ?? false;
+    const before = adoptable.has(record.id) ? adopt(there, reports) : there;
+    const runsJob = runs.get(record.id);
+    return {
+      record,
+      report,
+      now: mergeReport({ record: before, report, runsJob, isMoving, nowMs }),
+    };
+  });
 }
 
 /** Reported VMs that still run and have no record: candidates for `adoptable`. */
@@ -91,20 +141,41 @@ export function hasReported(host: FleetHost): boolean {
   return host.state === 'connected' && host.report !== undefined && host.facts !== undefined;
 }
 
-function placesOf({ vms, adoptable }: Readings): ReadonlyMap<VmId, HostId> {
-  return new Map([...adoptable.values(), ...vms].map((vm) => [vm.id, vm.hostId]));
+type Places = ReadonlyMap<VmId, Pick<VmRecord, 'hostId' | 'epoch'>>;
+
+function placesOf(vms: readonly VmRecord[]): Places {
+  return new Map(vms.map((vm) => [vm.id, vm]));
+}
+
+/** The host is heard and says nothing of the VM. */
+function lacks(host: FleetHost | undefined, vmId: VmId): boolean {
+  if (host === undefined || !hasReported(host)) return false;
+  return host.report?.vms.every((vm) => vm.vmId !== vmId) ?? false;
+}
+
+function hasArrived(moves: readonly MigrationRecord[] | undefined, nowMs: number): boolean {
+  return moves?.some(({ phaseSinceMs }) => nowMs - phaseSinceMs < ARRIVAL_GRACE_MS) ?? false;
+}
+
+/** What hosts still say of VMs that ended there and live elsewhere. */
+function findLeftCopies(hosts: readonly FleetHost[], places: Places): Observed['leftCopies'] {
+  return hosts.filter(hasReported).flatMap((host) =>
+    (host.report?.vms ?? []).flatMap((vm) => {
+      const place = places.get(vm.vmId);
+      const isLeft = place !== undefined && place.hostId !== host.id && hasEnded(vm);
+      return isLeft ? [{ vmId: vm.vmId, hostId: host.id }] : [];
+    }),
+  );
 }
 
 /** Of a VM that nobody placed, the newest holder's word counts. */
-function reportsByVm(
-  hosts: readonly FleetHost[],
-  places: ReadonlyMap<VmId, HostId>,
-): ReadonlyMap<VmId, Reported> {
+function reportsByVm(hosts: readonly FleetHost[], places: Places): ReadonlyMap<VmId, Reported> {
   const reports = new Map<VmId, Reported>();
   for (const host of hosts) {
     if (!hasReported(host)) continue;
     for (const vm of host.report?.vms ?? []) {
-      if ((places.get(vm.vmId) ?? host.id) !== host.id) continue;
+      const place = places.get(vm.vmId);
+      if (place !== undefined && (place.hostId !== host.id || vm.epoch < place.epoch)) continue;
       const other = reports.get(vm.vmId);
       if (other === undefined || other.vm.epoch < vm.epoch)
         reports.set(vm.vmId, { hostId: host.id, vm });
@@ -143,14 +214,16 @@ function observeJob(job: JobRecord): ObservedJob {
     vmsStarted: job.vmsStarted,
     startedAtMs: job.startedAtMs ?? undefined,
     labelsKey: [...new Set(job.labels.map((label) => label.toLowerCase()))].sort().join('\n'),
+    rewindable: wantsRewind(job.labels),
   };
 }
 
-function observeHosts({ hosts, vms, pool, lookingSinceMs }: Readings): ObservedHost[] {
+function observeHosts(readings: Readings): ObservedHost[] {
+  const { hosts, vms, drained, lookingSinceMs } = readings;
   const known = new Set(hosts.map((host) => host.id));
   const absent = new Set(vms.map((vm) => vm.hostId).filter((id) => !known.has(id)));
   return [
-    ...hosts.map((host) => observeHost(host, pool)),
+    ...hosts.map((host) => observeHost(host, readings)),
     ...[...absent].map((id) => ({
       id,
       state: 'away' as const,
@@ -158,34 +231,41 @@ function observeHosts({ hosts, vms, pool, lookingSinceMs }: Readings): ObservedH
       capacity: { vcpus: 0, memoryMib: 0, diskGib: 0 },
       templateReady: false,
       notice: undefined,
+      drained: drained.has(id),
+      gone: false,
     })),
   ];
 }
 
-function observeHost(host: FleetHost, pool: PoolSpec): ObservedHost {
+function observeHost(host: FleetHost, { pool, drained, isGone }: Readings): ObservedHost {
   const artifacts = host.report?.artifacts ?? [];
   return {
     id: host.id,
-    state: stateOf(host),
+    state: stateOf(host, drained),
     stateSinceMs: host.stateSinceMs,
     capacity: host.facts?.capacity ?? { vcpus: 0, memoryMib: 0, diskGib: 0 },
     templateReady: artifacts.includes(pool.template) && artifacts.includes(pool.image),
     notice: hasReported(host) ? (host.report?.notice ?? undefined) : undefined,
+    drained: drained.has(host.id),
+    gone: host.state === 'away' && isGone(host),
   };
 }
 
 /** A hint alone empties no host: clouds give many that nothing comes of. */
-function stateOf(host: FleetHost): ObservedHost['state'] {
+function stateOf(host: FleetHost, drained: ReadonlySet<HostId>): ObservedHost['state'] {
   if (host.state === 'turned-away') return 'turned-away';
   if (!hasReported(host)) return 'away';
-  return host.report?.notice?.kind === 'interruption' ? 'draining' : 'connected';
+  const leaves = drained.has(host.id) || host.report?.notice?.kind === 'interruption';
+  return leaves ? 'draining' : 'connected';
 }
 
-function observeVm(
-  record: VmRecord,
-  report: VmReport | undefined,
-  host: FleetHost | undefined,
-): ObservedVm {
+interface VmSight {
+  readonly report: VmReport | undefined;
+  readonly isMissing: boolean;
+  readonly lease: number | undefined;
+}
+
+function observeVm(record: VmRecord, { report, isMissing, lease }: VmSight): ObservedVm {
   return {
     id: record.id,
     hostId: record.hostId,
@@ -195,11 +275,21 @@ function observeVm(
     runsJob: record.runsJob ?? undefined,
     runnerId: record.runnerId ?? undefined,
     phaseSinceMs: record.phaseSinceMs,
-    missing: report === undefined && host !== undefined && hasReported(host),
+    missing: report === undefined && isMissing,
     unknown: false,
     runnerExited: report?.runner.state === 'exited',
     why: record.why ?? undefined,
+    lastEpoch: record.lastEpoch,
+    tracking: report?.tracking,
+    keyed: record.wrappedKey !== null,
+    rewindable: record.rewindable,
+    lastCheckpointAtMs: record.lastCheckpointAtMs ?? undefined,
+    leaseOverAtMs: lease,
   };
+}
+
+function observeWish({ id, vmId, to, deadlineMs, askedAtMs }: MoveWish): ObservedWish {
+  return { id, vmId, to: to ?? undefined, deadlineMs: deadlineMs ?? undefined, askedAtMs };
 }
 
 function observeUnknown(
@@ -220,6 +310,12 @@ function observeUnknown(
     unknown: true,
     runnerExited: vm.runner.state === 'exited',
     why: vm.why ?? undefined,
+    lastEpoch: vm.epoch,
+    tracking: undefined,
+    keyed: false,
+    rewindable: false,
+    lastCheckpointAtMs: undefined,
+    leaseOverAtMs: undefined,
   };
 }
 

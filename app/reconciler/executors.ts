@@ -8,18 +8,33 @@
  *   stop-vm     a minted runner that GitHub did not call busy is removed first; a busy one stays
  *   forget-vm   remove the runner → tell the host → delete the record
  *   lose-job    GitHub is asked once more → recorded with its cause → the author is told
+ *   what moves VMs: migration-executors.ts, store-executors.ts
  *
  * Nothing here retries: what fails is thrown, logged at the top, and planned again. Dropping the
  * process between any two writes leaves a state that the planner knows a next step for.
  * The JIT configuration is in no log, record or error.
  */
-import type { Logger } from 'pino';
 import { ArchitectError } from '../../host-agent/protocol/errors.ts';
 import type { JobId } from '../../host-agent/protocol/ids.ts';
-import type { Step, StepKind } from '../planner/step.ts';
-import { applyJobFacts, type JobBook } from '../records/apply-job-facts.ts';
+import { wantsRewind } from '../labels/classify-job.ts';
+import type { StepKind } from '../planner/step.ts';
+import { applyJobFacts } from '../records/apply-job-facts.ts';
 import { type JobRecord, runnerNameOf, type VmRecord } from '../records/records.ts';
-import type { Fleet, JobNotices, JobSource, PoolSource, Runners } from './ports.ts';
+import {
+  changeVm,
+  type ExecutorPorts,
+  type Executors,
+  type SlowPart,
+  type StepOf,
+} from './executor.ts';
+import {
+  abortMigration,
+  endMigration,
+  endWish,
+  forgetCopy,
+  moveVm,
+} from './migration-executors.ts';
+import { parkVm, resumeVm } from './store-executors.ts';
 
 /** Thrown so that the job's next start waits a moment: the next host may be the same one. */
 export class StartRefusedError extends ArchitectError {
@@ -32,31 +47,19 @@ export class RunnerBusyError extends ArchitectError {
   readonly retry = 'later';
 }
 
-export interface ExecutorPorts extends JobBook {
-  readonly fleet: Fleet;
-  readonly runners: Runners;
-  readonly notices: JobNotices;
-  readonly jobSource: JobSource;
-  readonly pools: PoolSource;
-  readonly now: () => number;
-  readonly logger: Logger;
-  readonly signal: AbortSignal;
-}
-
-type Steps = { readonly [S in Step as S['kind']]: S };
-export type StepOf<K extends StepKind> = { readonly [P in K]: { readonly kind: P } & Steps[P] }[K];
-/** What is left to do; undefined: the world moved on and the step is moot. */
-export type SlowPart = (() => Promise<void>) | undefined;
-export type Executors = {
-  readonly [K in StepKind]: (ports: ExecutorPorts, step: StepOf<K>) => Promise<SlowPart>;
-};
-
 export const EXECUTORS: Executors = {
   'start-vm': startVm,
   'assign-job': assignJob,
   'stop-vm': stopVm,
   'forget-vm': forgetVm,
   'lose-job': loseJob,
+  'move-vm': moveVm,
+  'abort-migration': abortMigration,
+  'park-vm': parkVm,
+  'resume-vm': resumeVm,
+  'end-migration': endMigration,
+  'end-wish': endWish,
+  'forget-copy': forgetCopy,
 };
 
 export function prepareStep<K extends StepKind>(
@@ -69,20 +72,22 @@ export function prepareStep<K extends StepKind>(
 
 async function startVm(ports: ExecutorPorts, step: StepOf<'start-vm'>): Promise<SlowPart> {
   const nowMs = ports.now();
-  const existing = await ports.store.readVm(step.vmId);
-  if (existing === undefined) {
+  let vm = await ports.store.readVm(step.vmId);
+  if (vm === undefined) {
     const job = await ports.store.updateJob(step.jobId, nowMs, (stored) =>
       stored?.state === 'queued' ? { ...stored, vmsStarted: stored.vmsStarted + 1 } : undefined,
     );
     if (job?.state !== 'queued') return undefined;
     ports.evidence.rememberJob(job);
     ports.evidence.moment(step.jobId, 'vm-requested', nowMs);
-    await recordNewVm(ports, step, nowMs);
+    vm = await recordNewVm(ports, step, { nowMs, rewindable: wantsRewind(job.labels) });
   }
-  const pool = ports.pools.pool();
+  const { wrappedKey, rewindable } = vm;
+  const pool = vm.pool ?? ports.pools.pool();
   return async () => {
-    const { vmId, hostId } = step;
-    const request = { kind: 'start-vm', vmId, class: step.class, pool } as const;
+    const { vmId, hostId, class: size } = step;
+    const key = wrappedKey === null ? undefined : ports.keys.unwrap(vmId, wrappedKey);
+    const request = { kind: 'start-vm', vmId, class: size, pool, key, rewindable } as const;
     const outcome = await ports.fleet.request(hostId, request, ports.signal);
     if (outcome.kind === 'taken') return;
     await changeVm(ports, vmId, (vm) => ({
@@ -98,8 +103,8 @@ async function startVm(ports: ExecutorPorts, step: StepOf<'start-vm'>): Promise<
 async function recordNewVm(
   ports: ExecutorPorts,
   step: StepOf<'start-vm'>,
-  nowMs: number,
-): Promise<void> {
+  { nowMs, rewindable }: { readonly nowMs: number; readonly rewindable: boolean },
+): Promise<VmRecord> {
   const record: VmRecord = {
     id: step.vmId,
     generation: 1,
@@ -116,10 +121,17 @@ async function recordNewVm(
     phaseSinceMs: nowMs,
     createdAtMs: nowMs,
     why: null,
+    epoch: 1,
+    lastEpoch: 1,
+    rewindable,
+    wrappedKey: ports.keys.issue(step.vmId).wrapped,
+    lastCheckpointAtMs: null,
+    pool: ports.pools.pool(),
   };
   ports.evidence.rememberVm(record);
   await ports.evidence.written();
   await ports.store.putVm(record, nowMs);
+  return record;
 }
 
 async function assignJob(ports: ExecutorPorts, step: StepOf<'assign-job'>): Promise<SlowPart> {
@@ -259,22 +271,4 @@ async function originOf(
 ): Promise<JobRecord['origin'] | undefined> {
   if (jobId === null) return undefined;
   return ((await ports.store.readJob(jobId)) ?? ports.evidence.readJob(jobId))?.origin;
-}
-
-/** Undefined when there is no such record (any more). */
-async function changeVm(
-  ports: ExecutorPorts,
-  vmId: VmRecord['id'],
-  change: (vm: VmRecord) => VmRecord,
-): Promise<VmRecord | undefined> {
-  const vm = await ports.store.updateVm(vmId, ports.now(), (stored) => {
-    if (stored === undefined) return undefined;
-    const changed = change(stored);
-    return changed === stored ? undefined : changed;
-  });
-  if (vm !== undefined) {
-    ports.evidence.rememberVm(vm);
-    await ports.evidence.written();
-  }
-  return vm;
 }

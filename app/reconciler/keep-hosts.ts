@@ -3,8 +3,9 @@ import { randomUUID } from 'node:crypto';
 import type { Logger } from 'pino';
 import type { Provider } from '../providers/provider.ts';
 import { hasReported } from './assemble-observed.ts';
+import type { MachineWatch } from './machine-watch.ts';
 import { type HostStep, planHosts } from './plan-hosts.ts';
-import type { EnrolmentTokens, Fleet } from './ports.ts';
+import type { EnrolmentTokens, Fleet, FleetHost } from './ports.ts';
 
 const LOOK_TIMEOUT_MS = 30_000;
 const LAUNCH_TIMEOUT_MS = 120_000;
@@ -13,6 +14,9 @@ export interface HostKeeperPorts {
   readonly provider: Provider;
   readonly tokens: EnrolmentTokens;
   readonly fleet: Fleet;
+  /** Told of each complete list. */
+  readonly watch?: MachineWatch | undefined;
+  readonly now: () => number;
   readonly logger: Logger;
   readonly signal: AbortSignal;
 }
@@ -24,12 +28,14 @@ export async function keepHosts(ports: HostKeeperPorts): Promise<void> {
     ports.provider.offers(look),
     ports.provider.list(look),
   ]);
+  ports.watch?.note(machines, ports.now());
   const steps = planHosts(
     {
       desiredHosts: ports.provider.desiredHosts,
       offers,
       machines,
       emptyMachines: emptyMachines(ports.fleet),
+      leavingMachines: leavingMachines(ports.fleet),
     },
     freshTokens(),
   );
@@ -41,9 +47,19 @@ function emptyMachines(fleet: Fleet): ReadonlySet<string> {
   return new Set(
     fleet
       .hosts()
-      .filter((host) => hasReported(host) && host.report?.vms.length === 0)
+      .filter((host) => hasReported(host) && host.report?.vms.length === 0 && !expectsVm(host))
       .map((host) => host.hostname),
   );
+}
+
+/** A VM is on its way there or away. */
+function expectsVm({ report }: FleetHost): boolean {
+  return report?.migrations?.some(({ endedAtMs }) => endedAtMs === null) ?? false;
+}
+
+function leavingMachines(fleet: Fleet): ReadonlySet<string> {
+  const leaving = fleet.hosts().filter((host) => hasReported(host) && host.report?.notice != null);
+  return new Set(leaving.map((host) => host.hostname));
 }
 
 async function executeHostStep(ports: HostKeeperPorts, step: HostStep): Promise<void> {

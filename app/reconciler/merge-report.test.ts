@@ -44,6 +44,25 @@ describe('mergeReport', () => {
     });
   });
 
+  it('does not take the end of one copy for the VM’s while it moves', () => {
+    const before = record('busy', { runsJob: JOB });
+    const isMoving = true;
+    const after = mergeReport({
+      ...{ record: before, runsJob: JOB, isMoving, nowMs: 9 },
+      report: report('failed'),
+    });
+    expect(after).toBe(before);
+  });
+
+  it('keeps the newest checkpoint and the highest epoch', () => {
+    const lastCheckpoint = { epoch: 1, generation: 4, atMs: 77 };
+    const tracking = { bytesUnsealed: 0, bytesInStore: 0, dirtyBytesPerSecond: 0, lastCheckpoint };
+    const said = { ...report('idle'), epoch: 3, tracking };
+    const known = { epoch: 3, lastEpoch: 5, lastCheckpointAtMs: 77 };
+    expect(merged(record('idle', { lastEpoch: 5 }), said)).toMatchObject(known);
+    expect(merged(record('idle', known), report('idle'))).toMatchObject(known);
+  });
+
   it('gives the same record when nothing changed, so that nothing is written', () => {
     const before = record('idle');
     expect(merged(before, report('idle'))).toBe(before);

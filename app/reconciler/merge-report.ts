@@ -3,7 +3,8 @@
  *
  * Phases only move forward, so a report that is older than what the record knows changes nothing.
  * Two phases are ours to derive: `busy`, once GitHub says `in_progress`; and `draining`, once the
- * runner has ended (`phaseSinceMs` is then when we saw its end).
+ * runner has ended (`phaseSinceMs` is then when we saw its end). A VM that is being moved has not ended
+ * because one of its hosts says so: its migration decides which of them counts.
  */
 import type { JobId } from '../../host-agent/protocol/ids.ts';
 import type { VmPhase, VmReport } from '../../host-agent/protocol/vm-report.ts';
@@ -25,27 +26,45 @@ export function mergeReport({
   record,
   report,
   runsJob,
+  isMoving = false,
   nowMs,
 }: {
   readonly record: VmRecord;
   readonly report: VmReport | undefined;
   readonly runsJob: JobId | undefined;
+  readonly isMoving?: boolean;
   readonly nowMs: number;
 }): VmRecord {
   const ran = runsJob ?? record.runsJob;
   const phase = phaseOf(report, ran !== null);
-  const moves = phase !== undefined && RANK[phase] > RANK[record.phase];
-  if (!moves && ran === record.runsJob) return record;
+  const isEnd = phase === 'stopped' || phase === 'failed';
+  const moves = phase !== undefined && RANK[phase] > RANK[record.phase] && !(isMoving && isEnd);
+  const held = holdingOf(record, report);
+  if (!moves && ran === record.runsJob && held === undefined) return record;
   return {
     ...record,
+    ...held,
     qemuPid: report?.qemuPid ?? record.qemuPid,
     guestKernel: report?.guestKernel ?? record.guestKernel,
     accelerator: report?.accelerator ?? record.accelerator,
     runsJob: ran,
     phase: moves ? phase : record.phase,
     phaseSinceMs: moves ? nowMs : record.phaseSinceMs,
-    why: report?.why ?? record.why,
+    why: moves ? (report?.why ?? record.why) : record.why,
   };
+}
+
+/** What is known of its token and of its newest checkpoint; undefined when that is nothing new. */
+function holdingOf(record: VmRecord, report: VmReport | undefined) {
+  const epoch = Math.max(record.epoch, report?.epoch ?? 0);
+  const lastEpoch = Math.max(record.lastEpoch, epoch);
+  const checkpointAtMs = report?.tracking?.lastCheckpoint?.atMs ?? null;
+  const lastCheckpointAtMs = checkpointAtMs ?? record.lastCheckpointAtMs;
+  const isKnown =
+    epoch === record.epoch &&
+    lastEpoch === record.lastEpoch &&
+    lastCheckpointAtMs === record.lastCheckpointAtMs;
+  return isKnown ? undefined : { epoch, lastEpoch, lastCheckpointAtMs };
 }
 
 function phaseOf(report: VmReport | undefined, runs: boolean): VmPhase | undefined {

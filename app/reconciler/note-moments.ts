@@ -21,7 +21,8 @@ export function momentsOf(observed: Observed, hosts: readonly FleetHost[]): Note
     (host.report?.vms ?? []).flatMap((vm) => {
       const { hostId, runsJob, forJob } = known.get(vm.vmId) ?? {};
       const jobId = hostId === host.id ? (runsJob ?? forJob) : undefined;
-      return jobId === undefined ? [] : momentsOfVm(vm, jobId);
+      if (jobId === undefined) return [];
+      return [...momentsOfVm(vm, jobId), ...momentsOfHost(host, jobId)];
     }),
   );
 }
@@ -51,11 +52,20 @@ export class MomentWriter {
   }
 }
 
+/** The notice that drove it away is of its host at that time; a later host's would replace it. */
+function momentsOfHost({ report }: FleetHost, jobId: JobId): NotedMoment[] {
+  const notice = report?.notice;
+  if (notice?.kind !== 'interruption') return [];
+  return [{ jobId, moment: 'notice', atMs: notice.seenAtMs }];
+}
+
 function momentsOfVm(vm: VmReport, jobId: JobId): NotedMoment[] {
+  // A host that it came to later has not started it.
+  const isFirst = vm.epoch === 1;
   const times: readonly (readonly [JobMoment, number | null])[] = [
-    ['vm-started', vm.startedAtMs],
-    ['guest-ready', vm.guestReadyAtMs],
-    ['runner-online', vm.runnerStartedAtMs],
+    ['vm-started', isFirst ? vm.startedAtMs : null],
+    ['guest-ready', isFirst ? vm.guestReadyAtMs : null],
+    ['runner-online', isFirst ? vm.runnerStartedAtMs : null],
     ['vm-destroyed', vm.stoppedAtMs],
   ];
   return times.flatMap(([moment, atMs]) => (atMs === null ? [] : [{ jobId, moment, atMs }]));

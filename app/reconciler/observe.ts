@@ -2,29 +2,39 @@
 import type { VmId } from '../../host-agent/protocol/ids.ts';
 import type { VmReport } from '../../host-agent/protocol/vm-report.ts';
 import type { Observed } from '../planner/observed.ts';
+import type { MigrationRecord } from '../records/migration-record.ts';
+import { isWeighty } from '../records/migration-state.ts';
 import type { RecordStore } from '../records/record-store.ts';
-import type { JobRecord, VmRecord } from '../records/records.ts';
+import type { JobMoment, JobRecord, VmRecord } from '../records/records.ts';
+import type { AdvancedMove } from './advance-moves.ts';
 import { assembleObserved, unrecordedVms } from './assemble-observed.ts';
-import type { Evidence, Fleet, PoolSource } from './ports.ts';
+import type { ExecutorPorts } from './executor.ts';
+import type { Evidence } from './ports.ts';
 
-export interface ObserverPorts {
-  readonly store: RecordStore;
-  readonly evidence: Evidence;
-  readonly fleet: Fleet;
-  readonly pools: PoolSource;
-}
+export type ObserverPorts = Pick<
+  ExecutorPorts,
+  'store' | 'evidence' | 'fleet' | 'pools' | 'machines' | 'leases'
+>;
+
+/** How long an ended migration still says where its VM is, and on which target an attempt failed. */
+const ENDED_SHOWN_MS = 60_000;
 
 /**
  * Reads everything and writes the VM records that changed; a record that another writer changed
  * meanwhile is left to the next tick. Undefined when Redis was emptied: nothing read is to be trusted.
  */
 export async function observe(
-  { store, evidence, fleet, pools }: ObserverPorts,
+  ports: ObserverPorts,
   { nowMs, lookingSinceMs }: { readonly nowMs: number; readonly lookingSinceMs: number },
 ): Promise<Observed | undefined> {
   // First, so that what is known of a job is never older than what is known of its VM.
+  const { store, evidence, fleet, pools, machines, leases } = ports;
   const hosts = fleet.hosts();
-  const [openJobs, vms] = await Promise.all([store.listOpenJobs(), store.listVms()]);
+  const [openJobs, vms, migrations] = await Promise.all([
+    store.listOpenJobs(),
+    store.listVms(),
+    store.listMigrations(nowMs - ENDED_SHOWN_MS),
+  ]);
   const jobs = [...openJobs, ...(await readReferencedJobs(store, openJobs, vms))];
   if (!(await store.hasMarker())) return undefined;
   const adoptable = readAdoptable(evidence, unrecordedVms(hosts, vms));
@@ -36,17 +46,72 @@ export async function observe(
       return job ?? [];
     }),
   );
-  const { observed, changedVms } = assembleObserved({
+  const { observed, changedVms, changedMoves } = assembleObserved({
     jobs: [...jobs, ...adoptedJobs],
     vms,
     hosts,
     pool: pools.pool(),
     adoptable,
+    migrations,
+    wishes: evidence.openWishes(),
+    drained: evidence.drainedHosts(),
+    isGone: (host) => machines?.isGone(host) ?? false,
+    leaseOverAtMs: (vmId) => leases?.surelyOverAtMs(vmId),
     lookingSinceMs,
     nowMs,
   });
-  await Promise.all(changedVms.map((vm) => writeVm({ store, evidence, vm, nowMs, adoptable })));
+  const before = new Map(vms.map((vm) => [vm.id, vm]));
+  await rememberMoves(evidence, changedMoves, changedVms.filter(hasMoved(before)));
+  await Promise.all([
+    ...changedMoves.map(({ now }) => writeMove(ports, now, nowMs)),
+    ...changedVms.map((vm) => writeVm({ store, evidence, vm, nowMs, adoptable })),
+  ]);
   return observed;
+}
+
+/** It is elsewhere now, or somebody else's to run. */
+function hasMoved(before: ReadonlyMap<VmId, VmRecord>): (vm: VmRecord) => boolean {
+  return (vm) => {
+    const known = before.get(vm.id);
+    return known !== undefined && (known.hostId !== vm.hostId || known.epoch !== vm.epoch);
+  };
+}
+
+/** Where VMs went is on disk before anything that follows from it. */
+async function rememberMoves(
+  evidence: Evidence,
+  moves: readonly AdvancedMove[],
+  vms: readonly VmRecord[],
+): Promise<void> {
+  const weighty = moves.filter(({ before, now }) => isWeighty(before, now));
+  for (const { now } of weighty) {
+    evidence.rememberMigration(now);
+    const moment = momentOfMove(now);
+    if (moment !== undefined && now.jobId !== null)
+      evidence.moment(now.jobId, moment, now.endedAtMs ?? now.stoppedAtMs ?? now.phaseSinceMs);
+  }
+  for (const vm of vms) evidence.rememberVm(vm);
+  await evidence.written();
+}
+
+function momentOfMove({ kind, phase }: MigrationRecord): JobMoment | undefined {
+  if (phase === 'parked') return 'parked';
+  if (phase === 'done' && kind === 'rewind') return 'rewound';
+  return phase === 'committed' || phase === 'done' ? 'moved' : undefined;
+}
+
+/** One that another writer changed meanwhile is left to the next tick. */
+async function writeMove(
+  { store, evidence }: Pick<ObserverPorts, 'store' | 'evidence'>,
+  move: MigrationRecord,
+  nowMs: number,
+): Promise<void> {
+  const next = { ...move, generation: move.generation + 1 };
+  if (await store.putMigration(next, nowMs)) return;
+  const stored = await store.readMigration(move.id);
+  if (stored === undefined) return;
+  evidence.rememberMigration(stored);
+  await evidence.written();
 }
 
 async function writeVm({
@@ -63,8 +128,10 @@ async function writeVm({
   readonly adoptable: ReadonlyMap<VmId, VmRecord>;
 }): Promise<void> {
   const next = { ...vm, generation: adoptable.has(vm.id) ? 1 : vm.generation + 1 };
-  if (!(await store.putVm(next, nowMs))) return;
-  evidence.rememberVm(next);
+  const isWritten = await store.putVm(next, nowMs);
+  const stored = isWritten ? next : await store.readVm(vm.id);
+  if (stored === undefined) return;
+  evidence.rememberVm(stored);
   await evidence.written();
 }
 

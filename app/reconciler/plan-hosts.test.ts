@@ -10,8 +10,17 @@ const offers = [
 function machine(n: number, state: ProviderHost['state'] = 'running'): ProviderHost {
   return { machineId: `m${n}`, offerId: 'cheap', state, launchedAtMs: n };
 }
-function planned(desiredHosts: number, machines: ProviderHost[], empty: string[] = []) {
-  const observed = { desiredHosts, offers, machines, emptyMachines: new Set(empty) };
+function planned(
+  desiredHosts: number,
+  machines: ProviderHost[],
+  empty: string[] = [],
+  leaving: string[] = [],
+) {
+  const observed = {
+    ...{ desiredHosts, offers, machines },
+    emptyMachines: new Set(empty),
+    leavingMachines: new Set(leaving),
+  };
   return planHosts(observed, ['t1', 't2', 't3']).map((step) =>
     step.kind === 'launch' ? `launch ${step.offerId} ${step.clientToken}` : `end ${step.machineId}`,
   );
@@ -26,5 +35,11 @@ describe('planHosts', () => {
     [1, [machine(1), machine(2)], [], []],
   ])('%i wanted, %j there, %j empty', (desired, machines, empty, steps) => {
     expect(planned(desired, machines, empty)).toEqual(steps);
+  });
+
+  it('replaces a machine as soon as its cloud takes it back, and does not end it for that', () => {
+    expect(planned(2, [machine(1), machine(2)], ['m1'], ['m1'])).toEqual(['launch cheap t1']);
+    const three = [machine(1), machine(2), machine(3)];
+    expect(planned(2, three, ['m1'], ['m1'])).toEqual([]);
   });
 });

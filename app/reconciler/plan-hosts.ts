@@ -1,6 +1,7 @@
 /**
- * How many hosts a provider keeps. Pure. Only running or launching machines count; a surplus
- * machine is ended only when it is known to carry no VM.
+ * How many hosts a provider keeps. Pure. Only running or launching machines count, and not those that
+ * their cloud takes back: each is replaced at once. A surplus machine is ended only when it is known to
+ * carry no VM and to expect none.
  */
 import type { Offer, ProviderHost } from '../providers/provider.ts';
 
@@ -14,6 +15,8 @@ export interface HostsObserved {
   readonly machines: readonly ProviderHost[];
   /** Machines whose host is connected and has no VM. */
   readonly emptyMachines: ReadonlySet<string>;
+  /** Machines whose host has a notice, or a hint that one may come. */
+  readonly leavingMachines: ReadonlySet<string>;
 }
 
 const MAX_LAUNCHES_PER_TICK = 10;
@@ -21,8 +24,9 @@ const MAX_LAUNCHES_PER_TICK = 10;
 /** The cheapest offer (ties by id) for what is missing; the newest empty machines go first. */
 export function planHosts(observed: HostsObserved, newTokens: Iterable<string>): HostStep[] {
   const alive = observed.machines.filter((machine) => machine.state !== 'terminating');
-  const missing = observed.desiredHosts - alive.length;
-  if (missing < 0) return planTerminations(alive, observed.emptyMachines, -missing);
+  const staying = alive.filter(({ machineId }) => !observed.leavingMachines.has(machineId));
+  const missing = observed.desiredHosts - staying.length;
+  if (missing < 0) return planTerminations(staying, observed.emptyMachines, -missing);
   const [offer] = [...observed.offers].sort(
     (a, b) => a.pricePerHourUsd - b.pricePerHourUsd || (a.id < b.id ? -1 : 1),
   );

@@ -3,8 +3,10 @@
  * 10,000-job bench can stand in for any of them.
  */
 import type { HostFacts, PoolSpec } from '../../host-agent/protocol/host-facts.ts';
-import type { HostId, JobId, VmId } from '../../host-agent/protocol/ids.ts';
+import type { HostId, JobId, MigrationId, VmId } from '../../host-agent/protocol/ids.ts';
 import type { AgentOutcome, AgentRequest, Report } from '../../host-agent/protocol/messages.ts';
+import type { VmKey } from '../../host-agent/protocol/migration-messages.ts';
+import type { MigrationRecord, MoveWish } from '../records/migration-record.ts';
 import type { JobFacts, JobMoment, JobOrigin, JobRecord, VmRecord } from '../records/records.ts';
 
 /** A host as its agent's connection shows it. */
@@ -68,6 +70,40 @@ export interface Evidence {
   openVms(): readonly VmRecord[];
   readJob(jobId: JobId): JobRecord | undefined;
   readVm(vmId: VmId): VmRecord | undefined;
+  rememberMigration(migration: MigrationRecord): void;
+  readMigration(id: MigrationId): MigrationRecord | undefined;
+  /** Migrations that had not ended when they were last written: parked VMs among them. */
+  openMigrations(): readonly MigrationRecord[];
+  /** All attempts to move this job's VM, in the order of their starts. */
+  movesOf(jobId: JobId): readonly MigrationRecord[];
+  rememberWish(wish: MoveWish): void;
+  readWish(id: MigrationId): MoveWish | undefined;
+  openWishes(): readonly MoveWish[];
+  /** A drained host takes no VMs and its VMs leave, until that is undone. */
+  setDrained(hostId: HostId, drained: boolean, nowMs: number): void;
+  drainedHosts(): ReadonlySet<HostId>;
+  /** The provider listed this machine. */
+  rememberMachine(machineId: string, nowMs: number): void;
+  wasMachine(machineId: string): boolean;
+}
+
+/** The keys that VMs' chunks are sealed with. */
+export interface Keys {
+  issue(vmId: VmId): VmKey;
+  /** Throws for what is not this VM's wrapped key. */
+  unwrap(vmId: VmId, wrapped: string): VmKey;
+}
+
+/** Which of the provider's machines have ended. */
+export interface Machines {
+  /** True once the provider's word leaves no doubt that this host does not run any more. */
+  isGone(host: Pick<FleetHost, 'id' | 'hostname'>): boolean;
+}
+
+/** Run leases of rewindable VMs; kept by whoever grants them. */
+export interface RunLeases {
+  /** From when on the VM's last lease has surely expired on its host, too; undefined: not known. */
+  surelyOverAtMs(vmId: VmId): number | undefined;
 }
 
 export interface PoolSource {

@@ -10,13 +10,15 @@
  * planned; a failing tick is logged once and the next one starts afresh.
  */
 import { randomBytes } from 'node:crypto';
-import { VmId } from '../../host-agent/protocol/ids.ts';
+import { MigrationId, VmId } from '../../host-agent/protocol/ids.ts';
 import type { PlannerConfig } from '../planner/observed.ts';
 import { plan } from '../planner/plan.ts';
 import type { Provider } from '../providers/provider.ts';
 import type { Lease } from '../records/lease.ts';
-import { EXECUTORS, type ExecutorPorts, prepareStep } from './executors.ts';
+import type { ExecutorPorts } from './executor.ts';
+import { EXECUTORS, prepareStep } from './executors.ts';
 import { keepHosts } from './keep-hosts.ts';
+import type { MachineWatch } from './machine-watch.ts';
 import { MomentWriter, momentsOf } from './note-moments.ts';
 import { observe } from './observe.ts';
 import type { EnrolmentTokens } from './ports.ts';
@@ -36,7 +38,11 @@ export interface ReconcilerOptions {
   /** The lease went to another process: whoever talks to us must find it there. */
   readonly onFollow?: () => void;
   /** Unset: hosts come and go without us. */
-  readonly hosts?: { readonly provider: Provider; readonly tokens: EnrolmentTokens };
+  readonly hosts?: {
+    readonly provider: Provider;
+    readonly tokens: EnrolmentTokens;
+    readonly watch?: MachineWatch | undefined;
+  };
 }
 
 export class Reconciler {
@@ -108,7 +114,8 @@ export class Reconciler {
     const observed = await observe(this.#ports, { nowMs, lookingSinceMs: this.#lookingSinceMs });
     if (observed === undefined) return this.nudge();
     await this.#moments.write(momentsOf(observed, this.#ports.fleet.hosts()));
-    const steps = plan({ observed, config: plannerConfig, nowMs, newVmIds: freshVmIds() });
+    const newIds = { newVmIds: freshVmIds(), newMigrationIds: freshMigrationIds() };
+    const steps = plan({ observed, config: plannerConfig, nowMs, ...newIds });
     if (lease.held) await this.#runner.run(steps);
   }
 
@@ -177,6 +184,10 @@ export class Reconciler {
       this.#ports.logger.error({ err: error }, `${what} failed; it is tried again later`);
     }
   }
+}
+
+function* freshMigrationIds(): Generator<MigrationId> {
+  while (true) yield MigrationId.parse(`mig-${randomBytes(8).toString('hex')}`);
 }
 
 function* freshVmIds(): Generator<VmId> {

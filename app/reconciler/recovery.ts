@@ -1,7 +1,7 @@
 /**
  * What is done before any plan when Redis is empty (first start, or wiped in mid-job).
  *
- *   records from the evidence → GitHub's word on each open job, and on jobs nobody told us of
+ *   records from the evidence, parked VMs and migrations among them → GitHub's word on each open job, and on jobs nobody told us of
  *     → wait until the hosts that held VMs have reported (at most HOSTS_WAIT_MS) → marker
  *
  * Until the marker is set nothing is planned, so no VM is stopped for want of a record. Every part
@@ -10,6 +10,7 @@
  */
 import type { Logger } from 'pino';
 import { applyJobFacts, type JobBook } from '../records/apply-job-facts.ts';
+import { isStored } from '../records/migration-record.ts';
 import type { JobFacts, JobRecord } from '../records/records.ts';
 import { hasReported } from './assemble-observed.ts';
 import type { Fleet, JobSource } from './ports.ts';
@@ -67,6 +68,8 @@ export async function refreshJobs(ports: RecoveryPorts, jobs: readonly JobRecord
 async function restoreRecords({ store, evidence, now }: RecoveryPorts): Promise<void> {
   for (const job of evidence.openJobs()) await store.updateJob(job.id, now(), addMissing(job));
   for (const vm of evidence.openVms()) await store.updateVm(vm.id, now(), addMissing(vm));
+  for (const move of evidence.openMigrations())
+    await store.updateMigration(move.id, now(), addMissing(move));
 }
 
 function addMissing<T>(record: T): (stored: T | undefined) => T | undefined {
@@ -104,5 +107,12 @@ function allHostsReported({ evidence, fleet }: RecoveryPorts): boolean {
       .filter(hasReported)
       .map((host) => host.id),
   );
-  return evidence.openVms().every((vm) => reported.has(vm.hostId));
+  const moves = evidence.openMigrations();
+  // A VM in the store is on no host: nobody's report is to be waited for.
+  const stored = new Set(moves.filter(isStored).map(({ vmId }) => vmId));
+  const needed = [
+    ...evidence.openVms().flatMap((vm) => (stored.has(vm.id) ? [] : [vm.hostId])),
+    ...moves.flatMap(({ to }) => to ?? []),
+  ];
+  return needed.every((hostId) => reported.has(hostId));
 }

@@ -9,7 +9,7 @@
  */
 import type { Logger } from 'pino';
 import type { Step } from '../planner/step.ts';
-import type { SlowPart } from './executors.ts';
+import type { SlowPart } from './executor.ts';
 
 export const MAX_STEPS_IN_FLIGHT = 256;
 const PAUSE_MS = 3_000;
@@ -77,15 +77,21 @@ export class StepRunner {
 
 function keyOf(step: Step): string {
   if (step.kind === 'start-vm') return `start ${step.jobId}`;
+  if (step.kind === 'forget-copy') return `copy ${step.vmId} ${step.hostId}`;
+  if (step.kind === 'end-wish') return `wish ${step.migrationId}`;
   return step.kind === 'lose-job' ? `job ${step.jobId}` : `vm ${step.vmId}`;
 }
 
-/** A new VM for the same job is another step. */
+/** A new VM for the same job is another step, and so is a new attempt to move the same VM. */
 function doneKeyOf(step: Step): string {
-  return `${step.kind} ${step.kind === 'lose-job' ? step.jobId : step.vmId}`;
+  if (step.kind === 'lose-job') return `${step.kind} ${step.jobId}`;
+  const attempt = 'migrationId' in step ? ` ${step.migrationId}` : '';
+  return `${step.kind} ${step.vmId}${attempt}`;
 }
 
+const LOGGED_IDS = ['vmId', 'hostId', 'jobId', 'migrationId', 'from', 'to'] as const;
+
 function idsOf(step: Step): Record<string, string> {
-  const vm = 'vmId' in step ? { vmId: step.vmId, hostId: step.hostId } : {};
-  return 'jobId' in step ? { ...vm, jobId: step.jobId } : vm;
+  const ids = Object.entries(step).filter(([name]) => LOGGED_IDS.some((id) => id === name));
+  return Object.fromEntries(ids.map(([name, id]) => [name, String(id)]));
 }

@@ -4,6 +4,8 @@
  *   architect:<fleet>:job:<id>       JSON; finished ones expire
  *   architect:<fleet>:jobs:open      set of ids        …:jobs:finished   sorted set by time
  *   architect:<fleet>:vm:<id>        JSON              …:vms             set of ids
+ *   architect:<fleet>:migration:<id> JSON; ended ones expire
+ *   architect:<fleet>:migrations:open, …:migrations:finished   as of the jobs
  *   architect:<fleet>:marker         set once recovery is done: missing means that Redis was wiped
  *
  * A record that does not parse is a broken world (another version wrote it) and throws.
@@ -12,7 +14,8 @@ import { readFileSync } from 'node:fs';
 import type { Redis } from 'ioredis';
 import { z } from 'zod';
 import { ArchitectError } from '../../host-agent/protocol/errors.ts';
-import { JobId, VmId } from '../../host-agent/protocol/ids.ts';
+import { JobId, MigrationId, VmId } from '../../host-agent/protocol/ids.ts';
+import { isOpenMove, MigrationRecord } from './migration-record.ts';
 import { JobRecord, VmRecord } from './records.ts';
 
 export class RecordConflictError extends ArchitectError {
@@ -135,6 +138,49 @@ export class RecordStore {
     await this.#redis.multi().del(this.#key('vm', id)).srem(this.#key('vms', 'all'), id).exec();
   }
 
+  async readMigration(id: MigrationId): Promise<MigrationRecord | undefined> {
+    return (await this.#readAll([this.#key('migration', id)], MigrationRecord))[0];
+  }
+
+  /** Those under way, and those that ended at `sinceMs` or later. */
+  async listMigrations(sinceMs: number): Promise<readonly MigrationRecord[]> {
+    const [open, ended] = await Promise.all([
+      this.#redis.smembers(this.#key('migrations', 'open')),
+      this.#redis.zrangebyscore(this.#key('migrations', 'finished'), sinceMs, '+inf'),
+    ]);
+    const ids = parseIds([...new Set([...open, ...ended])], MigrationId);
+    return this.#readAll(
+      ids.map((id) => this.#key('migration', id)),
+      MigrationRecord,
+    );
+  }
+
+  async putMigration(migration: MigrationRecord, nowMs: number): Promise<boolean> {
+    return this.#put({
+      keys: [
+        this.#key('migration', migration.id),
+        this.#key('migrations', 'open'),
+        this.#key('migrations', 'finished'),
+      ],
+      record: migration,
+      standing: isOpenMove(migration) ? 'open' : 'finished',
+      nowMs,
+    });
+  }
+
+  /** As `updateJob`. */
+  async updateMigration(
+    id: MigrationId,
+    nowMs: number,
+    change: (migration: MigrationRecord | undefined) => Change<MigrationRecord>,
+  ): Promise<MigrationRecord | undefined> {
+    return this.#update({
+      read: () => this.readMigration(id),
+      change,
+      put: (migration) => this.putMigration(migration, nowMs),
+    });
+  }
+
   async hasMarker(): Promise<boolean> {
     return (await this.#redis.exists(this.#key('marker', 'recovered'))) === 1;
   }
@@ -154,7 +200,7 @@ export class RecordStore {
     nowMs,
   }: {
     readonly keys: readonly string[];
-    readonly record: JobRecord | VmRecord;
+    readonly record: JobRecord | VmRecord | MigrationRecord;
     readonly standing: 'open' | 'finished';
     readonly nowMs: number;
   }): Promise<boolean> {

@@ -5,7 +5,7 @@
  * number that a write must match, so that a stale writer loses.
  */
 import { z } from 'zod';
-import { Accelerator } from '../../host-agent/protocol/host-facts.ts';
+import { Accelerator, PoolSpec } from '../../host-agent/protocol/host-facts.ts';
 import { HostId, JobId, VmId } from '../../host-agent/protocol/ids.ts';
 import { InstanceClass } from '../../host-agent/protocol/instance-class.ts';
 import { VmPhase } from '../../host-agent/protocol/vm-report.ts';
@@ -62,6 +62,17 @@ export const VmRecord = z.object({
   phaseSinceMs: z.int(),
   createdAtMs: z.int(),
   why: z.string().max(500).nullable(),
+  /** What the host it is on holds. */
+  epoch: z.int().min(1).default(1),
+  /** The highest epoch that any attempt was given; the next one's is above it. */
+  lastEpoch: z.int().min(1).default(1),
+  /** It holds a run lease and takes checkpoints, because the job it was started for opted in. */
+  rewindable: z.boolean().default(false),
+  /** Its chunks' key, wrapped by the master key; null: none, so it goes into no store. */
+  wrappedKey: z.base64().max(512).nullable().default(null),
+  lastCheckpointAtMs: z.int().nullable().default(null),
+  /** What it was started from, which it needs wherever it goes; null: of an older version. */
+  pool: PoolSpec.nullable().default(null),
 });
 export type VmRecord = Readonly<z.infer<typeof VmRecord>>;
 
@@ -101,6 +112,11 @@ export const JobMoment = z.enum([
   'runner-assigned',
   'runner-online',
   'in-progress',
+  'notice',
+  'moving',
+  'moved',
+  'parked',
+  'rewound',
   'completed',
   'vm-destroyed',
 ]);

@@ -8,7 +8,8 @@ import {
   type PlannerConfig,
 } from '../../app/planner/observed.ts';
 import { plan } from '../../app/planner/plan.ts';
-import { HostId, JobId, VmId } from '../../host-agent/protocol/ids.ts';
+import type { HostNotice } from '../../host-agent/protocol/host-notice.ts';
+import { HostId, JobId, MigrationId, VmId } from '../../host-agent/protocol/ids.ts';
 import type { Bench, BenchContext, BenchResult } from './bench.ts';
 import { formatNumber, type Summary, summarize } from './statistics.ts';
 
@@ -22,12 +23,31 @@ const TARGET_MS = 100;
 const MAX_EXPONENT = 1.1;
 const NOW_MS = 1_000_000;
 const CLASS = { vcpus: 2, memoryMib: 4096, diskGib: 20, arch: 'x64' } as const;
+const NOTICE: HostNotice = {
+  ...{ kind: 'interruption', source: 'ec2', seenAtMs: NOW_MS },
+  deadlineMs: NOW_MS + 120_000,
+};
+const TRACKING = {
+  bytesUnsealed: 50_000_000,
+  bytesInStore: 500_000_000,
+  dirtyBytesPerSecond: 1_000_000,
+  lastCheckpoint: null,
+};
 const CAPACITY = { vcpus: 8, memoryMib: 32_768, diskGib: 400 };
 
-const CONFIGS: readonly { readonly name: string; readonly config: PlannerConfig }[] = [
-  { name: 'default', config: DEFAULT_PLANNER_CONFIG },
+interface Setting {
+  readonly name: string;
+  readonly config: PlannerConfig;
+  /** One host in so many has a notice; 0: none. */
+  readonly noticedEvery: number;
+}
+
+const CONFIGS: readonly Setting[] = [
+  { name: 'default', config: DEFAULT_PLANNER_CONFIG, noticedEvery: 0 },
+  { name: 'one host in ten goes away', config: DEFAULT_PLANNER_CONFIG, noticedEvery: 10 },
   {
     name: 'no start cap',
+    noticedEvery: 0,
     config: {
       ...DEFAULT_PLANNER_CONFIG,
       maxVms: Number.MAX_SAFE_INTEGER,
@@ -52,10 +72,10 @@ export const plannerBench: Bench = {
 
 async function measureAll({ signal, progress }: BenchContext): Promise<readonly Measured[]> {
   const measured: Measured[] = [];
-  for (const { name, config } of CONFIGS) {
+  for (const { name, config, noticedEvery } of CONFIGS) {
     for (const hosts of HOST_COUNTS) {
       progress(`plan() with ${hosts} hosts, ${name}`);
-      measured.push({ config: name, ...measure(makeFleet(hosts), config) });
+      measured.push({ config: name, ...measure(makeFleet(hosts, noticedEvery), config) });
       await new Promise(setImmediate);
       signal.throwIfAborted();
     }
@@ -65,7 +85,8 @@ async function measureAll({ signal, progress }: BenchContext): Promise<readonly 
 
 function measure(observed: Observed, config: PlannerConfig): Omit<Measured, 'config'> {
   const newVmIds = observed.hosts.map((_, n) => vmIdOf(1_000_000 + n));
-  const tick = () => plan({ observed, config, nowMs: NOW_MS, newVmIds }).length;
+  const newMigrationIds = observed.hosts.map((_, n) => MigrationId.parse(`mig-${n}`));
+  const tick = () => plan({ observed, config, nowMs: NOW_MS, newVmIds, newMigrationIds }).length;
   const startMs = performance.now();
   while (performance.now() - startMs < WARM_UP_MS) tick();
   const times: number[] = [];
@@ -135,10 +156,11 @@ function growthOf(measured: readonly Measured[]): number {
   return covariance / mean(({ x }) => (x - meanX) ** 2);
 }
 
-function makeFleet(count: number): Observed {
+function makeFleet(count: number, noticedEvery: number): Observed {
   const numbers = Array.from({ length: count }, (_, index) => index);
   return {
-    hosts: numbers.map(makeHost),
+    ...{ migrations: [], wishes: [], leftCopies: [] },
+    hosts: numbers.map((n) => makeHost(n, noticedEvery > 0 && n % noticedEvery === 0)),
     vms: numbers.map(makeVm),
     jobs: [
       ...numbers.map((n) => makeJob(n, { state: 'in-progress', vmId: vmIdOf(n) })),
@@ -149,10 +171,15 @@ function makeFleet(count: number): Observed {
   };
 }
 
-function makeHost(n: number): ObservedHost {
+function makeHost(n: number, isNoticed: boolean): ObservedHost {
   const id = hostIdOf(n);
-  const state = { state: 'connected', stateSinceMs: 0, notice: undefined } as const;
-  return { id, ...state, capacity: CAPACITY, templateReady: true };
+  return {
+    ...{ id, stateSinceMs: 0, capacity: CAPACITY, templateReady: true },
+    state: isNoticed ? 'draining' : 'connected',
+    notice: isNoticed ? NOTICE : undefined,
+    drained: false,
+    gone: false,
+  };
 }
 
 function makeVm(n: number): ObservedVm {
@@ -169,6 +196,12 @@ function makeVm(n: number): ObservedVm {
     unknown: false,
     runnerExited: false,
     why: undefined,
+    lastEpoch: 1,
+    tracking: TRACKING,
+    keyed: true,
+    rewindable: false,
+    lastCheckpointAtMs: undefined,
+    leaseOverAtMs: undefined,
   };
 }
 
@@ -181,6 +214,7 @@ function makeJob(n: number, given: Pick<ObservedJob, 'state' | 'vmId'>): Observe
     vmsStarted: given.vmId === undefined ? 0 : 1,
     startedAtMs: given.vmId === undefined ? undefined : NOW_MS - 1_000,
     labelsKey: 'architect',
+    rewindable: false,
   };
 }
 

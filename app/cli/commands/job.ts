@@ -6,12 +6,12 @@ import { presentJob } from '../present.ts';
 
 const EXAMPLES = `
 Example:
-  architect job 4815162342        state, why, VM, host and timeline of one job`;
+  architect job 4815162342        state, why, VM, host, timeline and moves of one job`;
 
 export function addJobCommand(program: Command, output: Output): void {
   program
     .command('job')
-    .description('show one job: state, why, VM, host, timeline')
+    .description('show one job: state, why, VM, host, timeline, moves')
     .argument('<id>', "GitHub's id of the job")
     .option('--json', 'print JSON', false)
     .addHelpText('after', EXAMPLES)

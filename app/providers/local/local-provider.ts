@@ -40,6 +40,7 @@ import {
 } from './machine-record.ts';
 import type { Notices } from './metadata-answers.ts';
 import { sendNotices } from './notice-control.ts';
+import { endMachine, type Reclaim, type ReclaimedHost, reclaimHost } from './reclaim.ts';
 
 const MAX_HOSTS = 200;
 
@@ -65,6 +66,8 @@ export interface LocalProvider extends Provider {
   stop(): Promise<void>;
   /** What the host's metadata service says from now on. */
   setNotices(machineId: string, notices: Notices): Promise<void>;
+  /** A notice now, and the machine's end at its deadline. `stop` leaves a machine that was noticed. */
+  reclaimHost(reclaim: Reclaim): Promise<ReclaimedHost>;
 }
 
 /** Nothing happens on the machine before `start`, `launch` or `terminate`. */
@@ -72,6 +75,7 @@ export function createLocalProvider(options: LocalProviderOptions): LocalProvide
   const { network, logger } = options;
   const at: FleetHome = { home: options.home, fleet: network.fleet };
   const offer = describeOffer(options);
+  const stopped = new AbortController();
   const launching = new Map<string, Promise<ProviderHost>>();
   const starters = {
     agent: (machineId: string) => startAgent(at, machineId, options),
@@ -84,6 +88,7 @@ export function createLocalProvider(options: LocalProviderOptions): LocalProvide
   return {
     name: 'local',
     desiredHosts: options.desiredHosts,
+    knowsEnds: true,
     offers: async () => [offer],
     launch: (request, signal) => {
       const running = launching.get(request.clientToken);
@@ -105,8 +110,16 @@ export function createLocalProvider(options: LocalProviderOptions): LocalProvide
       await clearHalfMade(at, logger);
       supervisor.start();
     },
-    stop: () => supervisor.stop(),
+    stop: () => {
+      stopped.abort();
+      return supervisor.stop();
+    },
     setNotices: (machineId, notices) => sendNotices(controlSocket(at, machineId), notices),
+    reclaimHost: (reclaim) =>
+      reclaimHost({
+        ...{ ...reclaim, at, signal: stopped.signal },
+        end: () => supervisor.idle(() => terminate(at, reclaim.machineId)),
+      }),
   };
 }
 
@@ -197,8 +210,7 @@ function startAgent(at: FleetHome, machineId: string, options: LocalProviderOpti
 async function terminate(at: FleetHome, machineId: string): Promise<void> {
   const known = await readMachine(at, machineId);
   if (known === undefined && !machineExists(at.fleet, machineId)) return;
-  if (known !== undefined) await writeMachine(at, { ...known, state: 'terminating' });
-  await removeMachine(at, machineId);
+  await endMachine(at, machineId);
 }
 
 async function clearHalfMade(at: FleetHome, logger: Logger): Promise<void> {

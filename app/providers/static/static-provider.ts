@@ -21,6 +21,8 @@ export function createStaticProvider(hosts: EnrolledHosts): Provider {
   return {
     name: 'static',
     desiredHosts: 0,
+    // A machine that was forgotten may run on.
+    knowsEnds: false,
     offers: async () => [],
     launch: async () => {
       throw new StaticLaunchError(

@@ -10,6 +10,7 @@ import { createJobIntake } from '../../../app/intake/job-intake.ts';
 import { type IntakeQueue, openIntakeQueue } from '../../../app/intake/queue.ts';
 import { createWebhookHandler, WEBHOOK_PATH } from '../../../app/intake/webhooks.ts';
 import { startIntakeWorker } from '../../../app/intake/worker.ts';
+import { VmKeys } from '../../../app/keys/vm-keys.ts';
 import { classifyJob } from '../../../app/labels/classify-job.ts';
 import { DEFAULT_POLICY } from '../../../app/labels/policy.ts';
 import { createLogger } from '../../../app/log.ts';
@@ -98,6 +99,7 @@ async function assemble(
       ...book,
       ...{ fleet, notices, logger, runners: outside, jobSource: outside, now: Date.now },
       pools: { pool: () => POOL },
+      keys: new VmKeys(randomBytes(32)),
     },
     lease: new Lease({ redis: commands, fleet: FLEET }),
     plannerConfig: DEFAULT_PLANNER_CONFIG,

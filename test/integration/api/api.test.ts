@@ -9,6 +9,13 @@ import { ensureApiToken } from '../../../app/api/api-token.ts';
 import type { ApiPorts } from '../../../app/api/ports.ts';
 import { chooseJobs } from '../../../app/api/record-readers.ts';
 import { runProgram } from '../../../app/cli/program.ts';
+import {
+  isOpenMove,
+  type MigrationRecord,
+  type MoveWish,
+  newMigration,
+} from '../../../app/records/migration-record.ts';
+import { HostId, JobId, MigrationId, VmId } from '../../../host-agent/protocol/ids.ts';
 import { CLASS, POOL } from '../../fixtures/protocol.ts';
 import { fleetHost, jobRecord, vmRecord } from '../../fixtures/records.ts';
 
@@ -16,14 +23,34 @@ const job = jobRecord({ state: 'lost', why: 'QEMU ended with signal 9.', vmId: '
 const huge = jobRecord({ id: '9', class: { ...CLASS, diskGib: 500 } });
 const vm = vmRecord({ phase: 'failed', forJob: '7', runsJob: '7' });
 
+const doneMove: MigrationRecord = {
+  ...newMigration(
+    {
+      ...{ id: MigrationId.parse('mig-0'), vmId: VmId.parse('vm-1'), jobId: JobId.parse('7') },
+      ...{ kind: 'live', from: HostId.parse('host-1'), to: HostId.parse('host-2') },
+      ...{ epoch: 2, because: 'The operator wants it elsewhere.', deadlineMs: 9 },
+    },
+    1_000,
+  ),
+  ...{ phase: 'done', endedAtMs: 2_000, blackoutMs: 21 },
+  ...{ bytesFromSource: 1_500_000, bytesFromStore: 42_000_000 },
+};
+
 function stateful() {
   const revoked: string[] = [];
+  const moves: MigrationRecord[] = [];
+  const wishes = new Map<MigrationId, MoveWish>();
+  const drained = new Set<HostId>();
+  const state = { job, vm };
   const ports: ApiPorts = {
     jobs: {
-      listJobs: async (filter) => chooseJobs([job, huge], filter),
-      readJob: async (id) => [job, huge].find((one) => one.id === id),
+      listJobs: async (filter) => chooseJobs([state.job, huge], filter),
+      readJob: async (id) => [state.job, huge].find((one) => one.id === id),
     },
-    vms: { listVms: async () => [vm], readVm: async () => vm },
+    vms: {
+      listVms: async () => [state.vm],
+      readVm: async (id) => (id === vm.id ? state.vm : undefined),
+    },
     timelines: { timeline: () => [{ moment: 'webhook-received', atMs: 0 }] },
     hosts: {
       hosts: () => [fleetHost({ hostname: 'worker' })],
@@ -35,18 +62,39 @@ function stateful() {
         return hostId === 'host-1';
       },
     },
+    moves: {
+      movesOf: () => moves,
+      readStatus: async (id) => ({
+        wish: wishes.get(id),
+        migration: moves.find((one) => one.id === id),
+      }),
+    },
+    operations: {
+      move: async ({ vmId, to }) => {
+        const id = MigrationId.parse(`mig-${wishes.size + 1}`);
+        const wish = { id, vmId, to, deadlineMs: null, askedAtMs: 0, why: 'No host has room.' };
+        wishes.set(id, { ...wish, state: to === null ? 'begun' : 'ended' });
+        if (to === null) moves.push({ ...doneMove, id });
+        return id;
+      },
+      setDrained: async (hostId, isDrained) => {
+        if (isDrained) drained.add(hostId);
+        else drained.delete(hostId);
+      },
+      drainedHosts: () => drained,
+    },
     pool: () => POOL,
     readiness: { check: async () => [{ name: 'redis', ready: false, detail: 'is gone' }] },
     version: '1.2.3',
   };
-  return { ports, revoked };
+  return { ports, revoked, state };
 }
 
 async function openApi() {
   const homeDir = await mkdtemp(join(tmpdir(), 'api-'));
   const dataDir = join(homeDir, 'fleets', 'test');
   const socketPath = join(dataDir, 'api.sock');
-  const { ports, revoked } = stateful();
+  const { ports, revoked, state } = stateful();
   await mkdir(dataDir, { recursive: true });
   const token = await ensureApiToken(dataDir);
   const options = { socketPath, token, ports, now: Date.now, logger: pino({ level: 'silent' }) };
@@ -59,6 +107,7 @@ async function openApi() {
     token,
     options,
     revoked,
+    state,
     call: async (
       path: string,
       init: { method?: 'GET' | 'POST' | 'DELETE'; bearer?: string; body?: string } = {},
@@ -88,6 +137,9 @@ async function runCli(homeDir: string, ...argv: string[]) {
     now: () => 60_000,
     write: (text) => {
       written.out += text;
+    },
+    writeProgress: (text) => {
+      written.error += text;
     },
     writeError: (text) => {
       written.error += text;
@@ -178,8 +230,57 @@ test('the CLI says what went wrong and what to do, and exits accordingly', async
     exitCode: 1,
     error: expect.stringContaining('no enrolment token'),
   });
-  for (const command of ['start', 'demo', 'jobs', 'job', 'hosts', 'vms', 'host']) {
+  const commands = ['start', 'demo', 'jobs', 'job', 'hosts', 'vms', 'host'];
+  for (const command of [...commands, 'migrate', 'drain', 'drill']) {
     const help = await runCli(api.homeDir, command, '--help');
     expect(help).toMatchObject({ exitCode: 0, out: expect.stringMatching(/Examples?:/) });
   }
+});
+
+test('a VM is moved, a job is drilled, and the job shows its moves and its lock', async () => {
+  await using api = await openApi();
+  expect(isOpenMove(doneMove)).toBe(false);
+  expect(await runCli(api.homeDir, 'migrate', 'vm-1')).toMatchObject({
+    exitCode: 1,
+    error: 'architect: The VM vm-1 has ended.\n',
+  });
+  expect(await runCli(api.homeDir, 'drill', '7')).toMatchObject({
+    exitCode: 1,
+    error: expect.stringContaining('does not run (it is lost)'),
+  });
+  api.state.vm = { ...vm, phase: 'busy' };
+  api.state.job = { ...job, state: 'in-progress', why: null };
+  expect(await runCli(api.homeDir, 'migrate', 'vm-1')).toEqual({
+    exitCode: 0,
+    out: 'vm-1 moved from host-1 to host-2, away for 21 ms.\n',
+    error: '',
+  });
+  const json = await runCli(api.homeDir, 'migrate', 'vm-1', '--json');
+  expect(JSON.parse(json.out)).toMatchObject({ state: 'done', migration: { blackoutMs: 21 } });
+  expect(await runCli(api.homeDir, 'migrate', 'vm-1', '--to', 'host-1')).toMatchObject({
+    exitCode: 1,
+    error: 'architect: The VM vm-1 is on host-1 already.\n',
+  });
+  expect(await runCli(api.homeDir, 'migrate', 'vm-1', '--to', 'host-9')).toMatchObject({
+    exitCode: 1,
+    error: 'architect: There is no host host-9.\n',
+  });
+  const drill = await runCli(api.homeDir, 'drill', '7', '--within', '30');
+  expect(drill).toMatchObject({ exitCode: 0 });
+  expect(drill.out).toMatch(/host-1 +host-2 +done +21 ms +1\.5 MB +42\.0 MB +-/);
+  expect(drill.out).toMatch(/lock had at least 8 min 59 s left/);
+  expect(await runCli(api.homeDir, 'drill', '7', '--within', '0')).toMatchObject({ exitCode: 2 });
+});
+
+test('a host is drained until that is undone', async () => {
+  await using api = await openApi();
+  expect(await runCli(api.homeDir, 'drain', 'host-9')).toMatchObject({ exitCode: 1 });
+  expect(await runCli(api.homeDir, 'drain', 'host-1')).toMatchObject({
+    exitCode: 0,
+    out: 'host-1 is empty and stays so.\n',
+  });
+  expect((await runCli(api.homeDir, 'hosts')).out).toContain('drained');
+  const undone = await runCli(api.homeDir, 'drain', 'host-1', '--undo', '--json');
+  expect(JSON.parse(undone.out)).toEqual({ hostId: 'host-1', drained: false, vmsLeft: 0 });
+  expect((await runCli(api.homeDir, 'hosts')).out).not.toContain('drained');
 });

@@ -1,28 +1,51 @@
 /** A tiny world around the reconciler: hosts, GitHub's runners and jobs, each a stateful object. */
+import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { pino } from 'pino';
 import { EvidenceStore } from '../../../app/evidence/evidence-store.ts';
-import { DEFAULT_PLANNER_CONFIG } from '../../../app/planner/observed.ts';
+import { VmKeys } from '../../../app/keys/vm-keys.ts';
+import { DEFAULT_PLANNER_CONFIG, type PlannerConfig } from '../../../app/planner/observed.ts';
 import type { FleetHost, JobSource, Runners } from '../../../app/reconciler/ports.ts';
 import { Reconciler } from '../../../app/reconciler/reconciler.ts';
 import { applyJobFacts, type JobBook } from '../../../app/records/apply-job-facts.ts';
 import { Lease } from '../../../app/records/lease.ts';
 import { RecordStore } from '../../../app/records/record-store.ts';
 import { type JobFacts, runnerNameOf } from '../../../app/records/records.ts';
+import type { HostNotice } from '../../../host-agent/protocol/host-notice.ts';
 import { HostId, JobId, type VmId } from '../../../host-agent/protocol/ids.ts';
 import type { AgentOutcome, AgentRequest } from '../../../host-agent/protocol/messages.ts';
+import type {
+  MigrationReport,
+  ReceiveVm,
+  SendVm,
+} from '../../../host-agent/protocol/migration-messages.ts';
 import type { VmReport } from '../../../host-agent/protocol/vm-report.ts';
 import { CLASS, POOL, vmReport } from '../../fixtures/protocol.ts';
 import { fleetHost, jobFacts } from '../../fixtures/records.ts';
 import type { TestRedis } from '../records/redis-server.ts';
 
+const KEYS = new VmKeys(randomBytes(32));
+export const FIGURES = {
+  blackoutMs: 21,
+  bytesFromSource: 1_000,
+  bytesFromStore: 9_000,
+  packetsLost: 0,
+};
 const SECRET = 'jit-secret-configuration';
 
-/** Takes requests as an agent does; VMs are idle at once. */
+/** Takes requests as an agent does; VMs are idle at once, and moves take as long as a test says. */
 export class FakeFleet {
   readonly vms = new Map<VmId, { hostId: HostId; report: VmReport }>();
+  /** Copies that ended because the VM went elsewhere. */
+  readonly left = new Map<VmId, { hostId: HostId; report: VmReport }>();
   readonly requests: AgentRequest[] = [];
   readonly connected = new Set<string>();
+  readonly migrations = new Map<HostId, MigrationReport[]>();
+  readonly notices = new Map<HostId, HostNotice>();
+  /** Names of hosts that the provider says are gone. */
+  readonly gone = new Set<string>();
+  /** Whether a move is over as soon as its source is told to send. */
+  movesAtOnce = true;
   /** Ends the requests that an `intercept` holds. */
   readonly stopping = new AbortController();
   /** Answers instead of the agent when it gives something. */
@@ -37,7 +60,7 @@ export class FakeFleet {
   }
 
   hosts(): readonly FleetHost[] {
-    return this.#hostIds.filter((id) => this.connected.has(id)).map((id) => this.#host(id));
+    return this.#hostIds.map((id) => this.#host(id));
   }
 
   onChange(listener: () => void): () => void {
@@ -64,9 +87,41 @@ export class FakeFleet {
     if (request.kind === 'assign-job')
       this.change(request.vmId, { phase: 'assigned', runner: { state: 'running' } });
     if (request.kind === 'stop-vm') this.change(request.vmId, { phase: 'stopped', stoppedAtMs: 9 });
-    if (request.kind === 'forget-vm') this.vms.delete(request.vmId);
+    if (request.kind === 'forget-vm') forget(this, hostId, request.vmId);
+    const moved = takeMove(this, hostId, request);
     this.changed();
-    return { kind: 'taken' };
+    return moved ?? { kind: 'taken' };
+  }
+
+  /**
+   * The token is handed over: the target says so, and its report of the VM comes with it. The source
+   * reports the VM no more, and only then how long the guest stood.
+   */
+  commit(migrationId: string): void {
+    const [target, word] = this.#wordOf(migrationId, 'target');
+    const vm = this.vms.get(word.vmId);
+    if (vm === undefined) throw new Error(`no VM ${word.vmId}`);
+    const { epoch } = word;
+    this.vms.set(word.vmId, { hostId: target, report: { ...vm.report, epoch } });
+    const { blackoutMs, ...received } = FIGURES;
+    const endedAtMs = Date.now();
+    this.say(migrationId, 'target', { phase: 'done', ...received, endedAtMs });
+    this.say(migrationId, 'source', { phase: 'done', blackoutMs, endedAtMs });
+  }
+
+  say(migrationId: string, role: MigrationReport['role'], over: Partial<MigrationReport>): void {
+    const [hostId, word] = this.#wordOf(migrationId, role);
+    const others = (this.migrations.get(hostId) ?? []).filter((one) => one !== word);
+    this.migrations.set(hostId, [...others, { ...word, ...over }]);
+    this.changed();
+  }
+
+  #wordOf(migrationId: string, role: string): [HostId, MigrationReport] {
+    for (const [hostId, words] of this.migrations) {
+      const word = words.find((one) => one.migrationId === migrationId && one.role === role);
+      if (word !== undefined) return [hostId, word];
+    }
+    throw new Error(`nobody has heard of ${migrationId} as ${role}`);
   }
 
   countOf(kind: AgentRequest['kind']): number {
@@ -75,12 +130,82 @@ export class FakeFleet {
 
   #host(id: HostId): FleetHost {
     const vms = [...this.vms.values()].filter((vm) => vm.hostId === id).map((vm) => vm.report);
-    return fleetHost({ id, report: { vms } });
+    for (const left of this.left.values()) if (left.hostId === id) vms.push(left.report);
+    const state = this.connected.has(id) ? 'connected' : 'away';
+    const migrations = this.migrations.get(id) ?? [];
+    return fleetHost({
+      id,
+      state,
+      report: { vms, migrations, notice: this.notices.get(id) ?? null },
+    });
   }
 }
 
+function forget(fleet: FakeFleet, hostId: HostId, vmId: VmId): void {
+  for (const known of [fleet.vms, fleet.left])
+    if (known.get(vmId)?.hostId === hostId) known.delete(vmId);
+}
+
+function takeMove(
+  fleet: FakeFleet,
+  hostId: HostId,
+  request: AgentRequest,
+): AgentOutcome | undefined {
+  const words = fleet.migrations.get(hostId) ?? [];
+  const add = (word: MigrationReport) => fleet.migrations.set(hostId, [...words, word]);
+  switch (request.kind) {
+    case 'receive-vm':
+      add(wordOf(request, 'target', request.from));
+      return { kind: 'taken', peer: { host: '10.0.0.1', port: 7000 } };
+    case 'send-vm':
+      add(wordOf(request, 'source', request.to));
+      if (fleet.movesAtOnce) fleet.commit(request.migrationId);
+      return undefined;
+    case 'abort-migration':
+      for (const { migrationId, role } of words)
+        if (migrationId === request.migrationId)
+          fleet.say(migrationId, role, { phase: 'aborted', why: request.why });
+      return undefined;
+    case 'park-vm':
+      fleet.change(request.vmId, { phase: 'stopped', parked: true, stoppedAtMs: Date.now() });
+      return undefined;
+    case 'resume-vm':
+      fleet.vms.set(request.vmId, {
+        hostId,
+        report: {
+          ...idleVm(request.vmId),
+          ...{ epoch: request.epoch, phase: 'assigned', runner: { state: 'running' } },
+        },
+      });
+      return undefined;
+    default:
+      return undefined;
+  }
+}
+
+function wordOf(
+  request: ReceiveVm | SendVm,
+  role: MigrationReport['role'],
+  peer: HostId,
+): MigrationReport {
+  const { migrationId, vmId, epoch } = request;
+  return {
+    ...{ migrationId, vmId, role, peer, epoch, phase: 'precopy', why: null },
+    ...{ startedAtMs: 1, endedAtMs: null, blackoutMs: null, bytesLeft: 0, packetsLost: null },
+    ...{ bytesFromSource: 0, bytesFromStore: 0 },
+  };
+}
+
 function idleVm(vmId: VmId): VmReport {
-  return vmReport({ vmId, startedAtMs: 5, guestReadyAtMs: 6 });
+  return vmReport({
+    ...{ vmId, startedAtMs: 5, guestReadyAtMs: 6 },
+    tracking: {
+      bytesUnsealed: 1_000_000,
+      bytesInStore: 0,
+      dirtyBytesPerSecond: 0,
+      lastCheckpoint: null,
+    },
+  });
 }
 
 /** GitHub: the truth about jobs, and the runners that were minted. */
@@ -137,6 +262,9 @@ export class World {
   readonly fleet = new FakeFleet(['host-1', 'host-2']);
   readonly lines: string[] = [];
   readonly lost: string[] = [];
+  /** Of reconcilers made from now on. */
+  config: Partial<PlannerConfig> = {};
+  labels: readonly string[] = ['architect'];
   readonly evidence: EvidenceStore;
   readonly store: RecordStore;
   readonly #redis: TestRedis;
@@ -156,7 +284,9 @@ export class World {
   }
 
   /** As the intake worker does on a webhook. */
-  async tell(facts: JobFacts): Promise<void> {
+  async tell(told: JobFacts): Promise<void> {
+    const facts = { ...told, labels: this.labels };
+    this.github.jobs.set(facts.id, facts);
     await applyJobFacts(this.book, facts, Date.now());
     for (const reconciler of this.#running) reconciler.nudge();
   }
@@ -178,19 +308,25 @@ export class World {
           },
         },
         pools: { pool: () => POOL },
+        keys: KEYS,
+        machines: { isGone: ({ hostname }) => this.fleet.gone.has(hostname) },
         now: Date.now,
         logger: pino({ level: 'debug' }, { write }),
       },
       lease: new Lease({ redis: this.#redis.connect(), fleet: this.#name }),
-      plannerConfig: { ...DEFAULT_PLANNER_CONFIG, completionGraceMs: 1_000 },
+      plannerConfig: { ...DEFAULT_PLANNER_CONFIG, completionGraceMs: 1_000, ...this.config },
       tickMs: 100,
     });
     this.#running.push(reconciler);
     return reconciler;
   }
 
+  async stopAll(): Promise<void> {
+    await Promise.all(this.#running.splice(0).map((reconciler) => reconciler.stop()));
+  }
+
   async close(): Promise<void> {
-    await Promise.all(this.#running.map((reconciler) => reconciler.stop()));
+    await this.stopAll();
     this.evidence.close();
   }
 

@@ -1,6 +1,7 @@
 import { statSync } from 'node:fs';
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import { execa } from 'execa';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { EvidenceError, EvidenceStore } from '../../../app/evidence/evidence-store.ts';
@@ -8,6 +9,7 @@ import { applyJobFacts } from '../../../app/records/apply-job-facts.ts';
 import { Lease } from '../../../app/records/lease.ts';
 import { RecordStore } from '../../../app/records/record-store.ts';
 import type { JobFacts } from '../../../app/records/records.ts';
+import { HostId } from '../../../host-agent/protocol/ids.ts';
 import { CLASS } from '../../fixtures/protocol.ts';
 import { jobFacts, jobRecord } from '../../fixtures/records.ts';
 import { startTestRedis, type TestRedis } from './redis-server.ts';
@@ -91,6 +93,28 @@ describe('EvidenceStore', () => {
       { moment: 'vm-requested', atMs: 30 },
     ]);
     second.close();
+  });
+});
+
+describe('evidence of an older version', () => {
+  it('is taken over, with all that it knows', () => {
+    const path = join(redis.folder, 'older.db');
+    const job = jobRecord();
+    const older = EvidenceStore.open(path);
+    older.rememberJob(job);
+    older.close();
+    const database = new DatabaseSync(path);
+    database.exec('DROP TABLE migration; DROP TABLE wish; DROP TABLE drain; DROP TABLE machine');
+    database.exec('PRAGMA user_version = 1');
+    database.close();
+    const newer = EvidenceStore.open(path);
+    onTestFinished(() => newer.close());
+    expect(newer.readJob(job.id)).toEqual(job);
+    expect(newer.movesOf(job.id)).toEqual([]);
+    newer.setDrained(HostId.parse('host-1'), true, 1);
+    newer.rememberMachine('m-1', 1);
+    expect([...newer.drainedHosts()]).toEqual(['host-1']);
+    expect([newer.wasMachine('m-1'), newer.wasMachine('m-2')]).toEqual([true, false]);
   });
 });
 
