@@ -36,6 +36,7 @@ import { readPolicy } from './labels/policy.ts';
 import { createLogger } from './log.ts';
 import { DEFAULT_PLANNER_CONFIG, type PlannerConfig } from './planner/observed.ts';
 import { readPool } from './pool.ts';
+import { atLeastPool } from './pools/at-least-pool.ts';
 import { openProvider } from './providers/open-provider.ts';
 import type { EnrolledHosts } from './providers/static/static-provider.ts';
 import { MachineWatch } from './reconciler/machine-watch.ts';
@@ -82,7 +83,7 @@ async function assemble(config: Config, logger: Logger, parts: ShutdownStack): P
   const book = {
     store,
     evidence,
-    classify: (facts: JobFacts) => classifyJob(labelled(facts), policy),
+    classify: (facts: JobFacts) => atLeastPool(classifyJob(labelled(facts), policy), pool),
   };
   const github = openGithub(config, logger);
   const enrolled = enrolledHosts(() => agents);

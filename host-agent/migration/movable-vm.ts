@@ -8,6 +8,8 @@
  * The worker is the VM's: it ends with it. If it breaks, the VM runs on and gets a new one.
  */
 import type { Logger } from 'pino';
+import { ArchitectError } from '../protocol/errors.ts';
+import { leastMemoryMib } from '../protocol/instance-class.ts';
 import type { SendVm, TrackingReport } from '../protocol/migration-messages.ts';
 import type { LiveVm } from '../vm/vm-driver.ts';
 import { vmFiles } from '../vm/vm-files.ts';
@@ -17,6 +19,11 @@ import type { Mobility } from './mobility.ts';
 import { VmTracking } from './vm-tracking.ts';
 import type { DataEvent, Json, OpenData } from './worker/data-commands.ts';
 import { VmData } from './worker/vm-data.ts';
+
+export class UntrackableError extends ArchitectError {
+  readonly code = 'UNTRACKABLE';
+  readonly retry = 'never';
+}
 
 export interface MovableParts {
   readonly live: LiveVm;
@@ -44,8 +51,10 @@ export class MovableVm {
     this.#tracking.begin();
   }
 
-  /** A VM of which nothing is known here yet. Rejects with what keeps its worker from opening. */
+  /** A VM of which nothing is known here yet. Rejects with what keeps it from being tracked. */
   static async begin(parts: MovableParts): Promise<MovableVm> {
+    const untrackable = whyUntrackable(parts.live);
+    if (untrackable !== undefined) throw new UntrackableError(untrackable);
     const data = new VmData();
     try {
       await data.call('open', await openingOf(parts.live.memory.spec, parts.mobility));
@@ -120,4 +129,12 @@ export async function openingOf(
     diskImage: vmFiles(vm.vmDir).diskImage,
     store: hasStore ? { spec, key: key.plain } : undefined,
   };
+}
+
+/** See `leastMemoryMib`: nobody could tell what such a guest writes. */
+function whyUntrackable({ memory, machine }: LiveVm): string | undefined {
+  if (memory.spec.pool.accelerator !== 'tcg' || machine.plugged.dimmsMib.length === 0)
+    return undefined;
+  const leastGib = leastMemoryMib('tcg') / 1024;
+  return `Under software emulation a VM of more than ${leastGib} GB cannot be tracked, so it does not move.`;
 }

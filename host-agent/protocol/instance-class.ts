@@ -18,6 +18,16 @@ export const InstanceClass = z.object({
 });
 export type InstanceClass = Readonly<z.infer<typeof InstanceClass>>;
 
+/**
+ * The least memory of a VM under an accelerator: its template's. Under TCG it is what most jobs ask
+ * for, so that their VMs have one memory block: QEMU's TCG loses track of writes to any further one
+ * (system/ram_addr.h, cpu_physical_memory_sync_dirty_bitmap, resets the wrong pages' TLB entries, or
+ * fails an assertion), and a VM that cannot be tracked cannot move.
+ */
+export function leastMemoryMib(accelerator: 'kvm' | 'pvm' | 'tcg'): number {
+  return accelerator === 'tcg' ? 4096 : 512;
+}
+
 /** The class's short name, as operators and users write it: `4cpu-16gb`. */
 export function formatInstanceClass({ vcpus, memoryMib }: InstanceClass): string {
   return `${vcpus}cpu-${memoryMib / 1024}gb`;

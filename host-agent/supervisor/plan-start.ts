@@ -73,16 +73,16 @@ function judgeCapacity(
   return lacks.length === 0 ? undefined : refused(`This host has no room for ${lacks.join(', ')}.`);
 }
 
-/** Whether a VM grown from a template of this shape can become the class. */
+/** Whether a VM grown from a template of this shape can become the class, or has more memory. */
 export function judgeShape(wanted: InstanceClass, shape: MachineShape): Refused | undefined {
   if (wanted.vcpus > shape.maxVcpus || wanted.vcpus < shape.vcpus) {
     return refused(
       `The template grows from ${shape.vcpus} to ${shape.maxVcpus} vCPUs; ${wanted.vcpus} are asked for.`,
     );
   }
-  if (wanted.memoryMib > shape.maxMemoryMib || wanted.memoryMib < shape.memoryMib) {
+  if (wanted.memoryMib > shape.maxMemoryMib) {
     return refused(
-      `The template grows from ${shape.memoryMib} to ${shape.maxMemoryMib} MiB; ${wanted.memoryMib} are asked for.`,
+      `The template grows to ${shape.maxMemoryMib} MiB; ${wanted.memoryMib} are asked for.`,
     );
   }
   return undefined;

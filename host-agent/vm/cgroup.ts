@@ -6,7 +6,7 @@ import { constants } from 'node:fs';
 import { access, mkdir, readFile, rmdir, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import type { InstanceClass } from '../protocol/instance-class.ts';
+import { type InstanceClass, leastMemoryMib } from '../protocol/instance-class.ts';
 import type { VmStart } from './vm-driver.ts';
 import { CgroupError } from './vm-errors.ts';
 
@@ -151,9 +151,10 @@ async function removeGroup(dir: string): Promise<void> {
 
 /** What this VM's group on this host is called, limited to and found by. */
 export function cgroupOf(
-  spec: Pick<VmStart, 'fleet' | 'place' | 'vmId' | 'class'>,
+  spec: Pick<VmStart, 'fleet' | 'place' | 'vmId' | 'class' | 'pool'>,
   version: CgroupVersion,
 ): CgroupPlan {
-  const { fleet, place = spec.vmId, class: instanceClass } = spec;
-  return planCgroup({ version, fleet, place, class: instanceClass });
+  const { fleet, place = spec.vmId, pool } = spec;
+  const memoryMib = Math.max(spec.class.memoryMib, leastMemoryMib(pool.accelerator));
+  return planCgroup({ version, fleet, place, class: { ...spec.class, memoryMib } });
 }

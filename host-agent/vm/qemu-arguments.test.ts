@@ -21,7 +21,7 @@ function after(args: readonly string[], option: string): string[] {
 test.each<[string, string]>([
   ['-machine', 'pc-q35-8.2,accel=tcg,memory-backend=m0'],
   ['-cpu', 'qemu64'],
-  ['-m', 'size=512M,slots=8,maxmem=65536M'],
+  ['-m', 'size=4096M,slots=8,maxmem=65536M'],
   ['-incoming', 'defer'],
   ['-sandbox', 'on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny'],
   ['-netdev', 'tap,id=net0,ifname=tap0,script=no,downscript=no,vhost=off'],

@@ -4,9 +4,9 @@
  */
 import type { MachineShape } from '../protocol/artifact.ts';
 import type { Accelerator } from '../protocol/host-facts.ts';
+import { leastMemoryMib } from '../protocol/instance-class.ts';
 
 export const MACHINE_TYPE = 'pc-q35-8.2';
-export const TEMPLATE_MEMORY_MIB = 512;
 export const MAX_VCPUS = 16;
 /** Under TCG all of them are there from the start, each a thread: they cost every start time. */
 export const MAX_TCG_VCPUS = 8;
@@ -24,7 +24,7 @@ export function templateShape(pool: {
     vcpus: 1,
     maxVcpus: pool.accelerator === 'tcg' ? MAX_TCG_VCPUS : MAX_VCPUS,
     cpuGrowth: pool.accelerator === 'tcg' ? 'offline' : 'hot-plug',
-    memoryMib: TEMPLATE_MEMORY_MIB,
+    memoryMib: leastMemoryMib(pool.accelerator),
     maxMemoryMib: MAX_MEMORY_MIB,
     memorySlots: MEMORY_SLOTS,
   };
