@@ -9,6 +9,7 @@
  */
 import { dialPeer } from '../peer/dial-peer.ts';
 import type { MemoryTracker } from '../tracking/memory-tracker.ts';
+import { markSwitchover } from '../switchover-trace.ts';
 import type { VmLayout } from '../transfer/layout.ts';
 import { Sender } from '../transfer/sender.ts';
 import type { ConvergeData, Converged, DataEvent, DialData, Json } from './data-commands.ts';
@@ -115,8 +116,10 @@ export class SendingRole {
     if (this.#sender === undefined || this.#tracker === undefined) {
       throw new RangeError('no move is under way');
     }
+    markSwitchover('stream ended');
     return { sender: this.#sender, tracker: this.#tracker };
   }
+    markSwitchover('all sent');
 
   #report(): void {
     if (this.#sender === undefined) return;
