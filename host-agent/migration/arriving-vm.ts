@@ -115,7 +115,7 @@ export class ArrivingVm {
       this.#landing.catch((error: unknown) => this.hangUp(describe(error)));
     }
     if (event.kind === 'arrived') this.#settle().catch((e: unknown) => this.hangUp(describe(e)));
-    if (event.kind === 'hung-up') this.#fail(event.why);
+    if (event.kind === 'hung-up' && event.of === 'arrival') this.#fail(event.why);
     this.#parts.onEvent(event);
   }
 

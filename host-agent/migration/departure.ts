@@ -144,7 +144,7 @@ function whenLoaded(data: VmData): { readonly promise: Promise<void>; readonly s
   const limit = AbortSignal.timeout(LOADED_LIMIT_MS * 20);
   const stop = data.on((event) => {
     if (event.kind === 'loaded') loaded.resolve();
-    if (event.kind === 'hung-up') loaded.reject(new Error(event.why));
+    if (event.kind === 'hung-up' && event.of === 'departure') loaded.reject(new Error(event.why));
   });
   limit.addEventListener('abort', () => loaded.reject(new Error('the target was never loaded')));
   return { promise: loaded.promise, stop };

@@ -118,7 +118,11 @@ export class ReceivingRole {
     try {
       const connection = await accepted;
       connection.ended.addEventListener('abort', () => {
-        emit({ kind: 'hung-up', why: connection.cause?.message ?? 'the connection is over' });
+        emit({
+          kind: 'hung-up',
+          of: 'arrival',
+          why: connection.cause?.message ?? 'the connection is over',
+        });
       });
       const receiver = new Receiver({
         connection,
@@ -132,7 +136,7 @@ export class ReceivingRole {
     } catch (error) {
       const why = error instanceof Error ? error.message : String(error);
       this.hangUp(why);
-      emit({ kind: 'hung-up', why });
+      emit({ kind: 'hung-up', of: 'arrival', why });
     }
   }
 

@@ -43,7 +43,11 @@ export class SendingRole {
     const { signal } = this.#end;
     const connection = await dialPeer({ identity, expected, endpoint, signal });
     connection.ended.addEventListener('abort', () => {
-      emit({ kind: 'hung-up', why: connection.cause?.message ?? 'the connection is over' });
+      emit({
+        kind: 'hung-up',
+        of: 'departure',
+        why: connection.cause?.message ?? 'the connection is over',
+      });
     });
     const tracker = await tracking.rest();
     this.#tracker = tracker;
