@@ -86,6 +86,13 @@ export class Feeder {
     this.#feeding.catch(() => {});
   }
 
+  /** Resolves when QEMU has taken all that has changed by then. Rejects with FeedError. */
+  async settled(): Promise<void> {
+    this.poke();
+    await this.#feeding;
+    if (this.#cause !== undefined) throw this.#cause;
+  }
+
   /**
    * The image is complete: sends what is left and the devices' state. Resolves when QEMU's socket has
    * taken the last byte; QEMU has loaded it a little later.
