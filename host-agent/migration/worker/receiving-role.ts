@@ -157,11 +157,11 @@ export class ReceivingRole {
     markSwitchover('all received');
     const feeder = await this.#fed.promise;
     const { overlay } = this.#placed();
-    await this.#beginFilling();
-    // In this order: QEMU opens the disk for good as soon as it has loaded the devices.
-    await overlay.finish();
-    markSwitchover('overlay closed');
-    await feeder.finish(deviceState);
+    const closed = this.#beginFilling()
+      .then(() => overlay.finish())
+      .then(() => markSwitchover('overlay closed'));
+    // QEMU opens the disk for good as soon as it has loaded the devices.
+    await Promise.all([closed, feeder.finish(deviceState, closed)]);
     markSwitchover('all fed');
     const { fromPeerBytes, fromStoreBytes } = receiver.figures;
     const figures = {
