@@ -19,6 +19,7 @@ import { ArrivalError, type Landing, land, untilLoaded } from './arrival.ts';
 import { judgeMachine, MachineFacts } from './machine-facts.ts';
 import type { Mobility } from './mobility.ts';
 import { openingOf } from './movable-vm.ts';
+import { markSwitchover } from './switchover-trace.ts';
 import type { DataEvent, Json } from './worker/data-commands.ts';
 import { VmData } from './worker/vm-data.ts';
 
@@ -114,7 +115,7 @@ export class ArrivingVm {
       this.#landing.catch((error: unknown) => this.hangUp(describe(error)));
     }
     if (event.kind === 'arrived') this.#settle().catch((e: unknown) => this.hangUp(describe(e)));
-    if (event.kind === 'hung-up') this.#fail(event.why);
+    if (event.kind === 'hung-up' && event.of === 'arrival') this.#fail(event.why);
     this.#parts.onEvent(event);
   }
 
@@ -144,6 +145,7 @@ export class ArrivingVm {
     const landing = await this.#landing;
     if (landing === undefined) throw new ArrivalError('It arrived before it was announced.');
     await untilLoaded(landing.qmp);
+    markSwitchover('loaded');
     this.#loaded.resolve({ ...landing, data: this.#data });
   }
 

@@ -16,6 +16,7 @@ import type { SendVm } from '../protocol/migration-messages.ts';
 import type { PeerMove } from '../protocol/token-messages.ts';
 import type { QmpClient } from '../vm/qmp/qmp-client.ts';
 import type { PeerIdentity } from './peer/peer-tls.ts';
+import { markSwitchover } from './switchover-trace.ts';
 import { cancelHold, finishHeld } from './tracking/held-migration.ts';
 import type { Json } from './worker/data-commands.ts';
 import type { VmData } from './worker/vm-data.ts';
@@ -75,7 +76,9 @@ export async function depart(move: SendVm, parts: DepartureParts): Promise<Depar
     stoppedAtMs = performance.now();
     parts.onPhase('switchover');
     await parts.flip();
+    markSwitchover('stop sent');
     await parts.qmp.run('stop');
+    markSwitchover('guest stopped');
     await switchOver(parts, loaded.promise);
   } catch (error) {
     const why = (error instanceof Error ? error.message : String(error)).slice(0, WHY_LIMIT);
@@ -118,6 +121,7 @@ async function switchOver(parts: DepartureParts, loaded: Promise<void>): Promise
   // The stream ends with the hold: either failing says why.
   await Promise.race([Promise.all([held, sent]), sent.then(() => loaded)]);
   await loaded;
+  markSwitchover('source knows');
   held.catch(() => undefined);
 }
 
@@ -140,7 +144,7 @@ function whenLoaded(data: VmData): { readonly promise: Promise<void>; readonly s
   const limit = AbortSignal.timeout(LOADED_LIMIT_MS * 20);
   const stop = data.on((event) => {
     if (event.kind === 'loaded') loaded.resolve();
-    if (event.kind === 'hung-up') loaded.reject(new Error(event.why));
+    if (event.kind === 'hung-up' && event.of === 'departure') loaded.reject(new Error(event.why));
   });
   limit.addEventListener('abort', () => loaded.reject(new Error('the target was never loaded')));
   return { promise: loaded.promise, stop };

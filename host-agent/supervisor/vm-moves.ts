@@ -19,6 +19,7 @@ import { markDiskWrites } from '../migration/disk/disk-tracking.ts';
 import type { Mobility } from '../migration/mobility.ts';
 import { MovableVm } from '../migration/movable-vm.ts';
 import type { MoveLog } from '../migration/move-log.ts';
+import { markSwitchover } from '../migration/switchover-trace.ts';
 import type { DataEvent } from '../migration/worker/data-commands.ts';
 import { refused } from '../protocol/errors.ts';
 import type { HostId, MigrationId } from '../protocol/ids.ts';
@@ -301,7 +302,11 @@ export class VmMoves {
   #ports(): TokenPorts {
     const { stay, desk, onChange } = this.#parts;
     return {
-      journal: (entry) => stay.rewrite(entry),
+      journal: async (entry) => {
+        await stay.rewrite(entry);
+        if (entry.holder.kind === 'given') markSwitchover('given');
+        if (entry.holder.kind === 'self') markSwitchover('received');
+      },
       send: (to, message) => this.#send(to, message),
       askArbiter: () => {
         desk.noteDoubt(stay.journal.vmId);
@@ -329,6 +334,7 @@ export class VmMoves {
   /** The guest runs here: the token has come, or came back. */
   async #resume(): Promise<void> {
     await (this.#qmp()?.run('cont') ?? this.#parts.stay.resume());
+    markSwitchover('guest runs');
     this.#departing?.decided.resolve('resumed');
     const arrived = this.#arrived;
     if (arrived === undefined) return;

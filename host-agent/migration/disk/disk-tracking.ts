@@ -11,7 +11,7 @@
  *
  * Invariants: one pulse at a time (the caller's duty, as is no block_resize during one); the bitmap
  * lives as long as QEMU and survives resize, migration and `cont`; the last pulse of a migration is
- * done in `pre-switchover`: after `migrate-continue` QEMU lets nobody write to its block nodes.
+ * done between `stop` and `migrate-continue`: after that QEMU lets nobody write to its block nodes.
  */
 import { z } from 'zod';
 import type { QmpClient } from '../../vm/qmp/qmp-client.ts';

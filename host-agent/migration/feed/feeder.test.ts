@@ -111,6 +111,28 @@ test('what the template has is not fed, and zeros cost next to nothing', async (
   feeder.close();
 });
 
+test('QEMU gets to the end of its stream only once the disk is closed', async () => {
+  const { image, target } = machine(8);
+  const qemu = incoming(target);
+  const feeder = new Feeder({ ...stream, socket: qemu.socket, image });
+  const disk = Promise.withResolvers<void>();
+  const finished = feeder.finish(STATE, disk.promise);
+  while (feeder.fedBytes < stream.prologue.length + STATE.length) await new Promise(setImmediate);
+  for (let turn = 0; turn < 20; turn += 1) await new Promise(setImmediate);
+  expect(qemu.parser.isComplete).toBe(false);
+  disk.resolve();
+  await finished;
+  expect(qemu.parser.isComplete).toBe(true);
+  feeder.close();
+});
+
+test('a disk that cannot be closed fails the end', async () => {
+  const { image, target } = machine(9);
+  const feeder = new Feeder({ ...stream, socket: incoming(target).socket, image });
+  await expect(feeder.finish(STATE, Promise.reject(new Error('full')))).rejects.toThrow('full');
+  feeder.close();
+});
+
 test('a QEMU that takes nothing is not sent more than one part', () => {
   const { chance, base, image, target } = machine(6);
   const qemu = incoming(target);

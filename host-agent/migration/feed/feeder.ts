@@ -90,11 +90,23 @@ export class Feeder {
     this.#feeding.catch(() => {});
   }
 
+  /** Resolves when QEMU has taken all that has changed by then. Rejects with FeedError. */
+  async settled(): Promise<void> {
+    this.poke();
+    await this.#feeding;
+    if (this.#cause !== undefined) throw this.#cause;
+  }
+
   /**
    * The image is complete: sends what is left and the devices' state. Resolves when QEMU's socket has
-   * taken the last byte; QEMU has loaded it a little later.
+   * taken the last byte; QEMU has loaded it a little later. That byte is held back until `diskIsClosed`:
+   * QEMU opens its disks after it has read to the very end (savevm.c, qemu_loadvm_state; migration.c,
+   * process_incoming_migration_bh), and loading the devices takes longer than closing the disk.
    */
-  async finish(deviceState: Buffer): Promise<void> {
+  async finish(
+    deviceState: Buffer,
+    diskIsClosed: Promise<void> = Promise.resolve(),
+  ): Promise<void> {
     this.#isFinishing = true;
     await this.#feeding;
     while (this.pendingPages > PART_PAGES) await this.#feedPart();
@@ -103,7 +115,9 @@ export class Feeder {
       isLast: true,
     });
     this.#write(last);
-    this.#write(deviceState);
+    this.#write(deviceState.subarray(0, -1));
+    await diskIsClosed;
+    this.#write(deviceState.subarray(-1));
     await this.#drained();
     this.#unwatch();
   }

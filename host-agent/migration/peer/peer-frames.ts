@@ -9,6 +9,8 @@
  *     layout … ────────────────────────────▶   what is where, each range once
  *     units | zero-units … ────────────────▶   content; the last word on a unit counts
  *     ◀─────────────────── missing | progress   ranges that the store did not give
+ *     settle ──────────────────────────────▶   is all of that where it belongs, QEMU included?
+ *     ◀─────────────────────────────── settled   it is, and nothing is awaited from the store
  *     device-state …, end ─────────────────▶   end again for what was missing after it
  *     ◀──────────────────────────────── loaded
  *     ◀── token ──▶                            journalled hand-over (protocol/token-messages.ts)
@@ -130,6 +132,8 @@ const JsonFrame = z.discriminatedUnion('kind', [
   LayoutBatch.extend({ kind: z.literal('layout') }),
   Missing.extend({ kind: z.literal('missing') }),
   Progress.extend({ kind: z.literal('progress') }),
+  z.object({ kind: z.literal('settle') }),
+  z.object({ kind: z.literal('settled') }),
   End.extend({ kind: z.literal('end') }),
   z.object({ kind: z.literal('loaded') }),
   z.object({ kind: z.literal('token'), message: z.json() }),

@@ -11,6 +11,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { z } from 'zod';
 import type { QmpClient } from '../../vm/qmp/qmp-client.ts';
+import { markSwitchover } from '../switchover-trace.ts';
 import { HeldMigrationError } from './tracking-errors.ts';
 
 /** Not met by any guest: QEMU synchronises its dirty bitmap before every section (freshness.ts). */
@@ -78,8 +79,8 @@ export async function cancelHold(qmp: QmpClient): Promise<void> {
 
 /**
  * The guest has been stopped by QMP `stop`, and somebody reads the stream, who answers `shut` at its
- * end. `beforeContinue` runs while QEMU still owns the disk and nothing of the guest moves: the last
- * disk clusters. On success QEMU is in `postmigrate`, its disk inactive; `cont` there is the way back.
+ * end. `beforeContinue` runs at once, while QEMU still owns the disk and nothing of the guest moves
+ * (`stop` has drained and flushed what was in flight): the last disk clusters. On success QEMU is in `postmigrate`, its disk inactive; `cont` there is the way back.
  * On failure (HeldMigrationError, what `beforeContinue` threw, the signal's reason) the guest is
  * paused, here, and does not run by itself: `cancelHold`, then `cont`, is the way back.
  */
@@ -92,10 +93,13 @@ export async function finishHeld(
 ): Promise<void> {
   const { beforeContinue, signal } = request;
   const paused = { wanted: ['pre-switchover'], limitMs: SWITCHOVER_LIMIT_MS, signal };
-  await untilStatus(qmp, paused);
-  await beforeContinue();
+  await Promise.all([
+    untilStatus(qmp, paused).then(() => markSwitchover('pre-switchover')),
+    beforeContinue().then(() => markSwitchover('disk copied')),
+  ]);
   signal.throwIfAborted();
   await qmp.run('migrate-continue', { state: 'pre-switchover' });
+  markSwitchover('devices released');
   await untilStatus(qmp, { wanted: ['completed'], limitMs: COMPLETE_LIMIT_MS, signal });
 }
 

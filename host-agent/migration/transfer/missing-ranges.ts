@@ -4,17 +4,24 @@ import { MAX_LAYOUT_RANGES } from '../peer/peer-frames.ts';
 
 export class MissingRanges {
   readonly #connection: PeerConnection;
+  readonly #onAsked: () => void;
   readonly #waiting = new Map<number, number[]>();
   #asked = 0;
   #isDue = false;
 
-  constructor(connection: PeerConnection) {
+  /** `onAsked`: all that were added are asked for. */
+  constructor(connection: PeerConnection, onAsked: () => void) {
     this.#connection = connection;
+    this.#onAsked = onAsked;
   }
 
   /** All that were added, those included that are asked for in a moment. */
   get asked(): number {
     return this.#asked;
+  }
+
+  get isAsking(): boolean {
+    return this.#isDue;
   }
 
   add(area: number, range: number): void {
@@ -38,5 +45,6 @@ export class MissingRanges {
         void this.#connection.send({ kind: 'missing', area, ranges: some }).catch(() => {});
       }
     }
+    this.#onAsked();
   }
 }

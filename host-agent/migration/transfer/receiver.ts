@@ -5,6 +5,8 @@
  *   end ─▶ complete when: every range was announced, none is awaited from the store, all that was
  *          missing is answered, and the counts of `end` are what arrived
  *
+ *   settle ─▶ settled, when nothing is awaited from the store and all that came is passed on
+ *
  * Completeness is told once, by `arrived`. After it only token messages come. On any failure the
  * connection is over, the source has been told why where it still listens, `arrived` rejects with the
  * typed cause, and the images are of no use.
@@ -42,6 +44,8 @@ export interface ReceiverOptions {
   readonly store: ChunkSource | undefined;
   /** Something in the images may have changed. */
   readonly onFilled: () => void;
+  /** Resolves when what is in the images by now is wherever they are passed on to. */
+  readonly passOn?: () => Promise<void>;
   readonly onToken: (message: unknown) => void;
   readonly limits?: FillLimits;
 }
@@ -82,12 +86,13 @@ export class Receiver {
   #fromStoreBytes = 0;
   #end: End | undefined;
   #isComplete = false;
+  #isSettling = false;
 
   constructor(options: ReceiverOptions) {
     this.#options = options;
     this.#connection = options.connection;
     this.#arrived.promise.catch(() => {});
-    this.#missing = new MissingRanges(options.connection);
+    this.#missing = new MissingRanges(options.connection, () => this.#lookSettled());
     this.#progress = setInterval(() => this.#tellProgress(), PROGRESS_MS);
     this.#connection.ended.addEventListener('abort', () => this.#over());
     if (this.#connection.cause === undefined) void this.#listen();
@@ -147,6 +152,7 @@ export class Receiver {
     if (frame.kind === 'end') return await this.#takeEnd(filling, frame);
     if (this.#isComplete) throw wrong(`says ${frame.kind} after the end`);
     if (frame.kind === 'layout') return await this.#takeLayout(filling, frame);
+    if (frame.kind === 'settle') return this.#takeSettle();
     if (frame.kind === 'units') await this.#takeUnits(filling, frame);
     else if (frame.kind === 'zero-units') await this.#takeZeros(filling, frame);
     else if (frame.kind === 'device-state') return this.#takeState(frame.piece);
@@ -189,6 +195,7 @@ export class Receiver {
     }
     this.#options.onFilled();
     this.#judge();
+    this.#lookSettled();
   }
 
   async #takeUnits({ areas, arrivals }: Filling, frame: UnitsFrame): Promise<void> {
@@ -224,6 +231,27 @@ export class Receiver {
     this.#deviceState.push(piece);
   }
 
+  #takeSettle(): void {
+    if (this.#isSettling) throw wrong('asks again before it was answered');
+    this.#isSettling = true;
+    this.#lookSettled();
+  }
+
+  /** Answers once nothing is awaited; what comes meanwhile may be passed on as well. */
+  #lookSettled(): void {
+    const filling = this.#filling;
+    if (!this.#isSettling || filling === undefined || this.#missing.isAsking) return;
+    if (!filling.layout.isComplete || filling.filler.left > 0) return;
+    this.#isSettling = false;
+    this.#settle(filling).catch((cause: unknown) => this.#fail(cause));
+  }
+
+  async #settle({ arrivals }: Filling): Promise<void> {
+    await arrivals.settled();
+    await this.#options.passOn?.();
+    await this.#connection.send({ kind: 'settled' });
+  }
+
   async #takeEnd({ arrivals }: Filling, end: End): Promise<void> {
     const isWhole =
       end.units === this.#units &&
@@ -240,6 +268,7 @@ export class Receiver {
     this.#fromStoreBytes += bytes;
     this.#options.onFilled();
     this.#judge();
+    this.#lookSettled();
   }
 
   /** Tells of completeness, once. */

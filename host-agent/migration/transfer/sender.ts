@@ -3,6 +3,7 @@
  *
  *   start()    machine → (ready) → layout; what is with the peer only is marked as to be sent
  *   round()    as often as wanted, while the guest runs: marked units, coldest ranges first
+ *   settle()   the target has done all that its last rounds gave it to do
  *   finish()   guest stopped: everything left, the devices' state, the end
  *   loaded()   the target has it all in its QEMU
  *
@@ -72,6 +73,7 @@ export class Sender {
   readonly #rate = new SendRate();
   readonly #ready = Promise.withResolvers<void>();
   readonly #loaded = Promise.withResolvers<void>();
+  #settled: PromiseWithResolvers<void> | undefined;
   /** How often each range was sent, by area: what had to go again is hot, also on a disk. */
   readonly #sends = new Map<Area, Uint16Array>();
   #watch: AreaWatch | undefined;
@@ -124,6 +126,20 @@ export class Sender {
   /** Sends marked units until `limitBytes` are on their way or none is left. */
   async round(limitBytes: number): Promise<RoundResult> {
     return await this.#inTurn(() => this.#sendRound(limitBytes));
+  }
+
+  /**
+   * Resolves when what was sent so far is in the target's QEMU and overlay and nothing is awaited from
+   * the store; `missing` ranges are marked by then. One caller at a time. The signal ends the move.
+   */
+  async settle(signal: AbortSignal): Promise<void> {
+    await this.#unless(signal, async () => {
+      const settled = Promise.withResolvers<void>();
+      settled.promise.catch(() => {});
+      this.#settled = settled;
+      await this.#connection.send({ kind: 'settle' });
+      await settled.promise;
+    });
   }
 
   /**
@@ -252,6 +268,7 @@ export class Sender {
   #hear(frame: PeerFrame): void {
     if (frame.kind === 'ready') this.#ready.resolve();
     else if (frame.kind === 'loaded') this.#loaded.resolve();
+    else if (frame.kind === 'settled') this.#settled?.resolve();
     else if (frame.kind === 'missing') this.#answer(frame);
     else if (frame.kind === 'token') this.#options.onToken(frame.message);
     else if (frame.kind === 'progress') {
@@ -304,6 +321,7 @@ export class Sender {
     const { cause } = this.#connection;
     this.#ready.reject(cause);
     this.#loaded.reject(cause);
+    this.#settled?.reject(cause);
     this.#watch?.end();
   }
 }

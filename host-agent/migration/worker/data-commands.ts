@@ -117,5 +117,8 @@ export type DataEvent =
   /** To a source: the target's QEMU has loaded everything. */
   | { readonly kind: 'loaded' }
   | { readonly kind: 'told'; readonly message: unknown }
-  /** The connection between the agents is over, whoever ended it. */
-  | { readonly kind: 'hung-up'; readonly why: string };
+  /**
+   * The connection between the agents is over, whoever ended it. An arrival's may be long after it,
+   * when the VM departs already.
+   */
+  | { readonly kind: 'hung-up'; readonly of: 'departure' | 'arrival'; readonly why: string };

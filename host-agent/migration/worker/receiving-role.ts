@@ -19,6 +19,7 @@ import type { PeerConnection } from '../peer/peer-connection.ts';
 import { PeerAbortedError } from '../peer/peer-errors.ts';
 import type { Machine } from '../peer/peer-frames.ts';
 import { listenForPeer, type PeerListener } from '../peer/peer-listener.ts';
+import { markSwitchover } from '../switchover-trace.ts';
 import type { VmImages } from '../transfer/areas.ts';
 import type { ChunkSource } from '../transfer/chunk-filler.ts';
 import { type Arrival, Receiver } from '../transfer/receiver.ts';
@@ -47,7 +48,7 @@ export class ReceivingRole {
   #receiver: Receiver | undefined;
   #machine: Machine | undefined;
   #place: Place | undefined;
-  #filling: Promise<unknown> = Promise.resolve();
+  #filling: Promise<void> = Promise.resolve();
   #isFilling = false;
 
   constructor(parts: ReceivingParts) {
@@ -118,13 +119,18 @@ export class ReceivingRole {
     try {
       const connection = await accepted;
       connection.ended.addEventListener('abort', () => {
-        emit({ kind: 'hung-up', why: connection.cause?.message ?? 'the connection is over' });
+        emit({
+          kind: 'hung-up',
+          of: 'arrival',
+          why: connection.cause?.message ?? 'the connection is over',
+        });
       });
       const receiver = new Receiver({
         connection,
         open: (machine) => this.#open(machine),
         store: this.#parts.store,
         onFilled: () => this.#poke(),
+        passOn: () => this.#passOn(),
         onToken: (message) => emit({ kind: 'told', message }),
       });
       this.#receiver = receiver;
@@ -132,7 +138,7 @@ export class ReceivingRole {
     } catch (error) {
       const why = error instanceof Error ? error.message : String(error);
       this.hangUp(why);
-      emit({ kind: 'hung-up', why });
+      emit({ kind: 'hung-up', of: 'arrival', why });
     }
   }
 
@@ -148,14 +154,15 @@ export class ReceivingRole {
   }
 
   async #conclude({ deviceState }: Arrival, receiver: Receiver): Promise<void> {
+    markSwitchover('all received');
     const feeder = await this.#fed.promise;
     const { overlay } = this.#placed();
-    this.#isFilling = true;
-    await this.#filling;
-    while ((await this.#fill()) > 0);
-    // In this order: QEMU opens the disk for good as soon as it has loaded the devices.
-    await overlay.finish();
-    await feeder.finish(deviceState);
+    const closed = this.#beginFilling()
+      .then(() => overlay.finish())
+      .then(() => markSwitchover('overlay closed'));
+    // QEMU opens the disk for good as soon as it has loaded the devices.
+    await Promise.all([closed, feeder.finish(deviceState, closed)]);
+    markSwitchover('all fed');
     const { fromPeerBytes, fromStoreBytes } = receiver.figures;
     const figures = {
       bytesFromSource: fromPeerBytes,
@@ -170,11 +177,32 @@ export class ReceivingRole {
   #poke(): void {
     void this.#fed.promise.then((feeder) => feeder.poke()).catch(() => undefined);
     if (this.#isFilling || this.#place === undefined) return;
+    this.#beginFilling().catch((error: unknown) => this.hangUp(String(error)));
+  }
+
+  /** After whatever fills the overlay already. Resolves when it has all that has come by then. */
+  #beginFilling(): Promise<void> {
     this.#isFilling = true;
-    this.#filling = this.#fill().finally(() => {
-      this.#isFilling = false;
-    });
-    this.#filling.catch((error: unknown) => this.hangUp(String(error)));
+    const filling = this.#filling
+      .then(() => this.#fillAll())
+      .finally(() => {
+        this.#isFilling = false;
+      });
+    this.#filling = filling;
+    return filling;
+  }
+
+  async #fillAll(): Promise<void> {
+    while ((await this.#fill()) > 0);
+  }
+
+  /** What has come is in QEMU and in the overlay. */
+  async #passOn(): Promise<void> {
+    const feeder = await this.#fed.promise;
+    const { overlay } = this.#placed();
+    const filled = this.#beginFilling().then(() => overlay.flush());
+    this.#filling = filled;
+    await Promise.all([feeder.settled(), filled]);
   }
 
   /** Gives how many clusters there were to write. */

@@ -2,12 +2,14 @@
  * A source's side of a move, in its data worker.
  *
  *   dial: connected, machine and layout sent ─▶ converge: rounds until little is left, then reading
- *   without a pause ─▶ (main thread stops the guest) ─▶ finish: last pages, clusters, devices
+ *   without a pause, until the target has done all that it was given and little is left even so
+ *   ─▶ (main thread stops the guest) ─▶ finish: last pages, clusters, devices
  *
  * The stream's tracker is lent by TrackingRole from `dial` to `hangUp`. On failure of any call the
  * connection is over and the target knows why; the images are whole and the tracker usable.
  */
 import { dialPeer } from '../peer/dial-peer.ts';
+import { markSwitchover } from '../switchover-trace.ts';
 import type { MemoryTracker } from '../tracking/memory-tracker.ts';
 import type { VmLayout } from '../transfer/layout.ts';
 import { Sender } from '../transfer/sender.ts';
@@ -17,6 +19,13 @@ import type { TrackingRole } from './tracking-role.ts';
 
 /** Of one round: between two, the image takes what the guest wrote meanwhile. */
 const ROUND_BYTES = 32 * 1024 * 1024;
+/**
+ * Of what is left when the guest is stopped, where it can be had: a round that is sent and settled at
+ * once. Pages that are always written come again anyway.
+ */
+const SETTLED_BYTES = 128 * 1024;
+/** A guest that writes more than that in the time of a round will not write less in the next. */
+const SETTLE_ROUNDS = 8;
 /** Rounds without progress until the guest is said to be faster than the link. */
 const CHASING_ROUNDS = 3;
 
@@ -42,7 +51,11 @@ export class SendingRole {
     const { signal } = this.#end;
     const connection = await dialPeer({ identity, expected, endpoint, signal });
     connection.ended.addEventListener('abort', () => {
-      emit({ kind: 'hung-up', why: connection.cause?.message ?? 'the connection is over' });
+      emit({
+        kind: 'hung-up',
+        of: 'departure',
+        why: connection.cause?.message ?? 'the connection is over',
+      });
     });
     const tracker = await tracking.rest();
     this.#tracker = tracker;
@@ -83,16 +96,30 @@ export class SendingRole {
     }
     // From now on QEMU finds its stream empty, so that its last round is a short one.
     await tracker.drain(({ isFresh }) => (isFresh ? 'enough' : undefined), signal);
-    const { leftBytes } = await sender.round(ROUND_BYTES);
+    const leftBytes = await this.#settle(deadlineMs);
     return { leftBytes, isWithinBudget: leftBytes <= budgetBytes };
+  }
+
+  /** The target is done with all that it was sent, so that in the blackout nothing waits in its way. */
+  async #settle(deadlineMs: number): Promise<number> {
+    const { sender } = this.#active();
+    for (let round = 1; ; round += 1) {
+      await sender.round(ROUND_BYTES);
+      await sender.settle(this.#end.signal);
+      const { leftBytes } = sender.figures;
+      if (leftBytes <= SETTLED_BYTES || round === SETTLE_ROUNDS) return leftBytes;
+      if (Date.now() >= deadlineMs) return leftBytes;
+    }
   }
 
   /** The guest was stopped. Resolves when all is on its way. */
   async finish(): Promise<void> {
     const { sender, tracker } = this.#active();
     const end = await tracker.finish(this.#end.signal);
+    markSwitchover('stream ended');
     tracker.shut();
     await sender.finish(end);
+    markSwitchover('all sent');
     sender.loaded(this.#end.signal).then(
       () => this.#parts.emit({ kind: 'loaded' }),
       () => undefined,

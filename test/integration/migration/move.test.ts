@@ -57,6 +57,31 @@ test('a store that is merely slow is not waited for beyond its patience', async 
   expect(await differences(move.sourceImages, images)).toEqual([]);
 });
 
+test('a target is settled when it awaits nothing and has passed on what came', async () => {
+  await using hosts = await enrolPeers();
+  let passedOn = 0;
+  const passOn = async () => {
+    passedOn += 1;
+  };
+  const fault = everyThird('missing');
+  await using move = await openMove(hosts, { seed: 40, limits, fault, passOn });
+  await move.source.start(AbortSignal.timeout(10_000));
+  while (move.source.figures.leftBytes > 0 || passedOn === 0) {
+    await move.source.round(Number.POSITIVE_INFINITY);
+    await move.source.settle(AbortSignal.timeout(10_000));
+  }
+  expect(move.target.figures.storeRangesLeft).toBe(0);
+  expect(await differences(move.sourceImages, move.targetImages)).toEqual([]);
+});
+
+test('who waits for a target to settle hears of the end', async () => {
+  await using hosts = await enrolPeers();
+  const passOn = () => Promise.reject(new Error('QEMU takes nothing'));
+  await using move = await openMove(hosts, { seed: 41, limits, fault: undefined, passOn });
+  await move.source.start(AbortSignal.timeout(10_000));
+  await expect(move.source.settle(AbortSignal.timeout(10_000))).rejects.toThrow(/takes nothing/);
+});
+
 test('no store at all: everything comes from the source', async () => {
   await using hosts = await enrolPeers();
   await using move = await openMove(hosts, { seed: 30, limits, fault: undefined });

@@ -38,6 +38,7 @@ export interface MoveSpec {
   readonly fault: ((ref: ChunkRef) => ChunkFault | undefined) | undefined;
   readonly encoding?: ContentEncoding;
   readonly open?: () => Promise<VmImages>;
+  readonly passOn?: () => Promise<void>;
 }
 
 /** The source's VM has run for a while and about half of what it changed is sealed. */
@@ -64,6 +65,7 @@ export async function openMove(hosts: PeerHosts, spec: MoveSpec) {
     onFilled: () => {},
     onToken: atTarget.resolve,
     limits: spec.limits,
+    ...(spec.passOn === undefined ? {} : { passOn: spec.passOn }),
   });
   const source = new Sender({
     connection: pair.source,
@@ -74,7 +76,7 @@ export async function openMove(hosts: PeerHosts, spec: MoveSpec) {
     ...(spec.encoding === undefined ? {} : { encoding: spec.encoding }),
   });
   return {
-    ...{ guest, sourceImages, source, target, connection: pair.source },
+    ...{ guest, sourceImages, targetImages, source, target, connection: pair.source },
     tokenAtSource: atSource.promise,
     tokenAtTarget: atTarget.promise,
     [Symbol.asyncDispose]: async () => {
