@@ -65,7 +65,7 @@ describe('assembleObserved', () => {
     const vms = host(['vm-a', 'vm-c']).report?.vms.map((vm) => ({ ...vm, ...dead })) ?? [];
     const liar = host([], { vms }, 'host-2');
     const evidence = new Map([[VmId.parse('vm-c'), vmRecord({ id: 'vm-c' })]]);
-    const world = { vms: [vmRecord({ id: 'vm-a' })], adoptable: evidence };
+    const world = { vms: [vmRecord({ id: 'vm-a', qemuPid: 1 })], adoptable: evidence };
     for (const hosts of [
       [honest, liar],
       [liar, honest],
