@@ -1,7 +1,15 @@
 import { describe, expect, it } from 'vitest';
 import { HostId, JobId, MigrationId, VmId } from '../../host-agent/protocol/ids.ts';
 import { newMigration } from '../records/migration-record.ts';
-import { DemoReport, formatTimeline, parseGuestKernel, toMoves, toTimeline } from './report.ts';
+import {
+  DemoReport,
+  formatMoves,
+  formatTimeline,
+  parseGuestKernel,
+  parseResets,
+  toMoves,
+  toTimeline,
+} from './report.ts';
 
 describe('timeline', () => {
   it('is in the order of a job, without what did not happen', () => {
@@ -34,6 +42,10 @@ it('reports the moves that the job survived', () => {
     { ...begun, ...figures, phase: 'done' },
   ]);
   expect(DemoReport.shape.moves.parse(moves)).toEqual([{ from: 'a', to: 'b', ...figures }]);
+  expect(formatMoves(moves)).toContain('stood for 21 ms; 3 B from the host, 4 B from the chunk');
+  const [move] = moves;
+  if (move === undefined) throw new Error('no move');
+  expect(formatMoves([{ ...move, blackoutMs: null }])).toContain('stood for an unknown time');
 });
 
 it.each([
@@ -41,4 +53,11 @@ it.each([
   ['no such line', undefined],
 ])('reads the guest kernel from %j', (log, kernel) => {
   expect(parseGuestKernel(log)).toBe(kernel);
+});
+
+it.each([
+  ['15 answers\n2 connection resets\nok', 2],
+  ['no such line', 0],
+])('reads the connection resets from %j', (log, resets) => {
+  expect(parseResets(log)).toBe(resets);
 });

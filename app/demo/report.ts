@@ -1,6 +1,7 @@
 /** What `npm run demo -- --report FILE` writes. */
 import { z } from 'zod';
 import type { JobDetail } from '../api/views.ts';
+import { formatBytes } from '../cli/present-moves.ts';
 
 export const TIMELINE_EVENTS = [
   'webhook received',
@@ -39,6 +40,8 @@ export const DemoReport = z.object({
   /** Milliseconds since 1970. */
   timeline: z.array(z.object({ event: z.enum(TIMELINE_EVENTS), atMs: z.number() })),
   moves: z.array(Move),
+  /** How often the job's connection to a server outside broke, as the job itself counted. */
+  resets: z.int(),
   /** Names of processes, namespaces, links, cgroups, mounts and files that were left behind. */
   leftovers: z.array(z.string()),
 });
@@ -73,6 +76,22 @@ export function formatTimeline(timeline: DemoReport['timeline']): string {
       return `  ${event.padEnd(18)}${seconds(atMs - startMs)}   +${seconds(atMs - beforeMs).trim()}`;
     })
     .join('\n');
+}
+
+/** One line per move. */
+export function formatMoves(moves: DemoReport['moves']): string {
+  return moves
+    .map(({ from, to, blackoutMs, bytesFromSource, bytesFromStore }) => {
+      const away = blackoutMs === null ? 'an unknown time' : `${blackoutMs.toFixed(0)} ms`;
+      const [peer, store] = [formatBytes(bytesFromSource), formatBytes(bytesFromStore)];
+      return `moved from ${from} to ${to}: the guest stood for ${away}; ${peer} from the host, ${store} from the chunk store`;
+    })
+    .join('\n');
+}
+
+/** What the job itself counted; none when its log has no such line. */
+export function parseResets(log: string): number {
+  return Number(/^(\d+) connection resets$/m.exec(log)?.[1] ?? 0);
 }
 
 /** The kernel that the job's first step printed, or undefined when its log has no such line. */

@@ -2,6 +2,7 @@
  * `npm run demo`: one job on a simulated fleet, from webhook to green, with its log and timeline.
  *
  *   sweep → fleet up → push workflow → follow the log → VM gone → fleet down → leftovers → report
+ *                                          └─ the job's host is taken back in the middle of it
  */
 import { randomBytes } from 'node:crypto';
 import { readFile, writeFile } from 'node:fs/promises';
@@ -11,9 +12,11 @@ import { callApi } from '../cli/api-client.ts';
 import { CliError } from '../cli/cli-error.ts';
 import {
   DemoReport,
+  formatMoves,
   formatTimeline,
   type Moments,
   parseGuestKernel,
+  parseResets,
   toMoves,
   toTimeline,
 } from './report.ts';
@@ -23,6 +26,10 @@ import type { SimulatedJob } from './simulated-github.ts';
 const HOSTS = 2;
 const JOB_LIMIT_MS = 10 * 60_000;
 const POLL_MS = 200;
+/** The job says this when it begins what a move must not disturb. */
+const MIDDLE = 'talking to the server outside\n';
+/** As GCP and Azure give it; EC2 gives four times as much. */
+const NOTICE_MS = 30_000;
 
 export interface DemoOptions {
   readonly report?: string;
@@ -84,15 +91,41 @@ interface Outcome {
   readonly detail: JobDetail;
 }
 
-async function runJob({ fleet, signal, write }: Run): Promise<Outcome> {
+async function runJob(run: Run): Promise<Outcome> {
+  const { fleet, signal, write } = run;
   const limit = AbortSignal.any([signal, AbortSignal.timeout(JOB_LIMIT_MS)]);
   const [job] = await fleet.github.push(await readWorkflow(fleet), limit);
   if (job === undefined) throw new CliError("The demo's workflow has no job.");
   const jobId = job.id;
   write(`pushed a workflow; job ${jobId} is queued. Its log:\n\n`);
-  await fleet.github.followLog(jobId, (text) => write(indent(text)), limit);
+  const middle = Promise.withResolvers<void>();
+  const log = fleet.github.followLog(jobId, showLog(write, middle.resolve), limit);
+  const reclaimed = Promise.race([middle.promise, log]).then(() => reclaim(run, jobId));
+  await Promise.all([log, reclaimed]);
   write('\nwaiting for the VM to be destroyed\n');
   return await untilSettled(fleet, jobId, limit);
+}
+
+/** Calls back once, when the job has got to its middle. */
+function showLog(write: Write, inMiddle: () => void): Write {
+  let tail = '';
+  return (text) => {
+    write(indent(text));
+    tail = (tail + text).slice(-(text.length + MIDDLE.length));
+    if (tail.includes(MIDDLE)) inMiddle();
+  };
+}
+
+/** Its host, wherever it runs now. */
+async function reclaim({ fleet, write }: Run, jobId: string): Promise<void> {
+  const { vm } = await readJob(fleet, jobId);
+  if (vm === null) return;
+  await fleet.reclaim(vm.hostId, NOTICE_MS);
+  write(`\nthe cloud takes back ${vm.hostId}, in ${NOTICE_MS / 1000} s\n\n`);
+}
+
+function readJob({ api }: SimulatedFleet, jobId: string): Promise<JobDetail> {
+  return callApi(api, { method: 'GET', path: `/jobs/${jobId}`, answer: JobDetail });
 }
 
 async function readWorkflow({ peer }: SimulatedFleet): Promise<string> {
@@ -106,11 +139,7 @@ async function untilSettled(
   signal: AbortSignal,
 ): Promise<Outcome> {
   for (;;) {
-    const detail = await callApi(fleet.api, {
-      method: 'GET',
-      path: `/jobs/${jobId}`,
-      answer: JobDetail,
-    });
+    const detail = await readJob(fleet, jobId);
     if (momentOf(detail, 'vm-destroyed') !== undefined) {
       const { github } = fleet;
       const simulated = await github.readJob(jobId, signal);
@@ -146,12 +175,15 @@ async function conclude(end: {
   }
 }
 
-function presentReport({ job, vm, timeline }: DemoReport): string {
+function presentReport({ job, vm, timeline, moves, resets }: DemoReport): string {
   return `
 job ${job.id}: ${job.conclusion}, on host ${job.host}
 VM ${vm.id}: QEMU pid ${vm.qemuPid}, guest kernel ${vm.guestKernel}, accelerator ${vm.accelerator}
 
 ${formatTimeline(timeline)}
+
+${formatMoves(moves)}
+connections of the job that broke: ${resets}
 
 `;
 }
@@ -179,6 +211,7 @@ function toReport({ simulated, log, detail }: Outcome, leftovers: readonly strin
     },
     timeline: toTimeline(moments),
     moves: toMoves(detail.moves),
+    resets: parseResets(log),
     leftovers,
   });
 }

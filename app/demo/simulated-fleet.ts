@@ -12,14 +12,16 @@ import { generateKeyPairSync, randomBytes } from 'node:crypto';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
+import type { HostId } from '../../host-agent/protocol/ids.ts';
 import { HostList } from '../api/views.ts';
 import { type ApiAddress, callApi, findApi } from '../cli/api-client.ts';
 import { listLeftovers } from '../providers/local/leftovers.ts';
 import { fleetDir } from '../providers/local/local-names.ts';
 import { createLocalNetwork, type LocalNetwork } from '../providers/local/local-network.ts';
 import { ownEphemeralFleet } from '../providers/local/owner.ts';
+import { type ReclaimedHost, reclaimHost } from '../providers/local/reclaim.ts';
 import { destroyFleet, sweepDeadFleets } from '../providers/local/sweep.ts';
-import { type Child, startChild, untilReady } from './child.ts';
+import { type Child, ChildError, startChild, untilReady } from './child.ts';
 import { SimulatedGithub } from './simulated-github.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
@@ -49,6 +51,8 @@ export class SimulatedFleet {
   readonly #options: SimulatedFleetOptions;
   readonly #children: Child[] = [];
   readonly #controlToken = randomBytes(24).toString('hex');
+  readonly #closing = new AbortController();
+  readonly #reclaimed: Promise<void>[] = [];
   #github: SimulatedGithub | undefined;
   #controlPlane: Child | undefined;
 
@@ -103,9 +107,29 @@ export class SimulatedFleet {
     await untilReady(child, () => this.#readyHosts(), this.#options.signal);
   }
 
+  /**
+   * Takes a host back as a spot cloud does; resolves when the notice is given. Closing the fleet
+   * before the deadline comes first.
+   */
+  async reclaim(hostId: HostId, noticeMs: number): Promise<ReclaimedHost> {
+    const { hosts } = await callApi(this.api, { method: 'GET', path: '/hosts', answer: HostList });
+    const host = hosts.find(({ id }) => id === hostId);
+    if (host === undefined) throw new ChildError(`There is no host ${hostId} to take back.`);
+    const reclaimed = await reclaimHost({
+      at: { home: homeDir(), fleet: this.name },
+      machineId: host.hostname,
+      noticeMs,
+      signal: this.#closing.signal,
+    });
+    this.#reclaimed.push(reclaimed.ended);
+    return reclaimed;
+  }
+
   /** Ends everything of this fleet; gives the names of what is left, which should be nothing. */
   async close(): Promise<readonly string[]> {
     const home = homeDir();
+    this.#closing.abort();
+    await Promise.allSettled(this.#reclaimed);
     for (const child of this.#children.reverse()) await child.stop();
     await destroyFleet({ home, fleet: this.name });
     return await listLeftovers({ home, fleet: this.name });
