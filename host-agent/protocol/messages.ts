@@ -75,6 +75,8 @@ export const StartVm = z.object({
   pool: PoolSpec,
   /** Without one the VM's chunks go into no store: it can move, not be parked or rewound. */
   key: VmKey.optional(),
+  /** Its job may be resumed from a checkpoint: checkpoints are taken and a run lease is held. */
+  rewindable: z.boolean().optional(),
 });
 export const AssignJob = z.object({
   kind: z.literal('assign-job'),

@@ -53,6 +53,8 @@ export const ReceiveVm = z.object({
   pool: PoolSpec,
   assignedJob: JobId.nullable(),
   key: VmKey,
+  /** As in `start-vm`. */
+  rewindable: z.boolean().optional(),
   /** Give up when the source has not dialled, or not finished, by then (wall clock). */
   deadlineMs: z.int(),
 });
@@ -99,6 +101,8 @@ export const ResumeVm = z.object({
   pool: PoolSpec,
   assignedJob: JobId.nullable(),
   key: VmKey,
+  /** As in `start-vm`. */
+  rewindable: z.boolean().optional(),
   /** `parked`: the same run goes on. `rewound`: a checkpoint; the guest gets a new generation id. */
   from: z.enum(['parked', 'rewound']),
 });
@@ -129,7 +133,7 @@ export const MigrationReport = z.object({
   why: Why.nullable(),
   startedAtMs: z.int(),
   endedAtMs: z.int().nullable(),
-  /** The target's word: from the source's `stop` to the guest running here, host clocks aside. */
+  /** The source's word: from before its `stop` until the target said that the guest runs there. */
   blackoutMs: z.number().min(0).nullable(),
   bytesFromSource: z.int().min(0),
   bytesFromStore: z.int().min(0),

@@ -20,10 +20,10 @@ import { OVERLAY_NODE } from '../vm/qemu-arguments.ts';
 import type { VmStart } from '../vm/vm-driver.ts';
 import type { DepartureSurroundings } from './departures.ts';
 import { describeError, headOf } from './move-words.ts';
+import type { MovingStay } from './moving-stay.ts';
 import type { OpenPool } from './pool-artifacts.ts';
 import type { Networks } from './ports.ts';
 import { settleIn } from './settle-in.ts';
-import type { MovingStay } from './vm-moves.ts';
 
 export interface ArrivalSurroundings extends DepartureSurroundings {
   readonly stay: MovingStay;

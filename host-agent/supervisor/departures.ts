@@ -6,7 +6,7 @@ import type { Logger } from 'pino';
 import type { TokenDriver } from '../authority/token-driver.ts';
 import type { MovableVm } from '../migration/movable-vm.ts';
 import type { MoveLog } from '../migration/move-log.ts';
-import type { DataEvent } from '../migration/worker/data-commands.ts';
+import type { DataEvent, Json } from '../migration/worker/data-commands.ts';
 import { refused } from '../protocol/errors.ts';
 import type { HostId, MigrationId } from '../protocol/ids.ts';
 import type { AgentOutcome } from '../protocol/messages.ts';
@@ -19,6 +19,8 @@ export interface DepartureSurroundings {
   readonly call: (
     event: Parameters<TokenDriver['call']>[0],
   ) => Promise<Awaited<ReturnType<TokenDriver['call']>>>;
+  /** What a target has to build (machine-facts.ts). Throws when the VM is over. */
+  readonly facts: () => Json;
   readonly hearToken: (from: HostId, said: unknown) => void;
 }
 
@@ -76,9 +78,10 @@ export class Departures {
 
   async #depart(movable: MovableVm, departing: Departing): Promise<void> {
     const { move, stop, decided } = departing;
-    const { log, logger, call } = this.#around;
+    const { log, logger, call, facts } = this.#around;
     try {
       const outcome = await movable.depart(move, {
+        facts: facts(),
         token: {
           freeze: async (to) => {
             const answer = await call({ kind: 'freeze', move: to });

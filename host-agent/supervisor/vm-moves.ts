@@ -15,7 +15,8 @@ import { recoverToken } from '../authority/recover-token.ts';
 import type { HostClocks } from '../authority/run-lease.ts';
 import type { TokenDesk } from '../authority/token-desk.ts';
 import { TokenDriver, type TokenPorts, type TokenSurroundings } from '../authority/token-driver.ts';
-import type { TokenEntry, VmJournal } from '../journal/token.ts';
+import { VmGate } from '../migration/guest-gate.ts';
+import { describeMachine } from '../migration/machine-facts.ts';
 import type { Mobility } from '../migration/mobility.ts';
 import { MovableVm } from '../migration/movable-vm.ts';
 import type { MoveLog } from '../migration/move-log.ts';
@@ -25,36 +26,30 @@ import type { HostId } from '../protocol/ids.ts';
 import type { AgentOutcome } from '../protocol/messages.ts';
 import type {
   AbortMigration,
+  ParkVm,
   ReceiveVm,
+  ResumeVm,
   SendVm,
   TrackingReport,
 } from '../protocol/migration-messages.ts';
 import { TokenMessage } from '../protocol/token-messages.ts';
 import type { VmDriver } from '../vm/vm-driver.ts';
 import { Arrivals, type PlaceHere } from './arrivals.ts';
+import { comeBack } from './comebacks.ts';
 import { Departures } from './departures.ts';
+import type { MovingStay } from './moving-stay.ts';
 import type { Networks } from './ports.ts';
+import { VmPoints } from './vm-points.ts';
 
 const REMIND_MS = 1_000;
+/** From a VM's start to its tracking: its first steps are over, and little is lost with it. */
+const SETTLE_MS = 4_000;
 /** Reminders without an answer until the control plane is to ask. */
 const DOUBT_AFTER = 5;
 /** For the last word to the other agent, and its answer. */
 const LINGER_MS = 5_000;
 const RETRY_BASE_MS = 100;
 const RETRY_LIMIT_MS = 5_000;
-
-/** What the moving needs of the VM's stay on this host. */
-export interface MovingStay {
-  readonly journal: VmJournal;
-  /** Durably. Rejects with JournalError. */
-  rewrite(entry: TokenEntry): Promise<void>;
-  driver(): VmDriver | undefined;
-  drive(driver: VmDriver): void;
-  /** After a restart of the agent: takes the VM's QEMU over and lets the guest go on. */
-  resume(): Promise<void>;
-  /** Everything of the VM goes, its journal last; it is reported no more. */
-  vanish(): Promise<void>;
-}
 
 export interface MovesParts {
   readonly stay: MovingStay;
@@ -71,8 +66,13 @@ export class VmMoves {
   readonly #parts: MovesParts;
   readonly #departures: Departures;
   readonly #arrivals: Arrivals;
+  readonly #points: VmPoints;
+  readonly #gate: VmGate;
+  readonly #end = new AbortController();
   #movable: MovableVm | undefined;
   #tracking: Promise<void> | undefined;
+  #resting: Promise<void> | undefined;
+  #liveSinceMs: number | undefined;
   #reminders = 0;
   readonly #timer: NodeJS.Timeout;
 
@@ -84,7 +84,19 @@ export class VmMoves {
       hearToken: (from: HostId, said: unknown) => this.#hearToken(from, said),
       token: () => this.#surroundings(),
       adopt: (driver: VmDriver, data: VmData) => this.#adopt(driver, data),
+      facts: () => this.#facts(),
     };
+    this.#gate = new VmGate({
+      mayRun: () => this.mayRun,
+      cont: async () => await this.#qmp()?.run('cont'),
+    });
+    this.#points = new VmPoints({
+      ...parts,
+      nowMs: () => parts.clocks().wallMs,
+      movable: () => this.#movable,
+      isMoving: () => this.#departures.isUnderWay,
+      gate: this.#gate,
+    });
     this.#departures = new Departures(around);
     this.#arrivals = new Arrivals(around);
     const { journal } = parts.stay;
@@ -93,6 +105,7 @@ export class VmMoves {
       const tenure = { epoch, from: holder.from, lease };
       const holding = { kind: 'holding', tenure } as const;
       parts.desk.open(journal.vmId, TokenDriver.holding(holding, this.#surroundings()));
+      if (journal.ended !== null) this.noteEnd();
     }
     this.#timer = setInterval(() => void this.#remind().catch(() => undefined), REMIND_MS);
     this.#timer.unref();
@@ -105,14 +118,26 @@ export class VmMoves {
     desk.open(stay.journal.vmId, TokenDriver.recovered(recovered, this.#surroundings()));
   }
 
+  /** Its journal says that the VM has ended: whoever asks is told so. */
+  noteEnd(): void {
+    this.#call({ kind: 'ended' }).catch(() => undefined);
+  }
+
+  /** The token is here, and its lease has not lapsed. */
+  get mayRun(): boolean {
+    return this.#token?.mayRun === true;
+  }
+
   report(): TrackingReport | undefined {
     return this.#movable?.report();
   }
 
-  /** To be called whenever the driver has changed: begins to track what can be tracked. */
-  look(): void {
+  /** Tracks what can be tracked, a little after its start: then its job needs the processor more. */
+  #track(): void {
     const live = this.#parts.stay.driver()?.live();
     if (live === undefined || this.#movable !== undefined || this.#tracking !== undefined) return;
+    this.#liveSinceMs ??= performance.now();
+    if (performance.now() - this.#liveSinceMs < SETTLE_MS) return;
     const { mobility, logger, onChange } = this.#parts;
     this.#tracking = MovableVm.begin({ live, mobility, logger, onChange })
       .then((movable) => {
@@ -122,7 +147,23 @@ export class VmMoves {
   }
 
   send(move: SendVm): AgentOutcome {
+    if (this.#points.isParking) return refused('This VM is being parked.');
     return this.#departures.send(move, this.#movable);
+  }
+
+  checkpoint(): AgentOutcome {
+    return this.#points.checkpoint();
+  }
+
+  async park(request: ParkVm): Promise<AgentOutcome> {
+    return await this.#points.park(request);
+  }
+
+  /** Out of the store: comebacks.ts says what holds when it settles. */
+  async comeBack(request: ResumeVm, how: PlaceHere): Promise<void> {
+    const adopt = (driver: VmDriver, data: VmData) => this.#adopt(driver, data);
+    const { signal } = this.#end;
+    await comeBack(request, { ...this.#parts, how, adopt, mayRun: () => this.mayRun, signal });
   }
 
   /** Resolves when the source may dial. */
@@ -138,7 +179,9 @@ export class VmMoves {
   /** The VM is over here, or the agent ends: nothing is moved or tracked any more. */
   async end(): Promise<void> {
     clearInterval(this.#timer);
+    this.#end.abort(new Error('the VM ends'));
     this.#departures.end();
+    this.#points.end();
     await this.#tracking;
     await this.#movable?.end();
     await this.#arrivals.end();
@@ -192,6 +235,10 @@ export class VmMoves {
       resume: () => this.#resume(),
       halt: async () => {
         await this.#qmp()?.run('stop');
+        // QEMU would leave its hold while the guest stands.
+        this.#resting = this.#movable?.rest().catch((err: unknown) => {
+          this.#parts.logger.warn({ err }, 'tracking does not rest');
+        });
       },
       fence: async () => undefined,
       remove: () => this.#remove(),
@@ -209,9 +256,20 @@ export class VmMoves {
 
   /** The guest runs here: the token has come, or came back. */
   async #resume(): Promise<void> {
+    // Whoever holds the guest still lets it go on.
+    if (!this.#gate.isOpen) return;
+    await this.#resting;
     await (this.#qmp()?.run('cont') ?? this.#parts.stay.resume());
     this.#departures.decide('resumed');
     this.#arrivals.ran();
+    if (this.#resting !== undefined) this.#movable?.goOn();
+    this.#resting = undefined;
+  }
+
+  #facts() {
+    const live = this.#parts.stay.driver()?.live();
+    if (live === undefined) throw new Error('The VM is over.');
+    return describeMachine(live.memory, live.machine);
   }
 
   /** It runs here, and its worker has what its QEMU has. */
@@ -230,6 +288,9 @@ export class VmMoves {
   }
 
   async #remind(): Promise<void> {
+    this.#track();
+    this.#points.tick();
+    await this.#token?.checkLease();
     const machine = this.#token?.machine;
     if (machine === undefined || !isOpen(machine)) return;
     this.#reminders += 1;
