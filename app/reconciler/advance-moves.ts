@@ -51,11 +51,16 @@ export function placeVm(vm: VmRecord, moves: readonly MigrationRecord[]): VmReco
   let placed = vm;
   for (const move of moves.toSorted((a, b) => a.epoch - b.epoch)) {
     if (move.epoch > placed.lastEpoch) placed = { ...placed, lastEpoch: move.epoch };
-    if (move.to === null || move.epoch <= placed.epoch || !mayRunAtTarget(move)) continue;
+    if (move.to === null || !mayRunAtTarget(move) || isPast(move, placed)) continue;
     placed = { ...placed, hostId: move.to, epoch: move.epoch };
     if (move.kind === 'rewind' && move.phase === 'done') placed = revive(placed, move);
   }
   return placed;
+}
+
+/** A source that has given the token away reports the target's epoch already. */
+function isPast({ to, epoch }: MigrationRecord, placed: VmRecord): boolean {
+  return epoch < placed.epoch || (epoch === placed.epoch && to === placed.hostId);
 }
 
 function mayRunAtTarget(move: MigrationRecord): boolean {

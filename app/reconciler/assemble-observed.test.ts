@@ -1,8 +1,9 @@
 import { describe, expect, it } from 'vitest';
-import { JobId, VmId } from '../../host-agent/protocol/ids.ts';
+import { HostId, JobId, MigrationId, VmId } from '../../host-agent/protocol/ids.ts';
 import type { Report } from '../../host-agent/protocol/messages.ts';
 import { POOL, vmReport } from '../../test/fixtures/protocol.ts';
 import { fleetHost, jobRecord, vmRecord } from '../../test/fixtures/records.ts';
+import { newMigration } from '../records/migration-record.ts';
 import { assembleObserved, type Readings, unrecordedVms } from './assemble-observed.ts';
 import { momentsOf } from './note-moments.ts';
 import type { FleetHost } from './ports.ts';
@@ -64,7 +65,7 @@ describe('assembleObserved', () => {
     const vms = host(['vm-a', 'vm-c']).report?.vms.map((vm) => ({ ...vm, ...dead })) ?? [];
     const liar = host([], { vms }, 'host-2');
     const evidence = new Map([[VmId.parse('vm-c'), vmRecord({ id: 'vm-c' })]]);
-    const world = { vms: [vmRecord({ id: 'vm-a' })], adoptable: evidence };
+    const world = { vms: [vmRecord({ id: 'vm-a', qemuPid: 1 })], adoptable: evidence };
     for (const hosts of [
       [honest, liar],
       [liar, honest],
@@ -98,5 +99,25 @@ describe('assembleObserved', () => {
     expect(hinted.observed.hosts).toMatchObject([{ state: 'connected', notice: hint }]);
     const bare = assembled({ hosts: [host([], { artifacts: [] })] });
     expect(bare.observed.hosts).toMatchObject([{ state: 'connected', templateReady: false }]);
+  });
+
+  it('places a VM on its target, though its source reported the new epoch first', () => {
+    const [from, to] = [HostId.parse('host-1'), HostId.parse('host-2')];
+    const ids = { id: MigrationId.parse('m-1'), vmId: VmId.parse('vm-a'), jobId: null };
+    const why = { because: 'a notice', deadlineMs: 9 };
+    const begun = newMigration({ ...ids, ...why, kind: 'live', from, to, epoch: 2 }, 1);
+    const report = vmReport({ vmId: 'vm-a', epoch: 2 });
+    const given = assembled({
+      vms: [vmRecord({ id: 'vm-a' })],
+      hosts: [host([], { vms: [report] }), host([], {}, 'host-2')],
+      migrations: [{ ...begun, phase: 'switchover', given: true }],
+    });
+    expect(given.changedVms).toMatchObject([{ hostId: from, epoch: 2 }]);
+    const received = assembled({
+      vms: given.changedVms,
+      hosts: [host([]), host([], { vms: [report] }, 'host-2')],
+      migrations: [{ ...begun, phase: 'committed', given: true }],
+    });
+    expect(received.changedVms).toMatchObject([{ hostId: to, epoch: 2, phase: 'idle' }]);
   });
 });

@@ -9,7 +9,7 @@ import { mergeReport } from './merge-report.ts';
 const JOB = JobId.parse('7');
 
 function record(phase: VmPhase, over: Partial<VmRecord> = {}): VmRecord {
-  return vmRecord({ phase, forJob: JOB, ...over });
+  return vmRecord({ phase, forJob: JOB, qemuPid: 1, ...over });
 }
 
 function report(phase: VmPhase, exited = false): VmReport {
@@ -61,6 +61,15 @@ describe('mergeReport', () => {
     const known = { epoch: 3, lastEpoch: 5, lastCheckpointAtMs: 77 };
     expect(merged(record('idle', { lastEpoch: 5 }), said)).toMatchObject(known);
     expect(merged(record('idle', known), report('idle'))).toMatchObject(known);
+  });
+
+  it('knows its process where it runs now', () => {
+    const there = { ...report('assigned'), epoch: 2, qemuPid: 7 };
+    expect(merged(record('assigned', { epoch: 2, lastEpoch: 2 }), there)).toMatchObject({
+      qemuPid: 7,
+    });
+    const ended = { ...there, phase: 'stopped' as const, qemuPid: null };
+    expect(merged(record('assigned', { qemuPid: 7 }), ended)).toMatchObject({ qemuPid: 7 });
   });
 
   it('gives the same record when nothing changed, so that nothing is written', () => {

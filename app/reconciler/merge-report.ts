@@ -54,17 +54,19 @@ export function mergeReport({
   };
 }
 
-/** What is known of its token and of its newest checkpoint; undefined when that is nothing new. */
+/** What is known of its token, process and newest checkpoint; undefined when that is nothing new. */
 function holdingOf(record: VmRecord, report: VmReport | undefined) {
   const epoch = Math.max(record.epoch, report?.epoch ?? 0);
   const lastEpoch = Math.max(record.lastEpoch, epoch);
+  const qemuPid = report?.qemuPid ?? record.qemuPid;
   const checkpointAtMs = report?.tracking?.lastCheckpoint?.atMs ?? null;
   const lastCheckpointAtMs = checkpointAtMs ?? record.lastCheckpointAtMs;
   const isKnown =
     epoch === record.epoch &&
     lastEpoch === record.lastEpoch &&
+    qemuPid === record.qemuPid &&
     lastCheckpointAtMs === record.lastCheckpointAtMs;
-  return isKnown ? undefined : { epoch, lastEpoch, lastCheckpointAtMs };
+  return isKnown ? undefined : { epoch, lastEpoch, qemuPid, lastCheckpointAtMs };
 }
 
 function phaseOf(report: VmReport | undefined, runs: boolean): VmPhase | undefined {

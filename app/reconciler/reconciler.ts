@@ -2,6 +2,7 @@
  * The one loop that acts: wakes on a nudge or the timer, and then
  *
  *   keep the lease → (Redis empty? recover) → observe → plan → run the steps
+ *                                               └─ doubts about tokens → settled beside
  *
  * Ticks never overlap; nudges during a tick are coalesced into one more. A tick waits for records
  * to be written, never for GitHub or a host: those answer beside later ticks (step-runner.ts).
@@ -15,8 +16,10 @@ import type { PlannerConfig } from '../planner/observed.ts';
 import { plan } from '../planner/plan.ts';
 import type { Provider } from '../providers/provider.ts';
 import type { Lease } from '../records/lease.ts';
+import { DoubtSettler } from './doubt-settler.ts';
 import type { ExecutorPorts } from './executor.ts';
 import { EXECUTORS, prepareStep } from './executors.ts';
+import { findDoubts } from './find-doubts.ts';
 import { keepHosts } from './keep-hosts.ts';
 import type { MachineWatch } from './machine-watch.ts';
 import { MomentWriter, momentsOf } from './note-moments.ts';
@@ -52,6 +55,7 @@ export class Reconciler {
   readonly #recovery: Recovery;
   readonly #runner: StepRunner;
   readonly #moments: MomentWriter;
+  readonly #doubts: DoubtSettler;
   #wake: (() => void) | undefined;
   #nudged = false;
   #loop: Promise<void> | undefined;
@@ -68,6 +72,7 @@ export class Reconciler {
     this.#ports = { ...options.ports, signal: this.#stopping.signal };
     this.#recovery = new Recovery(this.#ports);
     this.#moments = new MomentWriter(options.ports.evidence);
+    this.#doubts = new DoubtSettler(this.#ports, () => this.nudge());
     this.#sweptAtMs = options.ports.now();
     this.#runner = new StepRunner({
       prepare: (step) => prepareStep(EXECUTORS, this.#ports, step),
@@ -94,7 +99,8 @@ export class Reconciler {
     this.#stopping.abort();
     this.#wake?.();
     await this.#loop;
-    await Promise.all([this.#runner.drained(), this.#keepingHosts, this.#sweep]);
+    await Promise.all([this.#runner.drained(), this.#doubts.drained()]);
+    await Promise.all([this.#keepingHosts, this.#sweep]);
     await this.#options.lease.release();
   }
 
@@ -113,7 +119,9 @@ export class Reconciler {
     this.#sweepQuietJobs(nowMs);
     const observed = await observe(this.#ports, { nowMs, lookingSinceMs: this.#lookingSinceMs });
     if (observed === undefined) return this.nudge();
-    await this.#moments.write(momentsOf(observed, this.#ports.fleet.hosts()));
+    const hosts = this.#ports.fleet.hosts();
+    await this.#moments.write(momentsOf(observed, hosts));
+    if (lease.held) this.#doubts.settle(findDoubts(hosts, observed.migrations, nowMs));
     const newIds = { newVmIds: freshVmIds(), newMigrationIds: freshMigrationIds() };
     const steps = plan({ observed, config: plannerConfig, nowMs, ...newIds });
     if (lease.held) await this.#runner.run(steps);

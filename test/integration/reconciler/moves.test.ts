@@ -107,6 +107,53 @@ describe('moves', () => {
     await finish(vmId);
   });
 
+  it.each([
+    ['refused it for good', 'refused'],
+    ['is gone', 'regrant'],
+  ] as const)('brings a given VM back to its source when its target %s', async (_, verdict) => {
+    world.fleet.movesAtOnce = false;
+    const vmId = await runningVm();
+    interrupt(ONE);
+    const sent = await until(() => {
+      const [request] = requests('send-vm');
+      if (request === undefined) throw new Error('nothing was sent');
+      return request;
+    });
+    const { migrationId, epoch } = sent;
+    const given = {
+      kind: 'given',
+      move: { migrationId, epoch, hostId: TWO },
+      lease: null,
+    } as const;
+    const refused = {
+      kind: 'refused',
+      move: { migrationId, epoch, hostId: ONE },
+      why: 'full',
+    } as const;
+    world.fleet.intercept = (hostId, request) => {
+      if (request.kind === 'token-decision') world.fleet.tokens.clear();
+      if (request.kind !== 'token-query') return undefined;
+      return Promise.resolve({ kind: 'taken', word: hostId === ONE ? given : refused });
+    };
+    if (verdict === 'regrant') {
+      world.fleet.connected.delete(TWO);
+      world.fleet.gone.add(TWO);
+    }
+    world.fleet.tokens.set(ONE, [{ vmId, word: given, doubt: true }]);
+    world.fleet.say(migrationId, 'source', { phase: 'committed' });
+    await until(() => expect(requests('token-decision')).not.toEqual([]));
+    const [decision] = requests('token-decision');
+    expect(decision).toMatchObject({ vmId });
+    expect(JSON.stringify(decision?.verdict)).toContain(`"kind":"${verdict}"`);
+    world.fleet.notices.clear();
+    world.fleet.say(migrationId, 'source', { phase: 'aborted', why: 'The target refused the VM.' });
+    await until(() =>
+      expect(world.evidence.movesOf(JOB)).toMatchObject([{ phase: 'aborted', given: true }]),
+    );
+    expect(await world.store.readVm(vmId)).toMatchObject({ hostId: ONE, phase: 'busy' });
+    await finish(vmId);
+  });
+
   it.each(['receive-vm', 'send-vm'] as const)('tries again after %s was refused', async (kind) => {
     let refusals = 0;
     world.config = { moveRetryMs: 100 };

@@ -13,7 +13,11 @@ import { RecordStore } from '../../../app/records/record-store.ts';
 import { type JobFacts, runnerNameOf } from '../../../app/records/records.ts';
 import type { HostNotice } from '../../../host-agent/protocol/host-notice.ts';
 import { HostId, JobId, type VmId } from '../../../host-agent/protocol/ids.ts';
-import type { AgentOutcome, AgentRequest } from '../../../host-agent/protocol/messages.ts';
+import type {
+  AgentOutcome,
+  AgentRequest,
+  TokenReport,
+} from '../../../host-agent/protocol/messages.ts';
 import type {
   MigrationReport,
   ReceiveVm,
@@ -42,6 +46,7 @@ export class FakeFleet {
   readonly connected = new Set<string>();
   readonly migrations = new Map<HostId, MigrationReport[]>();
   readonly notices = new Map<HostId, HostNotice>();
+  readonly tokens = new Map<HostId, TokenReport[]>();
   /** Names of hosts that the provider says are gone. */
   readonly gone = new Set<string>();
   /** Whether a move is over as soon as its source is told to send. */
