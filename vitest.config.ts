@@ -11,6 +11,8 @@ function suite(name: string, include: string[], timeoutMs: number) {
       include,
       testTimeout: timeoutMs,
       hookTimeout: timeoutMs,
+      // A busy machine is no reason to fail: what is waited for has as long as the test.
+      expect: { poll: { timeout: timeoutMs, interval: 20 } },
       fileParallelism: !serial,
     },
   };

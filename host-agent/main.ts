@@ -13,6 +13,7 @@ import { runAgent } from './agent.ts';
 import { readAgentConfig } from './config.ts';
 import { ArchitectError } from './protocol/errors.ts';
 import { adoptVm, startVm } from './vm/driver.ts';
+import type { AdoptHow } from './vm/vm-driver.ts';
 
 const EXIT_LIMIT_MS = 5_000;
 
@@ -36,7 +37,7 @@ async function main(): Promise<void> {
   }
   const drivers = {
     start: (spec: Parameters<typeof startVm>[0]) => startVm(spec, { logger }),
-    adopt: (vmDir: string) => adoptVm(vmDir, { logger }),
+    adopt: (vmDir: string, how: AdoptHow) => adoptVm(vmDir, { logger }, how),
   };
   await runAgent({ config, drivers, agentVersion: readVersion(), logger, signal: end.signal });
 }

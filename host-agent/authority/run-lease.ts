@@ -8,7 +8,8 @@
  * lease is also bound to the monotonic clock when it is learned, and whichever lapses first counts.
  * The arithmetic of the other side is app/authority/rewind.ts.
  */
-import type { RunLease } from '../protocol/token-messages.ts';
+import { REQUEST_TIMEOUT_MS } from '../protocol/messages.ts';
+import { LEASE_MS, type RunLease } from '../protocol/token-messages.ts';
 
 /** This host's two clocks, milliseconds. */
 export interface HostClocks {
@@ -20,6 +21,14 @@ export interface HostClocks {
 export interface BoundLease {
   readonly untilMs: number;
   readonly untilMonotonicMs: number;
+}
+
+/**
+ * The lease with which a rewindable VM begins here. The control plane counts a whole lease from when it
+ * sent the request, which came within its time limit or was given up.
+ */
+export function firstLease(nowMs: number): RunLease {
+  return { untilMs: Math.round(nowMs) + LEASE_MS - REQUEST_TIMEOUT_MS };
 }
 
 export function bindLease(lease: RunLease, clocks: HostClocks): BoundLease {

@@ -20,6 +20,8 @@ const HeadFile = z.object({
   format: z.literal(1),
   vmId: VmId,
   manifest: z.string().refine((name) => parseManifestName(name) !== undefined),
+  /** Makes it another object than before, and nothing else. */
+  fence: z.string().max(64).optional(),
 });
 
 export interface Head extends Point {
@@ -28,8 +30,8 @@ export interface Head extends Point {
   readonly etag: string;
 }
 
-export function encodeHead(vmId: VmId, manifest: string): Buffer {
-  return Buffer.from(JSON.stringify({ format: 1, vmId, manifest }));
+export function encodeHead(vmId: VmId, manifest: string, fence?: string): Buffer {
+  return Buffer.from(JSON.stringify({ format: 1, vmId, manifest, fence }));
 }
 
 /** Undefined when nothing was published yet; throws ManifestDamagedError for what is no head. */

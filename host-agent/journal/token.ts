@@ -11,7 +11,7 @@
  * Invariants, which `canRun` decides and no caller may go around:
  * - only a VM whose token is held here runs here; a given, reserved or refused one does not,
  *   whatever else is known;
- * - what has ended never runs again;
+ * - what has ended never runs again; what is being parked, not before the store has said;
  * - no journal, no VM.
  *
  * Who may write which entry when: host-agent/authority.
@@ -50,12 +50,18 @@ const About = z.object({
   ended: VmReport.nullable(),
 });
 
+/** `epoch`: of the manifest that becomes visible, which another host will hold. */
+const Parking = z.object({ epoch: z.int().min(2), stoppedAtMs: z.int() });
+export type Parking = Readonly<z.infer<typeof Parking>>;
+
 const Format2 = z.object({
   ...About.shape,
   ...TokenEntry.shape,
   format: z.literal(2),
   /** The job that the VM was assigned for, which goes with it. */
   assignedJob: JobId.nullable(),
+  /** It is being parked: the store says whether it is, and until then it does not run (park.ts). */
+  parking: Parking.optional(),
 });
 
 /** Written before VMs could move: each VM was held where it started. */
@@ -106,13 +112,21 @@ export function rewritten(journal: VmJournal, entry: TokenEntry): VmJournal {
   return { ...journal, ...entry };
 }
 
+/** Undefined: it is not being parked any more. */
+export function withParking(
+  { parking: _, ...journal }: VmJournal,
+  parking: Parking | undefined,
+): VmJournal {
+  return parking === undefined ? journal : { ...journal, parking };
+}
+
 export function ended(journal: VmJournal, report: VmReport): VmJournal {
   return { ...journal, ended: report };
 }
 
 /** The token allows it; a rewindable VM needs a lease that has not lapsed besides (run-lease.ts). */
 export function canRun(journal: VmJournal): boolean {
-  return journal.holder.kind === 'self' && journal.ended === null;
+  return journal.holder.kind === 'self' && journal.ended === null && journal.parking === undefined;
 }
 
 function firstJournal(

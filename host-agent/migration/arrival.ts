@@ -14,6 +14,7 @@ import type { LaunchedQemu } from '../vm/launch.ts';
 import { launchMachine, readArtifacts, withVmFolder } from '../vm/machine.ts';
 import { qemuUser } from '../vm/qemu-user.ts';
 import { connectQmp, type QmpClient } from '../vm/qmp/qmp-client.ts';
+import type { VmMemory } from '../vm/state-file.ts';
 import type { VmNetwork, VmStart } from '../vm/vm-driver.ts';
 import type { VmFiles } from '../vm/vm-files.ts';
 import type { MachineFacts } from './machine-facts.ts';
@@ -39,6 +40,8 @@ export interface LandingParts {
   readonly facts: MachineFacts;
   readonly data: VmData;
   readonly onLaunched: (qemu: LaunchedQemu) => void;
+  /** The guest gets a new generation id: it goes back to a point that it has run on from. */
+  readonly isRewound?: boolean;
 }
 
 /**
@@ -46,12 +49,12 @@ export interface LandingParts {
  * broke; whatever was made is the caller's to remove.
  */
 export async function land(parts: LandingParts): Promise<Landing> {
-  const { spec, files, facts, data } = parts;
+  const { spec, files, facts, data, isRewound = false } = parts;
   const artifacts = await readArtifacts(spec);
   const user = qemuUser(spec.vmId);
   await withVmFolder(spec, files, () => data.call('place', { overlay: files.overlay, user }));
   const { plugged, generationId } = facts.machine;
-  const how = { mode: 'arrive', plugged, generationId } as const;
+  const how = { mode: 'arrive', plugged, ...(isRewound ? {} : { generationId }) } as const;
   const qemu = await launchMachine({ spec, files, artifacts, ...how });
   parts.onLaunched(qemu);
   const qmp = await connectQmp(files.qmpSocket, AbortSignal.timeout(QMP_LIMIT_MS));
@@ -79,6 +82,18 @@ export async function untilLoaded(qmp: QmpClient): Promise<void> {
     }
     await sleep(LOAD_POLL_MS, undefined, { signal: limit }).catch(() => undefined);
   }
+}
+
+/** What this host's driver goes on with. */
+export function memoryOf(spec: VmStart, facts: MachineFacts, qemu: LaunchedQemu): VmMemory {
+  return {
+    version: 1,
+    spec,
+    ...facts.life,
+    machine: facts.machine,
+    qemu: { pid: qemu.pid, startTicks: qemu.startTicks },
+    stoppedAtMs: null,
+  };
 }
 
 /** The spec that this host's driver goes on with. */

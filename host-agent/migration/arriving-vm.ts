@@ -15,7 +15,7 @@ import type { QmpClient } from '../vm/qmp/qmp-client.ts';
 import type { VmMemory } from '../vm/state-file.ts';
 import type { VmStart } from '../vm/vm-driver.ts';
 import { vmFiles } from '../vm/vm-files.ts';
-import { ArrivalError, type Landing, land, untilLoaded } from './arrival.ts';
+import { ArrivalError, type Landing, land, memoryOf, untilLoaded } from './arrival.ts';
 import { judgeMachine, MachineFacts } from './machine-facts.ts';
 import type { Mobility } from './mobility.ts';
 import { openingOf } from './movable-vm.ts';
@@ -152,17 +152,6 @@ export class ArrivingVm {
   #fail(why: string): void {
     this.#loaded.reject(new ArrivalError(`The VM did not arrive: ${why}`));
   }
-}
-
-function memoryOf(spec: VmStart, facts: MachineFacts, qemu: LaunchedQemu): VmMemory {
-  return {
-    version: 1,
-    spec,
-    ...facts.life,
-    machine: facts.machine,
-    qemu: { pid: qemu.pid, startTicks: qemu.startTicks },
-    stoppedAtMs: null,
-  };
 }
 
 function describe(error: unknown): string {

@@ -38,6 +38,7 @@ export class VmTracking {
   readonly #stopListening: () => void;
   #lacks: TrackingParts['lacks'];
   #figures: TrackingFigures | undefined;
+  #lastCheckpoint: TrackingReport['lastCheckpoint'] = null;
   #isTracked = false;
   #isLent = false;
   #work: Promise<unknown> = Promise.resolve();
@@ -62,7 +63,12 @@ export class VmTracking {
   /** Absent while nothing is tracked. */
   report(): TrackingReport | undefined {
     if (this.#figures === undefined || !this.#isTracked) return undefined;
-    return { ...this.#figures, lastCheckpoint: null };
+    return { ...this.#figures, lastCheckpoint: this.#lastCheckpoint };
+  }
+
+  noteCheckpoint(point: NonNullable<TrackingReport['lastCheckpoint']>): void {
+    this.#lastCheckpoint = point;
+    this.#parts.onChange();
   }
 
   get isTracked(): boolean {
@@ -76,6 +82,12 @@ export class VmTracking {
     });
     this.#disk = pulse.catch(() => undefined);
     return pulse;
+  }
+
+  /** The guest stands for long: QEMU would leave its hold, so it is let go. `resume` takes it back. */
+  async rest(): Promise<void> {
+    await this.lend();
+    await cancelHold(this.#parts.live.qmp);
   }
 
   /** From now on stream and disk are the caller's; `resume` takes them back. */

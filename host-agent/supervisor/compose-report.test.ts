@@ -52,3 +52,13 @@ test('a long cause is cut to what the protocol takes', () => {
   const end = { failed: true, why: 'x'.repeat(2000), nowMs: 5 };
   expect(VmReport.parse(reportEnded(preparing, end)).why).toHaveLength(500);
 });
+
+test('a parked VM has stopped, whatever its QEMU said last', () => {
+  const last = { ...preparing, ...snapshot, phase: 'failed', why: 'QEMU died' } as const;
+  const end = { failed: false, why: 'its host goes away', nowMs: 9 };
+  const parked = reportEnded(last, { ...end, parked: { stoppedAtMs: 5 } });
+  const wanted = { phase: 'stopped', parked: true, stoppedAtMs: 5, why: 'its host goes away' };
+  expect(VmReport.parse(parked)).toMatchObject(wanted);
+  const neverRan = reportEnded(preparing, { ...end, parked: { stoppedAtMs: null } });
+  expect(neverRan).toMatchObject({ phase: 'stopped', parked: true, stoppedAtMs: 9 });
+});

@@ -37,10 +37,22 @@ export function reportDriven(
 /** The last word: whatever the driver said before, the VM is over now. */
 export function reportEnded(
   last: VmReport,
-  end: { readonly failed: boolean; readonly why: string; readonly nowMs: number },
+  end: {
+    readonly failed: boolean;
+    readonly why: string;
+    readonly nowMs: number;
+    /** It waits in the store; null: it never ran here. */
+    readonly parked?: { readonly stoppedAtMs: number | null } | undefined;
+  },
 ): VmReport {
+  const { tracking: _, ...said } = last;
+  if (end.parked !== undefined) {
+    const stoppedAtMs = end.parked.stoppedAtMs ?? Math.round(end.nowMs);
+    const over = { qemuPid: null, why: end.why.slice(0, WHY_LIMIT), stoppedAtMs };
+    return { ...said, ...over, phase: 'stopped', parked: true };
+  }
   return {
-    ...last,
+    ...said,
     phase: end.failed || last.phase === 'failed' ? 'failed' : 'stopped',
     qemuPid: null,
     why: (last.why ?? end.why).slice(0, WHY_LIMIT),

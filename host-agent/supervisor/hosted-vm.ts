@@ -13,11 +13,20 @@
  */
 import type { Logger } from 'pino';
 import type { JournalStore } from '../journal/journal-store.ts';
-import { ended, rewritten, type TokenEntry, type VmJournal } from '../journal/token.ts';
+import {
+  ended,
+  type Parking,
+  rewritten,
+  type TokenEntry,
+  type VmJournal,
+  withParking,
+} from '../journal/token.ts';
+import type { Settled } from '../migration/settle-parking.ts';
 import { ArchitectError } from '../protocol/errors.ts';
 import type { AgentOutcome, AssignJob } from '../protocol/messages.ts';
 import type { VmReport } from '../protocol/vm-report.ts';
-import type { VmDriver, VmNetwork } from '../vm/vm-driver.ts';
+import type { AdoptHow, VmDriver, VmNetwork } from '../vm/vm-driver.ts';
+import { NeverRanError } from './comebacks.ts';
 import { reportDriven, reportEnded, reportPreparing } from './compose-report.ts';
 import type { MovingStay } from './moving-stay.ts';
 import type { Networks } from './ports.ts';
@@ -27,7 +36,9 @@ export interface Surroundings {
   readonly journals: Pick<JournalStore, 'write' | 'remove'>;
   readonly moves: (stay: MovingStay) => VmMoves;
   /** Takes over the QEMU in the VM's folder, if there is one. */
-  readonly adopt: () => Promise<VmDriver | undefined>;
+  readonly adopt: (how: AdoptHow) => Promise<VmDriver | undefined>;
+  /** What the store says of a parking that an earlier agent began. Rejects when the agent ends. */
+  readonly settle: (epoch: number) => Promise<Settled>;
   readonly removeFolder: () => Promise<void>;
   /** The VM runs on another host now: it is none of this one's any more. */
   readonly onVanished: () => void;
@@ -40,12 +51,16 @@ export interface Surroundings {
 interface End {
   readonly failed: boolean;
   readonly why: string;
+  /** It waits in the store; null: it never ran here. */
+  readonly parked?: { readonly stoppedAtMs: number | null };
 }
 
 type Stay =
   | { readonly kind: 'arriving' }
   /** Another host may hold it: nothing is touched before that is known. */
   | { readonly kind: 'asking' }
+  /** It was being parked: the store knows whether it was, and it does not run before that is known. */
+  | { readonly kind: 'settling' }
   | { readonly kind: 'vanished' }
   | { readonly kind: 'preparing' }
   | { readonly kind: 'driven' }
@@ -116,6 +131,16 @@ export class HostedVm {
     else this.#drive(() => start(network.value));
   }
 
+  /** Out of the store: `revive` resolves when it runs here and is driven. */
+  comeBack(revive: () => Promise<void>): void {
+    this.#preparation = revive().catch((error: unknown) => {
+      if (this.#stay.kind !== 'preparing' && this.#stay.kind !== 'driven') return;
+      if (!(error instanceof NeverRanError)) return this.#fail(error);
+      this.#logger.warn({ err: error }, 'VM does not come back here');
+      this.#leave({ failed: false, why: error.message, parked: { stoppedAtMs: null } });
+    });
+  }
+
   #drive(start: () => VmDriver): void {
     try {
       this.drive(start());
@@ -128,6 +153,26 @@ export class HostedVm {
   ask(): void {
     this.#stay = { kind: 'asking' };
     this.moves.recover();
+  }
+
+  /** After a restart of the agent, of a VM that was being parked. */
+  settle(parking: Parking): void {
+    this.#stay = { kind: 'settling' };
+    this.#settle(parking).catch((err: unknown) => {
+      this.#logger.error({ err }, 'it is not settled whether the VM is parked');
+    });
+  }
+
+  async #settle({ epoch, stoppedAtMs }: Parking): Promise<void> {
+    const settled = await this.#around.settle(epoch);
+    this.#logger.info({ epoch, settled }, 'a parking was cut short');
+    if (settled === 'fenced') {
+      await this.#markParking(undefined);
+      return await this.#resume();
+    }
+    this.#driver = await this.#around.adopt({ mayRun: false }).catch(() => undefined);
+    const why = 'It was parked when the host-agent was restarted.';
+    this.#leave({ failed: false, why, parked: { stoppedAtMs } });
   }
 
   /** From now on this driver's word is the VM's state. */
@@ -147,7 +192,8 @@ export class HostedVm {
     const stay = this.#stay;
     if (stay.kind === 'ended') return stay.report;
     const report = { ...this.#livingReport(), ...this.#tracked() };
-    if (stay.kind !== 'ending' || !stay.end.failed) return report;
+    if (stay.kind !== 'ending') return report;
+    if (!stay.end.failed && stay.end.parked === undefined) return report;
     return reportEnded(report, { ...stay.end, nowMs: this.#around.nowMs() });
   }
 
@@ -190,11 +236,23 @@ export class HostedVm {
         return vm.#journal;
       },
       rewrite: (entry) => vm.#rewrite(entry),
+      markParking: (parking) => vm.#markParking(parking),
+      endParked: ({ why, stoppedAtMs }) => {
+        vm.#leave({ failed: false, why, parked: { stoppedAtMs } });
+      },
       driver: () => vm.#driver,
       drive: (driver) => vm.drive(driver),
       resume: () => vm.#resume(),
       vanish: () => vm.#vanish(),
     };
+  }
+
+  /** What is not being parked any more is not in this agent's eyes either, whatever is on disk. */
+  async #markParking(parking: Parking | undefined): Promise<void> {
+    const journal = withParking(this.#journal, parking);
+    if (parking === undefined) this.#journal = journal;
+    await this.#around.journals.write(journal);
+    this.#journal = journal;
   }
 
   async #rewrite(entry: TokenEntry): Promise<void> {
@@ -205,7 +263,7 @@ export class HostedVm {
   }
 
   async #resume(): Promise<void> {
-    const driver = await this.#around.adopt();
+    const driver = await this.#around.adopt({ mayRun: true });
     if (driver === undefined) this.bury('Its QEMU was gone when its token came back.');
     else this.drive(driver);
   }
@@ -215,7 +273,7 @@ export class HostedVm {
     this.#stay = { kind: 'vanished' };
     const { networks, journals, adopt, removeFolder, onVanished } = this.#around;
     const { vmId } = this.#journal;
-    const driver = this.#driver ?? (await adopt().catch(() => undefined));
+    const driver = this.#driver ?? (await adopt({ mayRun: false }).catch(() => undefined));
     await driver?.stop('Another host has this VM.');
     await this.moves.remove();
     await networks.destroy(vmId);
@@ -227,6 +285,9 @@ export class HostedVm {
   }
 
   #livingReport(): VmReport {
+    if (this.#stay.kind === 'settling') {
+      return { ...reportPreparing(this.#journal), phase: 'draining' };
+    }
     if (this.#driver === undefined) return reportPreparing(this.#journal);
     const isEnding = this.#stay.kind === 'ending';
     return reportDriven(this.#journal, { snapshot: this.#driver.snapshot(), isEnding });
@@ -268,8 +329,9 @@ export class HostedVm {
 
   /** In this order: QEMU first, so that the guest cannot run without its guard. */
   async #release(end: End): Promise<void> {
+    const over = this.moves.end();
     await this.#preparation;
-    await this.moves.end();
+    await over;
     await this.#driver?.stop(end.why);
     await this.#around.networks.destroy(this.#journal.vmId);
     const nowMs = this.#around.nowMs();

@@ -19,9 +19,19 @@ const given: VmJournal = { ...held, epoch: 2, holder: { kind: 'given', move } };
 const reserved: VmJournal = { ...held, epoch: 2, holder: { kind: 'reserved', move } };
 const refused: VmJournal = { ...held, epoch: 2, holder: { kind: 'refused', move, why: 'no' } };
 
+const parking: VmJournal = { ...held, parking: { epoch: 2, stoppedAtMs: 1 } };
+
 test.each<[string, VmJournal[], boolean, string[]]>([
   ['a held VM with its folder', [held], true, ['adopt']],
   ['a held VM that never got a folder', [held], false, ['bury']],
+  ['a VM that was being parked', [parking], true, ['settle']],
+  ['a parked VM whose end is journalled', [{ ...parking, ended: end }], true, ['remember']],
+  [
+    'a VM that left after a parking came to nothing',
+    [{ ...given, parking: { epoch: 2, stoppedAtMs: 1 } }],
+    true,
+    ['ask'],
+  ],
   ['an ended VM', [over], true, ['remember']],
   ['an ended VM without a folder', [over], false, ['remember']],
   ['a VM that was given away', [given], true, ['ask']],

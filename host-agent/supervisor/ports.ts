@@ -1,6 +1,6 @@
 /** What the supervisor needs of the rest of the agent, so that tests can stand in for a VM. */
 import type { VmNetworks } from '../net/vm-networks.ts';
-import type { VmDriver, VmStart } from '../vm/vm-driver.ts';
+import type { AdoptHow, VmDriver, VmStart } from '../vm/vm-driver.ts';
 
 export interface VmDrivers {
   /** Answers at once; a start that fails shows in the driver's snapshot. */
@@ -9,7 +9,7 @@ export interface VmDrivers {
    * Takes over the QEMU that runs in this folder; one that died comes back as `failed`. Undefined:
    * the folder holds no VM's state.
    */
-  adopt(vmDir: string): Promise<VmDriver | undefined>;
+  adopt(vmDir: string, how: AdoptHow): Promise<VmDriver | undefined>;
 }
 
 export type Networks = Pick<VmNetworks, 'ensure' | 'destroy' | 'retain'>;

@@ -12,11 +12,13 @@ import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
 import type { ArtifactKeeper } from '../artifacts/artifact-keeper.ts';
+import { firstLease } from '../authority/run-lease.ts';
 import { TokenDesk } from '../authority/token-desk.ts';
 import type { JournalStore } from '../journal/journal-store.ts';
 import { reservedHere, startedHere, type VmJournal } from '../journal/token.ts';
 import type { Mobility } from '../migration/mobility.ts';
 import { MoveLog } from '../migration/move-log.ts';
+import { settleParking } from '../migration/settle-parking.ts';
 import { placeName } from '../net/vm-link-plan.ts';
 import { refused } from '../protocol/errors.ts';
 import type { Capacity, PoolSpec } from '../protocol/host-facts.ts';
@@ -28,7 +30,7 @@ import type {
   Report,
   StartVm,
 } from '../protocol/messages.ts';
-import type { ReceiveVm } from '../protocol/migration-messages.ts';
+import type { ReceiveVm, ResumeVm } from '../protocol/migration-messages.ts';
 import { HostedVm, type Surroundings } from './hosted-vm.ts';
 import { planRecovery, type RecoveryStep, STARTED_HALF } from './plan-recovery.ts';
 import { type Acquaintance, judgeShape, planStart, type StartDecision } from './plan-start.ts';
@@ -65,6 +67,7 @@ export class Supervisor {
   readonly #forgotten = new Set<VmId>();
   readonly #desk = new TokenDesk();
   readonly #moveLog: MoveLog;
+  readonly #end = new AbortController();
   #pool: PoolSpec | undefined;
 
   constructor(parts: SupervisorParts) {
@@ -111,9 +114,11 @@ export class Supervisor {
       case 'abort-migration':
         return (await this.#vms.get(request.vmId)?.moves.abort(request)) ?? TAKEN;
       case 'park-vm':
+        return (await this.#vms.get(request.vmId)?.moves.park(request)) ?? refused(NOT_HERE);
       case 'resume-vm':
+        return await this.#resume(request);
       case 'checkpoint-vm':
-        return refused('This host-agent does not park VMs yet.');
+        return this.#vms.get(request.vmId)?.moves.checkpoint() ?? refused(NOT_HERE);
       case 'token-query':
       case 'token-decision':
         return await this.#desk.serve(request);
@@ -141,6 +146,7 @@ export class Supervisor {
 
   /** The agent ends; every VM goes on. */
   async detach(): Promise<void> {
+    this.#end.abort(new Error('the host-agent ends'));
     await Promise.allSettled([...this.#vms.values()].map((vm) => vm.detach()));
   }
 
@@ -151,7 +157,9 @@ export class Supervisor {
     if (pool.kind === 'already') return TAKEN;
     const { vmId, class: size, key } = request;
     logger.info({ vmId, class: size }, 'VM starts');
-    const journal = startedHere({ vmId, class: size, pool: request.pool, nowMs: nowMs() });
+    const lease = request.rewindable === true ? firstLease(nowMs()) : null;
+    const vm = { vmId, class: size, pool: request.pool, nowMs: nowMs(), lease };
+    const journal = startedHere(vm);
     const keyed = key === undefined ? Promise.resolve() : mobility.keys.put(vmId, key);
     this.#host(journal).begin(keyed, (network) =>
       this.#parts.drivers.start({
@@ -176,13 +184,37 @@ export class Supervisor {
     return await this.#host(journal).moves.receive(request, { pool, here: this.#hereOf(vmId) });
   }
 
+  /** The same epoch again is the same request again. */
+  async #resume(request: ResumeVm): Promise<AgentOutcome> {
+    const { logger, nowMs } = this.#parts;
+    const { vmId, class: size, epoch, from, rewindable, assignedJob } = request;
+    const earlier = this.#vms.get(vmId);
+    if (earlier?.isHere === true && earlier.journal.epoch >= epoch) return TAKEN;
+    if (earlier?.isEnded === false) return refused(`This host has VM ${vmId} still.`);
+    const pool = this.#judge(request, { kind: 'unknown' });
+    if (pool.kind !== 'open') return pool.kind === 'already' ? TAKEN : pool;
+    logger.info({ vmId, class: size, epoch, from }, 'VM comes back from the store');
+    const lease = rewindable === true ? firstLease(nowMs()) : null;
+    const vm = { vmId, class: size, pool: request.pool, nowMs: nowMs(), epoch, lease };
+    const gone = earlier === undefined ? undefined : this.#drop(vmId);
+    this.#forgotten.delete(vmId);
+    const hosted = this.#host({ ...startedHere(vm), assignedJob });
+    hosted.comeBack(async () => {
+      await gone;
+      await hosted.moves.comeBack(request, { pool, here: this.#hereOf(vmId) });
+    });
+    this.#parts.onChange();
+    return TAKEN;
+  }
+
   /** Whether this host takes the VM, and from which folders. */
   #judge(
     request: Pick<StartVm, 'vmId' | 'class' | 'pool'>,
+    acquaintance = this.#acquaintance(request.vmId),
   ): OpenPool | Exclude<StartDecision, { kind: 'start' }> {
     const { capacity, artifacts } = this.#parts;
     const decision = planStart(request, {
-      acquaintance: this.#acquaintance(request.vmId),
+      acquaintance,
       pool: this.#pool,
       capacity,
       held: this.#living().map(({ journal }) => journal.class),
@@ -232,6 +264,7 @@ export class Supervisor {
   async #drop(vmId: VmId): Promise<void> {
     this.#vms.delete(vmId);
     this.#leaving.delete(vmId);
+    this.#desk.close(vmId);
     this.#forgotten.add(vmId);
     const [oldest] = this.#forgotten;
     if (this.#forgotten.size > MAX_FORGOTTEN && oldest !== undefined) {
@@ -240,7 +273,6 @@ export class Supervisor {
     await rm(this.#folderOf(vmId), { recursive: true, force: true });
     await this.#parts.mobility.keys.remove(vmId);
     await this.#parts.journals.remove(vmId);
-    this.#desk.close(vmId);
     this.#parts.onChange();
   }
 
@@ -254,6 +286,7 @@ export class Supervisor {
     const vm = this.#host(step.journal);
     if (step.kind === 'bury') vm.bury(step.why);
     if (step.kind === 'ask') vm.ask();
+    if (step.kind === 'settle') vm.settle(step.parking);
     if (step.kind === 'adopt') await this.#adopt(vm);
   }
 
@@ -261,7 +294,8 @@ export class Supervisor {
     const { vmId } = vm.journal;
     const { drivers, logger } = this.#parts;
     try {
-      const driver = await drivers.adopt(this.#folderOf(vmId));
+      const { mayRun } = vm.moves;
+      const driver = await drivers.adopt(this.#folderOf(vmId), { mayRun });
       if (driver === undefined) {
         vm.bury(STARTED_HALF);
         return;
@@ -290,7 +324,7 @@ export class Supervisor {
     const { drivers, logger } = this.#parts;
     logger.warn({ vmId }, 'removing what is left of a VM that this host does not hold');
     try {
-      const driver = await drivers.adopt(this.#folderOf(vmId));
+      const driver = await drivers.adopt(this.#folderOf(vmId), { mayRun: false });
       await driver?.stop('This host does not hold this VM.');
     } catch (error) {
       logger.warn({ vmId, err: error }, 'nothing to take over in the folder');
@@ -313,7 +347,9 @@ export class Supervisor {
     return {
       ...{ journals, networks, nowMs, ...shared },
       moves: (stay) => new VmMoves({ ...shared, stay, desk, log, mobility, networks, clocks }),
-      adopt: () => drivers.adopt(folder),
+      adopt: (how) => drivers.adopt(folder, how),
+      settle: (epoch) =>
+        settleParking({ vmId, epoch, store: mobility.store, signal: this.#end.signal }),
       removeFolder: () => rm(folder, { recursive: true, force: true }),
       onVanished: () => {
         this.#vms.delete(vmId);

@@ -14,6 +14,7 @@ import { isHalted, readFatalEvent, readFatalStatus } from './qemu-watch.ts';
 import { type Connections, connectVm, runStartSequence } from './start-sequence.ts';
 import { readVmMemory, type VmMemory, writeVmMemory } from './state-file.ts';
 import type {
+  AdoptHow,
   DriverContext,
   LiveVm,
   StartTimes,
@@ -55,15 +56,17 @@ export function driveArrived(
 /**
  * Takes over the VM that this folder belongs to. Undefined when the folder holds no VM's state: the
  * caller may remove it. A VM that cannot go on comes back as `failed`, already being cleaned up.
+ * `mayRun` false: a guest that stands is left standing, to be stopped for good.
  */
 export async function adoptVm(
   vmDir: string,
   context: DriverContext,
+  { mayRun }: AdoptHow = { mayRun: true },
 ): Promise<VmDriver | undefined> {
   const memory = await readVmMemory(vmFiles(vmDir).state);
   if (memory === undefined) return undefined;
   const driver = new Driver(memory, context);
-  await driver.adopt();
+  await driver.adopt(mayRun);
   return driver;
 }
 
@@ -203,7 +206,7 @@ class Driver implements VmDriver {
   }
 
   /** Goes on where the last agent left off. */
-  async adopt(): Promise<void> {
+  async adopt(mayRun: boolean): Promise<void> {
     const { state, qemu: known } = this.#memory;
     const qemu =
       known !== null && (await isAlive(known)) ? known : await findQemu(this.#files.qmpSocket);
@@ -220,10 +223,10 @@ class Driver implements VmDriver {
     if (state.phase === 'allocating' || state.phase === 'starting') {
       return this.#break('the host-agent was restarted while the VM started');
     }
-    await this.#reconnect();
+    await this.#reconnect(mayRun);
   }
 
-  async #reconnect(): Promise<void> {
+  async #reconnect(mayRun: boolean): Promise<void> {
     try {
       const connections = await connectVm(this.#files, AbortSignal.timeout(ADOPT_TIMEOUT_MS));
       this.#connect(connections);
@@ -231,7 +234,7 @@ class Driver implements VmDriver {
       const { status } = await connections.qmp.call({ command: 'query-status', answer });
       const why = readFatalStatus(status);
       if (why !== undefined) return this.#break(why);
-      if (isHalted(status)) await resumeGuest(connections.qmp);
+      if (isHalted(status) && mayRun) await resumeGuest(connections.qmp);
       this.#context.logger.info({ qemuPid: this.#memory.qemu?.pid, status }, 'VM adopted');
       if (this.#memory.state.phase === 'assigned') this.#watchRunner();
     } catch (error) {

@@ -95,7 +95,8 @@ export async function runStartSequence(request: StartRequest): Promise<StartedVm
   return { guestKernel, machine: { diskBytes: growth.diskBytes, plugged, generationId } };
 }
 
-async function readGenerationId(qmp: QmpClient): Promise<string> {
+/** QEMU's for the guest, as it is now. */
+export async function readGenerationId(qmp: QmpClient): Promise<string> {
   const answer = z.object({ guid: z.guid() });
   return (await qmp.call({ command: 'query-vm-generation-id', answer })).guid;
 }

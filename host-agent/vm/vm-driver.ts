@@ -106,6 +106,11 @@ export interface VmDriver {
   flushed(): Promise<void>;
 }
 
+export interface AdoptHow {
+  /** The VM's token is here. */
+  readonly mayRun: boolean;
+}
+
 export interface DriverContext {
   readonly logger: Logger;
 }

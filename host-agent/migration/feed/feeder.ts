@@ -108,6 +108,8 @@ export class Feeder {
     diskIsClosed: Promise<void> = Promise.resolve(),
   ): Promise<void> {
     this.#isFinishing = true;
+    // It is awaited below; until then nobody else hears of its failure.
+    diskIsClosed.catch(() => {});
     await this.#feeding;
     while (this.pendingPages > PART_PAGES) await this.#feedPart();
     const last = encodeRamSection(this.#options.ramSectionId, {

@@ -5,11 +5,16 @@
  *   open ─▶ listen ─▶ track … (pulsed)                        tracking, on the host that runs the VM
  *           dial ─▶ converge ─▶ finish ─▶ (loaded)  tell …    a departure: the guest is stopped
  *                                                             between `converge` and `finish`
+ *           calm ─▶ capture ─▶ seal ─▶ publish                a checkpoint: the guest is stopped
+ *                                                             between `calm` and `capture`
  *   open ─▶ receive … (machine) ─▶ place ─▶ feed … (arrived)  an arrival; then `listen`, `track`
+ *   open ─▶ readPoint ─▶ place ─▶ feed ─▶ restore             out of the store; then the same
  *
- * `hangUp` ends a departure or an arrival in any of its states; a source then tracks again.
+ * `hangUp` ends a departure, checkpoint or arrival in any of its states; a source then tracks again.
  */
 import type { z } from 'zod';
+import type { Point } from '../../chunks/manifest.ts';
+import type { JobId } from '../../protocol/ids.ts';
 import type { PeerEndpoint } from '../../protocol/migration-messages.ts';
 import type { StoreSpec } from '../../protocol/store-spec.ts';
 import type { MemoryBaseShare } from '../image/memory-base.ts';
@@ -24,7 +29,13 @@ export interface OpenData {
   /** Where the copy of the disk is kept; in a folder of root's. */
   readonly diskImage: string;
   /** Absent: nothing of this VM goes into a store. */
-  readonly store: { readonly spec: StoreSpec; readonly key: string } | undefined;
+  readonly store: StoreUse | undefined;
+}
+
+export interface StoreUse {
+  readonly spec: StoreSpec;
+  /** The VM's, base64. */
+  readonly key: string;
 }
 
 export interface ListenData {
@@ -62,6 +73,8 @@ export interface ReceiveData extends Peer {
 export interface DataCommands {
   open(data: OpenData): Promise<void>;
   listen(data: ListenData): Promise<void>;
+  /** The control plane has named a store since `open`. Idempotent. */
+  useStore(store: StoreUse): Promise<void>;
   /** QEMU streams: pulses begin. */
   track(): Promise<void>;
   /** No more pulses; QEMU's stream is closed. The images stay as they are. */
@@ -75,9 +88,45 @@ export interface DataCommands {
   /** QEMU has loaded it all: the source may give the token. */
   loaded(): Promise<void>;
   tell(message: Json): Promise<void>;
+  /** What the stream has now is in the image, and QEMU finds it empty. The guest runs. */
+  calm(): Promise<void>;
+  /** The guest was stopped: reads to the stream's end. From then on the images stand still. */
+  capture(): Promise<{ readonly ramSectionId: number }>;
+  /** All that was captured is in the store when it resolves, and visible to nobody. */
+  seal(data: { readonly limitMs: number }): Promise<SealFigures>;
+  /** Makes it the VM's newest manifest. When it rejects, it may have happened or still happen. */
+  publish(data: PublishData): Promise<Point>;
+  /** Whether the store has any manifest of this VM. */
+  isKnown(data: { readonly limitMs: number }): Promise<boolean>;
+  /** The newest manifest of the store; undefined when it has none. Blocks and disk are as it says. */
+  readPoint(data: { readonly limitMs: number }): Promise<PointFound | undefined>;
+  /** After `feed`: gives the bytes that the store gave; QEMU has been sent everything. */
+  restore(): Promise<{ readonly bytes: number }>;
   hangUp(data: { readonly why: string }): Promise<void>;
   /** A move is over and the VM is where it should be: the connection ends in good order. */
   close(): Promise<void>;
+}
+
+export interface SealFigures {
+  /** Of content that was not in the store before. */
+  readonly bytes: number;
+  readonly ms: number;
+}
+
+export interface PublishData {
+  readonly epoch: number;
+  readonly jobId: JobId | null;
+  /** The VM's key as the store may have it. */
+  readonly wrappedKey: string;
+  readonly facts: Json;
+  readonly createdAtMs: number;
+  readonly limitMs: number;
+}
+
+export interface PointFound extends Point {
+  readonly createdAtMs: number;
+  readonly facts: Json;
+  readonly diskBytes: number;
 }
 
 export interface PlaceData {

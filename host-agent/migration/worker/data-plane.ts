@@ -3,11 +3,14 @@ import { readSocketBufferBytes } from '../tracking/stream-socket.ts';
 import type { DataCommands, DataEvent, OpenData } from './data-commands.ts';
 import { ImageSet } from './image-set.ts';
 import { ReceivingRole } from './receiving-role.ts';
+import { RestoringRole } from './restoring-role.ts';
 import { SendingRole } from './sending-role.ts';
 import { Storage } from './storage.ts';
+import { StoringRole } from './storing-role.ts';
 import { TrackingRole } from './tracking-role.ts';
 
 interface Opened {
+  readonly vmId: string;
   readonly images: ImageSet;
   readonly tracking: TrackingRole;
   readonly storage: Storage;
@@ -18,6 +21,8 @@ export class DataPlane {
   #opened: Opened | undefined;
   #sending: SendingRole | undefined;
   #receiving: ReceivingRole | undefined;
+  #restoring: RestoringRole | undefined;
+  #storing: StoringRole | undefined;
 
   constructor(emit: (event: DataEvent) => void) {
     this.#emit = emit;
@@ -26,6 +31,10 @@ export class DataPlane {
   readonly handlers: DataCommands = {
     open: (takes) => this.#open(takes),
     listen: async (takes) => await this.#vm.tracking.listen(takes),
+    useStore: async (store) => {
+      const { vmId, storage } = this.#vm;
+      await storage.attach(vmId, store);
+    },
     track: async () => this.#vm.tracking.pace(),
     untrack: async () => await this.#vm.tracking.close(),
     dial: async (takes) => {
@@ -42,10 +51,28 @@ export class DataPlane {
       this.#receiving = new ReceivingRole({ images, store, emit: this.#emit });
       return await this.#receiving.receive(takes);
     },
-    place: async (takes) => await this.#arrival.place(takes),
-    feed: async ({ socket }) => await this.#arrival.feed(socket),
+    place: async (takes) => await (this.#restoring ?? this.#arrival).place(takes),
+    feed: async ({ socket }) => await (this.#restoring ?? this.#arrival).feed(socket),
     loaded: async () => await this.#arrival.sendLoaded(),
     tell: async (message) => await (this.#sending ?? this.#arrival).tell(message),
+    calm: async () => {
+      this.#storing = new StoringRole(this.#vm);
+      await this.#storing.calm();
+    },
+    capture: async () => await this.#store.capture(),
+    seal: async (takes) => await this.#store.seal(takes),
+    publish: async (takes) => await this.#store.publish(takes),
+    isKnown: async (takes) => await this.#store.isKnown(takes),
+    readPoint: async (takes) => {
+      this.#restoring = new RestoringRole(this.#vm);
+      return await this.#restoring.readPoint(takes);
+    },
+    restore: async () => {
+      const restored = await this.#restoring?.restore();
+      this.#restoring = undefined;
+      if (restored === undefined) throw new RangeError('no restoring is under way');
+      return restored;
+    },
     hangUp: async ({ why }) => this.#hangUp(why),
     close: async () => await this.#close(),
   };
@@ -62,7 +89,7 @@ export class DataPlane {
       },
       onBroken: (why) => this.#emit({ kind: 'untracked', why }),
     });
-    this.#opened = { images, tracking, storage };
+    this.#opened = { vmId, images, tracking, storage };
   }
 
   #hangUp(why: string): void {
@@ -70,6 +97,10 @@ export class DataPlane {
     this.#sending = undefined;
     this.#receiving?.hangUp(why);
     this.#receiving = undefined;
+    this.#restoring?.hangUp(why);
+    this.#restoring = undefined;
+    this.#storing?.hangUp(why);
+    this.#storing = undefined;
   }
 
   /** The move is over and the VM is here, or gone: nobody has to be told. */
@@ -81,6 +112,11 @@ export class DataPlane {
   get #vm(): Opened {
     if (this.#opened === undefined) throw new RangeError('the worker has no VM yet');
     return this.#opened;
+  }
+
+  get #store(): StoringRole {
+    if (this.#storing === undefined) throw new RangeError('no checkpoint is under way');
+    return this.#storing;
   }
 
   get #departure(): SendingRole {

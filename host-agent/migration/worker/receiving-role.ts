@@ -8,26 +8,15 @@
  * the source knows why; images, overlay and QEMU are then of no use.
  */
 
-import { once } from 'node:events';
-import { chown } from 'node:fs/promises';
-import { connect, type Socket } from 'node:net';
-import { OverlayFile } from '../disk/overlay-file.ts';
-import { fillOverlay } from '../disk/overlay-fill.ts';
-import { Feeder } from '../feed/feeder.ts';
-import type { ChangeSet } from '../image/change-set.ts';
 import type { PeerConnection } from '../peer/peer-connection.ts';
-import { PeerAbortedError } from '../peer/peer-errors.ts';
 import type { Machine } from '../peer/peer-frames.ts';
 import { listenForPeer, type PeerListener } from '../peer/peer-listener.ts';
-import { markSwitchover } from '../switchover-trace.ts';
 import type { VmImages } from '../transfer/areas.ts';
 import type { ChunkSource } from '../transfer/chunk-filler.ts';
 import { type Arrival, Receiver } from '../transfer/receiver.ts';
 import type { DataEvent, Json, PlaceData, ReceiveData } from './data-commands.ts';
 import type { ImageSet } from './image-set.ts';
-
-/** Clusters that are written to the overlay in one go, beside everything else. */
-const FILL_CLUSTERS = 64;
+import { LandingSite } from './landing-site.ts';
 
 export interface ReceivingParts {
   readonly images: ImageSet;
@@ -35,25 +24,17 @@ export interface ReceivingParts {
   readonly emit: (event: DataEvent) => void;
 }
 
-interface Place {
-  readonly overlay: OverlayFile;
-  readonly changes: ChangeSet;
-}
-
 export class ReceivingRole {
   readonly #parts: ReceivingParts;
   readonly #end = new AbortController();
-  readonly #fed = Promise.withResolvers<Feeder>();
+  readonly #site: LandingSite;
   #listener: PeerListener | undefined;
   #receiver: Receiver | undefined;
   #machine: Machine | undefined;
-  #place: Place | undefined;
-  #filling: Promise<void> = Promise.resolve();
-  #isFilling = false;
 
   constructor(parts: ReceivingParts) {
     this.#parts = parts;
-    this.#fed.promise.catch(() => undefined);
+    this.#site = new LandingSite(parts.images, (why) => this.hangUp(why));
   }
 
   async receive(request: ReceiveData): Promise<{ readonly port: number }> {
@@ -65,27 +46,17 @@ export class ReceivingRole {
     return { port: this.#listener.port };
   }
 
-  /** Makes the overlay that QEMU will open; to be called before it is launched. */
-  async place({ overlay: path, user }: PlaceData): Promise<void> {
-    const { disk } = this.#parts.images.both;
-    const overlay = await OverlayFile.create({ path, sizeBytes: disk.sizeBytes });
-    await chown(path, user, user);
-    this.#place = { overlay, changes: disk.watch() };
+  async place(request: PlaceData): Promise<void> {
+    await this.#site.place(request);
   }
 
   /** QEMU listens there for the machine. */
   async feed(socketPath: string): Promise<void> {
     const machine = this.#machine;
     if (machine === undefined) throw new RangeError('no machine is known yet');
-    const socket: Socket = connect(socketPath);
-    await once(socket, 'connect', { signal: this.#end.signal });
-    const feeder = new Feeder({
-      socket,
-      image: this.#parts.images.memory,
-      prologue: Buffer.from(machine.prologue, 'base64'),
-      ramSectionId: machine.ramSectionId,
-    });
-    this.#fed.resolve(feeder);
+    const { ramSectionId } = machine;
+    const prologue = Buffer.from(machine.prologue, 'base64');
+    await this.#site.feed(socketPath, { prologue, ramSectionId });
   }
 
   async sendLoaded(): Promise<void> {
@@ -104,9 +75,8 @@ export class ReceivingRole {
   hangUp(why: string): void {
     this.#end.abort(new Error(why));
     this.#listener?.close();
-    this.#fed.reject(new PeerAbortedError(why));
+    this.#site.giveUp(why);
     this.#receiver?.abort(why);
-    void this.#place?.overlay.close();
   }
 
   /** The move is over for good: the connection ends in good order. */
@@ -129,8 +99,8 @@ export class ReceivingRole {
         connection,
         open: (machine) => this.#open(machine),
         store: this.#parts.store,
-        onFilled: () => this.#poke(),
-        passOn: () => this.#passOn(),
+        onFilled: () => this.#site.poke(),
+        passOn: () => this.#site.passOn(),
         onToken: (message) => emit({ kind: 'told', message }),
       });
       this.#receiver = receiver;
@@ -149,20 +119,12 @@ export class ReceivingRole {
     images.memory.setBlocks(machine.blocks);
     await images.disk(machine.diskBytes);
     emit({ kind: 'machine', facts: machine.facts, diskBytes: machine.diskBytes });
-    await this.#fed.promise;
+    await this.#site.fed;
     return images.both;
   }
 
   async #conclude({ deviceState }: Arrival, receiver: Receiver): Promise<void> {
-    markSwitchover('all received');
-    const feeder = await this.#fed.promise;
-    const { overlay } = this.#placed();
-    const closed = this.#beginFilling()
-      .then(() => overlay.finish())
-      .then(() => markSwitchover('overlay closed'));
-    // QEMU opens the disk for good as soon as it has loaded the devices.
-    await Promise.all([closed, feeder.finish(deviceState, closed)]);
-    markSwitchover('all fed');
+    await this.#site.conclude(deviceState);
     const { fromPeerBytes, fromStoreBytes } = receiver.figures;
     const figures = {
       bytesFromSource: fromPeerBytes,
@@ -171,49 +133,5 @@ export class ReceivingRole {
     };
     this.#parts.emit({ kind: 'moving', figures });
     this.#parts.emit({ kind: 'arrived' });
-  }
-
-  /** What came is passed on, beside the receiving. */
-  #poke(): void {
-    void this.#fed.promise.then((feeder) => feeder.poke()).catch(() => undefined);
-    if (this.#isFilling || this.#place === undefined) return;
-    this.#beginFilling().catch((error: unknown) => this.hangUp(String(error)));
-  }
-
-  /** After whatever fills the overlay already. Resolves when it has all that has come by then. */
-  #beginFilling(): Promise<void> {
-    this.#isFilling = true;
-    const filling = this.#filling
-      .then(() => this.#fillAll())
-      .finally(() => {
-        this.#isFilling = false;
-      });
-    this.#filling = filling;
-    return filling;
-  }
-
-  async #fillAll(): Promise<void> {
-    while ((await this.#fill()) > 0);
-  }
-
-  /** What has come is in QEMU and in the overlay. */
-  async #passOn(): Promise<void> {
-    const feeder = await this.#fed.promise;
-    const { overlay } = this.#placed();
-    const filled = this.#beginFilling().then(() => overlay.flush());
-    this.#filling = filled;
-    await Promise.all([feeder.settled(), filled]);
-  }
-
-  /** Gives how many clusters there were to write. */
-  async #fill(): Promise<number> {
-    const { overlay, changes } = this.#placed();
-    const { disk: image } = this.#parts.images.both;
-    return await fillOverlay(overlay, { image, changes, limit: FILL_CLUSTERS });
-  }
-
-  #placed(): Place {
-    if (this.#place === undefined) throw new RangeError('the VM has no place yet');
-    return this.#place;
   }
 }

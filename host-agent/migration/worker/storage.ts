@@ -4,6 +4,7 @@
  */
 import { ChunkCodec } from '../../chunks/chunk-codec.ts';
 import { VmChunkStore } from '../../chunks/chunk-store.ts';
+import type { ObjectBackend } from '../../chunks/object-backend.ts';
 import { openBackend } from '../../chunks/open-backend.ts';
 import { PACK_TARGET_BYTES } from '../../chunks/pack.ts';
 import { VmId } from '../../protocol/ids.ts';
@@ -22,33 +23,51 @@ const MAX_SEAL_WAIT_MS = 60_000;
 const STEP_BYTES = 2 * PACK_TARGET_BYTES;
 const STEP_LIMIT_MS = 30_000;
 
+/** A VM's store and the way into it. */
+export interface OpenStore {
+  readonly vmId: VmId;
+  readonly chunks: VmChunkStore;
+  readonly backend: ObjectBackend;
+}
+
 export class Storage {
-  readonly #store: VmChunkStore | undefined;
+  #open: OpenStore | undefined;
   #sealer: Sealer | undefined;
   #lastSealMs = performance.now();
   #dirty = { bytesPerSecond: 0, atMs: performance.now() };
   /** Clusters that were not in the store at the last look: what is still not, has rested. */
   #restless = new Set<number>();
 
-  constructor(store: VmChunkStore | undefined) {
-    this.#store = store;
+  get source(): ChunkSource | undefined {
+    return this.#open?.chunks;
   }
 
-  get source(): ChunkSource | undefined {
-    return this.#store;
+  /** Throws RangeError when this VM has none. */
+  get opened(): OpenStore {
+    if (this.#open === undefined) throw new RangeError('this VM has no chunk store');
+    return this.#open;
   }
 
   static async open(vmId: string, store: OpenData['store']): Promise<Storage> {
-    if (store === undefined) return new Storage(undefined);
+    const storage = new Storage();
+    if (store !== undefined) await storage.attach(vmId, store);
+    return storage;
+  }
+
+  /** A store that was not known before. What is kept so far goes there as it grows cold. */
+  async attach(vmId: string, store: NonNullable<OpenData['store']>): Promise<void> {
+    if (this.#open !== undefined) return;
     const backend = await openBackend(store.spec);
     const codec = new ChunkCodec(Buffer.from(store.key, 'base64'));
     const { signal } = new AbortController();
-    return new Storage(new VmChunkStore({ backend, codec, vmId: VmId.parse(vmId), signal }));
+    const parsed = VmId.parse(vmId);
+    const chunks = new VmChunkStore({ backend, codec, vmId: parsed, signal });
+    this.#open = { vmId: parsed, chunks, backend };
   }
 
   /** Sends cold ranges away once there is a pack of them. Never rejects for a store's failure. */
   async seal(images: VmImages): Promise<void> {
-    const sealer = this.#sealerFor(images);
+    const sealer = this.sealerOf(images);
     if (sealer === undefined) return;
     const targets = this.#chooseTargets(images, sealer);
     const isDue = performance.now() - this.#lastSealMs > MAX_SEAL_WAIT_MS;
@@ -60,7 +79,7 @@ export class Storage {
 
   /** Where everything is now: without a store all that is not as in base is with the peer. */
   layout(images: VmImages): VmLayout {
-    return this.#sealerFor(images)?.layout() ?? areasOf(images).map(peerLayout);
+    return this.sealerOf(images)?.layout() ?? areasOf(images).map(peerLayout);
   }
 
   figures(images: VmImages, pulse: { readonly changedPages: number }): TrackingFigures {
@@ -68,7 +87,7 @@ export class Storage {
     const seconds = Math.max(0.001, (nowMs - this.#dirty.atMs) / 1_000);
     const bytesPerSecond = (pulse.changedPages * 4096) / seconds;
     this.#dirty = { bytesPerSecond, atMs: nowMs };
-    const unsealed = this.#sealerFor(images)?.unsealed().length;
+    const unsealed = this.sealerOf(images)?.unsealed().length;
     const own = images.memory.ownPages * 4096;
     return {
       bytesUnsealed: unsealed === undefined ? own : unsealed * RANGE_BYTES,
@@ -77,9 +96,10 @@ export class Storage {
     };
   }
 
-  #sealerFor(images: VmImages): Sealer | undefined {
-    if (this.#store === undefined) return undefined;
-    this.#sealer ??= new Sealer({ ...images, store: this.#store });
+  /** Undefined without a store. */
+  sealerOf(images: VmImages): Sealer | undefined {
+    if (this.#open === undefined) return undefined;
+    this.#sealer ??= new Sealer({ ...images, store: this.#open.chunks });
     return this.#sealer;
   }
 

@@ -3,6 +3,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import { expect, test } from 'vitest';
+import { leastMemoryMib } from '../../../host-agent/protocol/instance-class.ts';
 import { memoryLimitBytes, probeCgroup } from '../../../host-agent/vm/cgroup.ts';
 import { adoptVm } from '../../../host-agent/vm/driver.ts';
 import { qemuUser } from '../../../host-agent/vm/qemu-user.ts';
@@ -16,18 +17,18 @@ function readStatus(pid: number): Record<string, string> {
 
 test('a clone is grown to its class and the guest sees all of it', async () => {
   await using fleet = await TestFleet.create();
-  const vm = await fleet.start({ vcpus: 2, memoryMib: 1024, diskGib: 3 });
+  const vm = await fleet.start({ vcpus: 2, memoryMib: 5120, diskGib: 3 });
   await until(vm.driver, ({ guestKernel }) => guestKernel !== null);
   // The guest brings hardware online by itself, some time after it is plugged.
   const script = `
     for i in $(seq 300); do
       cpus=$(nproc); mem=$(( $(grep -c . <(grep -l online /sys/devices/system/memory/memory*/state)) * 128 ))
       disk=$(( $(cat /sys/block/vda/size) / 2097152 ))
-      [ "$cpus $mem $disk" = "2 1024 3" ] && break
+      [ "$cpus $mem $disk" = "2 5120 3" ] && break
       sleep 0.1
     done
     echo "$cpus $mem $disk"`;
-  expect(await runInGuest(vm, script)).toBe('2 1024 3');
+  expect(await runInGuest(vm, script)).toBe('2 5120 3');
   await adoptAndStop(vm, fleet);
 });
 
@@ -71,7 +72,9 @@ test('QEMU is confined, limited, and gone without a trace after the stop', async
   const memory = join(version === 'v1' ? '/sys/fs/cgroup/memory' : '/sys/fs/cgroup', 'architect');
   const group = join(memory, 'test', spec.vmId);
   const limit = version === 'v1' ? 'memory.limit_in_bytes' : 'memory.max';
-  expect(Number(readFileSync(join(group, limit), 'utf8'))).toBe(memoryLimitBytes(512));
+  expect(Number(readFileSync(join(group, limit), 'utf8'))).toBe(
+    memoryLimitBytes(leastMemoryMib('tcg')),
+  );
   expect(readFileSync(join(group, 'cgroup.procs'), 'utf8').trim()).toBe(String(pid));
 
   await driver.stop('the test is over');
