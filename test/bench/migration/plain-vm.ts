@@ -14,7 +14,7 @@ import { pino } from 'pino';
 import { artifactFolder } from '../../../host-agent/protocol/artifact.ts';
 import type { InstanceClass } from '../../../host-agent/protocol/instance-class.ts';
 import { startVm } from '../../../host-agent/vm/driver.ts';
-import { killQemu, type LaunchedQemu } from '../../../host-agent/vm/launch.ts';
+import { killQemu, type LaunchedQemu, readLastLogLine } from '../../../host-agent/vm/launch.ts';
 import { launchMachine, readArtifacts, withVmFolder } from '../../../host-agent/vm/machine.ts';
 import { createOverlay } from '../../../host-agent/vm/overlay.ts';
 import { OVERLAY_NODE } from '../../../host-agent/vm/qemu-arguments.ts';
@@ -101,9 +101,10 @@ export class PlainVm implements AsyncDisposable {
       this.#running = target;
       await source.end();
       return { blackoutMs, totalMs };
-    } catch (error) {
+    } catch (cause) {
+      const [here, there] = await Promise.all([source, target].map(readLastWords));
       await target.end();
-      throw error;
+      throw new Error(`QEMU's own move failed; source: ${here}; target: ${there}`, { cause });
     }
   }
 
@@ -157,6 +158,10 @@ export class PlainVm implements AsyncDisposable {
   }
 }
 
+async function readLastWords({ vmDir }: Running): Promise<string> {
+  return (await readLastLogLine(vmFiles(vmDir).log)) ?? 'no word';
+}
+
 async function awaitMigration(qmp: QmpClient, address: string): Promise<void> {
   const addr = { type: 'inet', data: { host: address, port: String(EXPORT_PORT) } };
   await qmp.run('nbd-server-start', { addr });
@@ -170,10 +175,12 @@ async function awaitMigration(qmp: QmpClient, address: string): Promise<void> {
 /** Gives the blackout. */
 async function migrate(source: QmpClient, target: QmpClient, address: string): Promise<number> {
   await mirror(source, address);
-  const capabilities = ['events', 'pause-before-switchover'].map((capability) => ({
-    capability,
-    state: true,
-  }));
+  // The template was loaded with `x-ignore-shared`, which a move must not have.
+  const capabilities = [
+    { capability: 'events', state: true },
+    { capability: 'pause-before-switchover', state: true },
+    { capability: 'x-ignore-shared', state: false },
+  ];
   await source.run('migrate-set-capabilities', { capabilities });
   await source.run('migrate-set-parameters', { 'max-bandwidth': UNLIMITED_BYTES_PER_S });
   const paused = whenMigration(source, 'pre-switchover', LIMIT_MS);
