@@ -2,6 +2,8 @@
 export interface Bench {
   readonly name: string;
   readonly about: string;
+  /** Parts of it that can be run alone, by their names. */
+  readonly rows?: readonly string[];
   /** Cleans up after itself, also when the signal ends it. */
   run(context: BenchContext): Promise<BenchResult>;
 }
@@ -9,6 +11,10 @@ export interface Bench {
 export interface BenchContext {
   readonly signal: AbortSignal;
   readonly progress: (what: string) => void;
+  /** Of its rows, those that are wanted; empty: all of them. */
+  readonly rows: readonly string[];
+  /** How often a VM is moved to tell how long its guest stands still. */
+  readonly moves: number;
 }
 
 export interface BenchResult {

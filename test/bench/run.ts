@@ -3,10 +3,11 @@
  * fails a build, since absolute times depend on the machine and on what else it is doing.
  */
 import { writeFile } from 'node:fs/promises';
-import { Command } from 'commander';
-import type { Bench, BenchResult } from './bench.ts';
+import { Command, InvalidArgumentError } from 'commander';
+import type { Bench, BenchContext, BenchResult } from './bench.ts';
 import { chunksBench } from './chunks.ts';
 import { latencyBench } from './latency.ts';
+import { migrationBench } from './migration.ts';
 import { peerBench } from './peer.ts';
 import { plannerBench } from './planner.ts';
 import { formatCircumstances, formatResult, readCircumstances } from './report.ts';
@@ -22,18 +23,30 @@ const BENCHES: readonly Bench[] = [
   chunksBench,
   streamBench,
   peerBench,
+  migrationBench,
 ];
+const DEFAULT_MOVES = 50;
+const MAX_MOVES = 10_000;
 
 const program = new Command('npm run bench --')
   .description('Measures Architect on this machine. Without a name: every bench, one by one.')
   .argument('[names...]', `which: ${BENCHES.map(({ name }) => name).join(', ')}`)
   .option('--json <file>', 'write every figure to this file, too')
+  .option('--moves <count>', 'of migration blackout: fewer are quicker', parseMoves, DEFAULT_MOVES)
   .addHelpText('after', describeBenches())
-  .action((names: readonly string[], options: { readonly json?: string }) => main(names, options));
+  .action((names: readonly string[], options: Options) => main(names, options));
 await program.parseAsync();
 
-async function main(names: readonly string[], { json }: { readonly json?: string }): Promise<void> {
-  const unknown = names.filter((name) => !BENCHES.some((bench) => bench.name === name));
+interface Options {
+  readonly json?: string;
+  readonly moves: number;
+}
+
+async function main(names: readonly string[], { json, moves }: Options): Promise<void> {
+  const chosen = BENCHES.filter(({ name }) => names.length === 0 || names.includes(name));
+  const rows = chosen.flatMap((bench) => bench.rows ?? []).filter((row) => names.includes(row));
+  const known = [...BENCHES.map(({ name }) => name), ...rows];
+  const unknown = names.filter((name) => !known.includes(name));
   if (unknown.length > 0) {
     program.error(`There is no bench ${unknown.join(', ')}. There are:\n${listBenches()}`);
   }
@@ -41,10 +54,9 @@ async function main(names: readonly string[], { json }: { readonly json?: string
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     process.on(signal, () => stop.abort(new Error('Stopped.')));
   }
-  const wanted = BENCHES.filter(({ name }) => names.length === 0 || names.includes(name));
   const circumstances = readCircumstances();
   say(formatCircumstances(circumstances));
-  const results = await runAll(wanted, stop.signal);
+  const results = await runAll(chosen, { signal: stop.signal, progress, rows, moves });
   if (json === undefined) return;
   const figures = results.map(([name, { targets, figures: own }]) => [name, { ...own, targets }]);
   const all = { ...circumstances, benches: Object.fromEntries(figures) };
@@ -54,27 +66,32 @@ async function main(names: readonly string[], { json }: { readonly json?: string
 /** One that fails is reported and does not keep the others from running. */
 async function runAll(
   benches: readonly Bench[],
-  signal: AbortSignal,
+  context: BenchContext,
 ): Promise<readonly (readonly [string, BenchResult])[]> {
   const results: (readonly [string, BenchResult])[] = [];
   for (const bench of benches) {
-    if (signal.aborted) break;
+    if (context.signal.aborted) break;
     try {
-      const result = await bench.run({ signal, progress });
+      const result = await bench.run(context);
       results.push([bench.name, result]);
       say(`\n${formatResult(bench, result)}`);
     } catch (error) {
       process.exitCode = 1;
       const why = error instanceof Error ? error.stack : String(error);
       const stopped = 'stopped; everything of it was removed';
-      process.stderr.write(`\n${bench.name} ended early: ${signal.aborted ? stopped : why}\n`);
+      process.stderr.write(
+        `\n${bench.name} ended early: ${context.signal.aborted ? stopped : why}\n`,
+      );
     }
   }
   return results;
 }
 
 function listBenches(): string {
-  return BENCHES.map(({ name, about }) => `  ${name.padEnd(12)}${about}`).join('\n');
+  return BENCHES.map(({ name, about, rows = [] }) => {
+    const alone = rows.length === 0 ? '' : `\n${' '.repeat(14)}alone: ${rows.join(', ')}`;
+    return `  ${name.padEnd(12)}${about}${alone}`;
+  }).join('\n');
 }
 
 function describeBenches(): string {
@@ -85,7 +102,14 @@ ${listBenches()}
 Examples:
   npm run bench
   npm run bench -- planner throughput
-  npm run bench -- start --json start.json`;
+  npm run bench -- start --json start.json
+  npm run bench -- migration blackout --moves 10`;
+}
+
+function parseMoves(text: string): number {
+  const moves = Number(text);
+  if (Number.isSafeInteger(moves) && moves >= 1 && moves <= MAX_MOVES) return moves;
+  throw new InvalidArgumentError(`It is a number from 1 to ${MAX_MOVES}.`);
 }
 
 function progress(what: string): void {

@@ -51,7 +51,7 @@ async function measureAll({ signal, progress }: BenchContext): Promise<readonly 
 async function runHost(
   netns: string,
   task: HostTask,
-  { signal, progress }: BenchContext,
+  { signal, progress }: Pick<BenchContext, 'signal' | 'progress'>,
 ): Promise<readonly Measured[]> {
   const program = join(import.meta.dirname, 'start/host-process.ts');
   const limit = AbortSignal.any([signal, AbortSignal.timeout(LIMIT_MS)]);

@@ -1,6 +1,5 @@
 /** A host as host-agent/agent.ts composes it, without the connection: decisions come from here. */
 import { randomBytes } from 'node:crypto';
-import { globSync, readFileSync } from 'node:fs';
 import { chmod, mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -11,12 +10,14 @@ import { JournalStore } from '../../../host-agent/journal/journal-store.ts';
 import { KeyRing } from '../../../host-agent/migration/key-ring.ts';
 import { type Mobility, TemplateMemories } from '../../../host-agent/migration/mobility.ts';
 import { openVmNetworks, type VmNetworks } from '../../../host-agent/net/vm-networks.ts';
-import { PoolSpec } from '../../../host-agent/protocol/host-facts.ts';
+import type { PoolSpec } from '../../../host-agent/protocol/host-facts.ts';
 import { HostId, VmId } from '../../../host-agent/protocol/ids.ts';
 import type { InstanceClass } from '../../../host-agent/protocol/instance-class.ts';
+import type { AgentOutcome, AgentRequest } from '../../../host-agent/protocol/messages.ts';
 import { Supervisor } from '../../../host-agent/supervisor/supervisor.ts';
 import { startVm } from '../../../host-agent/vm/driver.ts';
 import type { VmDriver } from '../../../host-agent/vm/vm-driver.ts';
+import { readBenchPool } from '../migration/bench-pool.ts';
 import type { StartMeasured } from './host-messages.ts';
 
 const UNDERLAY_MTU = 1500;
@@ -54,8 +55,12 @@ export class BenchHost {
     readonly dir: string;
     readonly logger: Logger;
     readonly signal: AbortSignal;
+    /** Tells it from other hosts of its fleet on this machine. */
+    readonly tag?: string;
+    /** Without it its VMs go nowhere. */
+    readonly mobility?: Mobility;
   }): Promise<BenchHost> {
-    const { fleet, homeDir, dir, logger, signal } = place;
+    const { fleet, homeDir, dir, logger, signal, tag = 'b', mobility = immobile() } = place;
     const vmsDir = join(dir, 'vms');
     await mkdir(vmsDir, { recursive: true });
     await Promise.all([dir, vmsDir].map((folder) => chmod(folder, 0o711)));
@@ -64,7 +69,7 @@ export class BenchHost {
     const storeDir = join(homeDir, 'artifacts');
     const artifacts = new ArtifactKeeper({ ...shared, storeDir, source, signal });
     await artifacts.open();
-    const network = { fleet, tag: 'b', underlayMtu: UNDERLAY_MTU, dns: [], allow: [], logger };
+    const network = { fleet, tag, underlayMtu: UNDERLAY_MTU, dns: [], allow: [], logger };
     const networks = await openVmNetworks(network);
     const started = new Map<string, Started>();
     const drivers = {
@@ -77,12 +82,25 @@ export class BenchHost {
       adopt: async () => undefined,
     };
     const journals = new JournalStore(dir);
-    const parts = { ...shared, fleet, tag: 'b', vmsDir, networks, drivers, journals, artifacts };
-    const supervisor = new Supervisor({ ...parts, mobility: immobile(), capacity: CAPACITY });
-    const pool = readPool(storeDir);
+    const parts = { ...shared, fleet, tag, vmsDir, networks, drivers, journals, artifacts };
+    const supervisor = new Supervisor({ ...parts, mobility, capacity: CAPACITY });
+    const pool = readBenchPool(homeDir);
     await supervisor.recover();
     supervisor.admit(pool);
     return new BenchHost({ networks, pool, supervisor, started });
+  }
+
+  async serve(request: AgentRequest): Promise<AgentOutcome> {
+    return await this.#supervisor.serve(request);
+  }
+
+  picture(): ReturnType<Supervisor['picture']> {
+    return this.#supervisor.picture();
+  }
+
+  /** Of a VM that was started here. */
+  driverOf(vmId: string): VmDriver | undefined {
+    return this.#started.get(vmId)?.driver;
   }
 
   /** From the decision to `idle`, then away with it. Throws with the VM's own why when it fails. */
@@ -100,7 +118,7 @@ export class BenchHost {
       await this.#untilPhase(vmId, 'idle', signal);
       return { kind: 'start', className, atMs: this.#timesOf(vmId, decidedAtMs) };
     } finally {
-      await this.#remove(vmId);
+      await this.remove(vmId);
     }
   }
 
@@ -114,7 +132,7 @@ export class BenchHost {
     return [started.networkAtMs - decidedAtMs, ...later.map((atMs) => (atMs ?? 0) - wallAtMs)];
   }
 
-  async #remove(vmId: VmId): Promise<void> {
+  async remove(vmId: VmId): Promise<void> {
     await this.#supervisor.serve({ kind: 'stop-vm', vmId, why: 'It was measured.' });
     await this.#supervisor.serve({ kind: 'forget-vm', vmId });
     const signal = AbortSignal.timeout(START_LIMIT_MS);
@@ -130,12 +148,6 @@ export class BenchHost {
       await delay(LOOK_MS, undefined, { signal: limit });
     }
   }
-}
-
-function readPool(storeDir: string): PoolSpec {
-  const [path] = globSync(join(storeDir, 'pools/small-*.json'));
-  if (path === undefined) throw new Error('There is no small image yet: run "npm run setup".');
-  return PoolSpec.parse(JSON.parse(readFileSync(path, 'utf8')));
 }
 
 /** These VMs are tracked, as all are, and go nowhere. */
