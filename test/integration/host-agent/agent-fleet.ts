@@ -1,5 +1,5 @@
 /** A control plane's agent endpoint, a store with one pool in it, and agents as child processes. */
-import { readFileSync } from 'node:fs';
+import { globSync, readFileSync } from 'node:fs';
 import { chmod, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -175,7 +175,7 @@ export class TestFleet {
   async close(): Promise<void> {
     for (const child of this.#children) child.kill('SIGKILL');
     await Promise.all(this.#children);
-    for (const pid of this.#pids) killVm(pid);
+    for (const pid of [...this.#pids, ...qemusBelow(this.dir)]) killVm(pid);
     await this.vanish();
     this.#enrolment.close();
     await rm(this.dir, { recursive: true, force: true });
@@ -188,6 +188,22 @@ export class TestFleet {
       now: Date.now,
       logger,
     });
+  }
+}
+
+/** Also of VMs that nobody asked for: they moved, and have another process since. */
+function qemusBelow(dir: string): readonly number[] {
+  return globSync('/proc/[0-9]*/cmdline').flatMap((path) => {
+    const isOurs = readCommandLine(path).includes(`unix:${dir}/`);
+    return isOurs ? [Number(path.split('/')[2])] : [];
+  });
+}
+
+function readCommandLine(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return '';
   }
 }
 
