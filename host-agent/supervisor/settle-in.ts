@@ -4,6 +4,7 @@ import type { ArrivedVm } from '../migration/arriving-vm.ts';
 import type { VmData } from '../migration/worker/vm-data.ts';
 import { driveArrived } from '../vm/driver.ts';
 import { connectGuestAgent } from '../vm/guest-agent/guest-agent.ts';
+import { setClock } from '../vm/guest-steps.ts';
 import type { VmDriver } from '../vm/vm-driver.ts';
 import { vmFiles } from '../vm/vm-files.ts';
 
@@ -26,8 +27,7 @@ export async function settleIn(
   const { guestAgentSocket } = vmFiles(memory.spec.vmDir);
   const guest = await connectGuestAgent(guestAgentSocket, AbortSignal.timeout(GUEST_CONNECT_MS));
   const driver = driveArrived({ memory, qemu, connections: { qmp, guest } }, { logger });
+  const timed = setClock(guest, logger);
   adopt(driver, data);
-  await guest.setTime(Date.now()).catch((err: unknown) => {
-    logger.warn({ err }, "the guest's clock could not be set");
-  });
+  await timed;
 }

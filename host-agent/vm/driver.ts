@@ -7,7 +7,7 @@ import { z } from 'zod';
 import { refused } from '../protocol/errors.ts';
 import type { JobId } from '../protocol/ids.ts';
 import type { AgentOutcome } from '../protocol/messages.ts';
-import { handInJob, readRunnerState } from './guest-steps.ts';
+import { handInJob, readRunnerState, setClock } from './guest-steps.ts';
 import { findQemu, isAlive, type LaunchedQemu, readLastLogLine } from './launch.ts';
 import { type Effect, isLive, jobOf, step, type VmEvent, type VmState } from './lifecycle.ts';
 import { isHalted, readFatalEvent, readFatalStatus } from './qemu-watch.ts';
@@ -235,6 +235,8 @@ class Driver implements VmDriver {
       const why = readFatalStatus(status);
       if (why !== undefined) return this.#break(why);
       if (isHalted(status) && mayRun) await resumeGuest(connections.qmp);
+      // It may have stood, and nobody set it since.
+      if (mayRun) void setClock(connections.guest, this.#context.logger);
       this.#context.logger.info({ qemuPid: this.#memory.qemu?.pid, status }, 'VM adopted');
       if (this.#memory.state.phase === 'assigned') this.#watchRunner();
     } catch (error) {

@@ -1,5 +1,6 @@
 /** What the driver does inside a guest, in the words of guest-contract.ts. */
 import { randomBytes, randomUUID } from 'node:crypto';
+import type { Logger } from 'pino';
 import {
   ACCEPT_JOB_PATH,
   RENEW_IDENTITY_PATH,
@@ -80,4 +81,11 @@ export async function readRunnerState(guest: GuestAgent): Promise<RunnerState | 
   } catch {
     return undefined;
   }
+}
+
+/** To this host's wall clock: the guest's stood still while the guest did. Never rejects. */
+export async function setClock(guest: GuestAgent, logger: Logger): Promise<void> {
+  await guest.setTime(Date.now()).catch((err: unknown) => {
+    logger.warn({ err }, "the guest's clock could not be set");
+  });
 }
