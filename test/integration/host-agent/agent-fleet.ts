@@ -1,6 +1,6 @@
 /** A control plane's agent endpoint, a store with one pool in it, and agents as child processes. */
-import { globSync, readFileSync } from 'node:fs';
-import { chmod, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { readFileSync } from 'node:fs';
+import { chmod, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { execa } from 'execa';
@@ -18,6 +18,7 @@ import {
 import { PoolSpec } from '../../../host-agent/protocol/host-facts.ts';
 import { HostId, type VmId } from '../../../host-agent/protocol/ids.ts';
 import type { AgentRequest } from '../../../host-agent/protocol/messages.ts';
+import type { StoreSpec } from '../../../host-agent/protocol/store-spec.ts';
 import type { VmReport } from '../../../host-agent/protocol/vm-report.ts';
 
 const WAIT_LIMIT_MS = 60_000;
@@ -50,6 +51,7 @@ export interface Place {
   readonly agentNetns?: string;
   /** An existing pool instead of a made-up one. */
   readonly pool?: PoolSpec;
+  readonly store?: StoreSpec;
 }
 
 export class TestFleet {
@@ -175,7 +177,8 @@ export class TestFleet {
   async close(): Promise<void> {
     for (const child of this.#children) child.kill('SIGKILL');
     await Promise.all(this.#children);
-    for (const pid of [...this.#pids, ...qemusBelow(this.dir)]) killVm(pid);
+    for (const pid of this.#pids) killVm(pid);
+    for (const pid of await findVms(this.dir)) killVm(pid);
     await this.vanish();
     this.#enrolment.close();
     await rm(this.dir, { recursive: true, force: true });
@@ -185,26 +188,20 @@ export class TestFleet {
     return new AgentFleet({
       enrolment: this.#enrolment,
       pool: () => this.pool,
+      store: this.#place.store,
       now: Date.now,
       logger,
     });
   }
 }
 
-/** Also of VMs that nobody asked for: they moved, and have another process since. */
-function qemusBelow(dir: string): readonly number[] {
-  return globSync('/proc/[0-9]*/cmdline').flatMap((path) => {
-    const isOurs = readCommandLine(path).includes(`unix:${dir}/`);
-    return isOurs ? [Number(path.split('/')[2])] : [];
-  });
-}
-
-function readCommandLine(path: string): string {
-  try {
-    return readFileSync(path, 'utf8');
-  } catch {
-    return '';
-  }
+/** Also what no report told of: a VM that was arriving, or whose agent was killed. */
+async function findVms(dir: string): Promise<readonly number[]> {
+  const pids = (await readdir('/proc')).map(Number).filter(Number.isInteger);
+  const lines = await Promise.all(
+    pids.map((pid) => readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')),
+  );
+  return pids.filter((_, at) => lines[at]?.includes(`${dir}/`));
 }
 
 /** Only what is of this fleet: the kernel gives a dead VM's pid to others. */
