@@ -15,6 +15,7 @@ import type { Refused } from '../protocol/errors.ts';
 import type { SendVm } from '../protocol/migration-messages.ts';
 import type { PeerMove } from '../protocol/token-messages.ts';
 import type { QmpClient } from '../vm/qmp/qmp-client.ts';
+import { capDelayMs } from './cap-delay.ts';
 import type { PeerIdentity } from './peer/peer-tls.ts';
 import { markSwitchover } from './switchover-trace.ts';
 import { cancelHold, finishHeld } from './tracking/held-migration.ts';
@@ -66,12 +67,14 @@ export type DepartureOutcome =
   /** It runs here. `wasStopped`: its tracking ended with the attempt. */
   | { readonly kind: 'stayed'; readonly why: string };
 
-/** Never rejects for what a move can meet; a guest that cannot be resumed rejects with a QMP error. */
+/** Never later than the move's deadline, and never rejects for what a move can meet; a guest that cannot be resumed rejects with a QMP error. */
 export async function depart(move: SendVm, parts: DepartureParts): Promise<DepartureOutcome> {
   const loaded = whenLoaded(parts.data);
+  const limit = limitOf(move, parts);
   let stoppedAtMs: number | undefined;
   try {
-    await prepare(move, parts);
+    limit.signal.throwIfAborted();
+    await prepare(move, { ...parts, signal: limit.signal });
     await freeze(move, parts.token);
     stoppedAtMs = performance.now();
     parts.onPhase('switchover');
@@ -79,17 +82,58 @@ export async function depart(move: SendVm, parts: DepartureParts): Promise<Depar
     markSwitchover('stop sent');
     await parts.qmp.run('stop');
     markSwitchover('guest stopped');
-    await switchOver(parts, loaded.promise);
+    limit.within(LOADED_LIMIT_MS, 'The target was not loaded in time.');
+    await switchOver({ ...parts, signal: limit.signal }, loaded.promise);
+    limit.signal.throwIfAborted();
   } catch (error) {
-    const why = (error instanceof Error ? error.message : String(error)).slice(0, WHY_LIMIT);
+    const why = describe(limit.signal.aborted ? limit.signal.reason : error);
     await stay(why, { parts, isFrozen: stoppedAtMs !== undefined });
     return { kind: 'stayed', why };
   } finally {
     loaded.stop();
+    limit.stop();
   }
   const decided = await parts.token.give();
-  if (decided === 'resumed') return { kind: 'stayed', why: 'The target refused the VM.' };
+  if (decided === 'resumed') {
+    const why = 'The target refused the VM.';
+    await parts.data.call('hangUp', { why }).catch(() => undefined);
+    return { kind: 'stayed', why };
+  }
   return { kind: 'released', blackoutMs: performance.now() - stoppedAtMs };
+}
+
+interface Limit {
+  readonly signal: AbortSignal;
+  /** From now on this little time is left, if it is less. */
+  readonly within: (ms: number, why: string) => void;
+  readonly stop: () => void;
+}
+
+/** Whoever gives the move up, and the clock: the worker, which may be waiting, hears it at once. */
+function limitOf({ deadlineMs }: SendVm, { data, signal }: DepartureParts): Limit {
+  const timers: NodeJS.Timeout[] = [];
+  const late = new AbortController();
+  const within = (ms: number, why: string) => {
+    timers.push(setTimeout(() => late.abort(new Error(why)), capDelayMs(ms)));
+  };
+  const leftMs = deadlineMs - Date.now();
+  const why = 'The deadline of the move is over.';
+  if (leftMs <= 0) late.abort(new Error(why));
+  else within(leftMs, why);
+  const either = AbortSignal.any([signal, late.signal]);
+  const hangUp = () => {
+    data.call('hangUp', { why: describe(either.reason) }).catch(() => undefined);
+  };
+  either.addEventListener('abort', hangUp);
+  const stop = () => {
+    either.removeEventListener('abort', hangUp);
+    for (const timer of timers) clearTimeout(timer);
+  };
+  return { signal: either, within, stop };
+}
+
+function describe(error: unknown): string {
+  return (error instanceof Error ? error.message : String(error)).slice(0, WHY_LIMIT);
 }
 
 async function prepare(move: SendVm, parts: DepartureParts): Promise<void> {
@@ -141,11 +185,9 @@ async function stay(
 function whenLoaded(data: VmData): { readonly promise: Promise<void>; readonly stop: () => void } {
   const loaded = Promise.withResolvers<void>();
   loaded.promise.catch(() => undefined);
-  const limit = AbortSignal.timeout(LOADED_LIMIT_MS * 20);
   const stop = data.on((event) => {
     if (event.kind === 'loaded') loaded.resolve();
     if (event.kind === 'hung-up' && event.of === 'departure') loaded.reject(new Error(event.why));
   });
-  limit.addEventListener('abort', () => loaded.reject(new Error('the target was never loaded')));
   return { promise: loaded.promise, stop };
 }

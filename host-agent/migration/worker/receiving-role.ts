@@ -8,6 +8,7 @@
  * the source knows why; images, overlay and QEMU are then of no use.
  */
 
+import { capDelayMs } from '../cap-delay.ts';
 import type { PeerConnection } from '../peer/peer-connection.ts';
 import type { Machine } from '../peer/peer-frames.ts';
 import { listenForPeer, type PeerListener } from '../peer/peer-listener.ts';
@@ -39,7 +40,7 @@ export class ReceivingRole {
 
   async receive(request: ReceiveData): Promise<{ readonly port: number }> {
     const { identity, expected, ports, deadlineMs } = request;
-    const limit = AbortSignal.timeout(Math.max(0, deadlineMs - Date.now()));
+    const limit = AbortSignal.timeout(capDelayMs(deadlineMs - Date.now()));
     const signal = AbortSignal.any([this.#end.signal, limit]);
     this.#listener = await listenForPeer({ identity, expected, ports, signal });
     void this.#run(this.#listener.accepted);
