@@ -15,6 +15,7 @@
 import type { Capacity } from '../../host-agent/protocol/host-facts.ts';
 import type { HostId, VmId } from '../../host-agent/protocol/ids.ts';
 import type { InstanceClass } from '../../host-agent/protocol/instance-class.ts';
+import { LEAST_CPU_SHARE } from '../../host-agent/protocol/migration-messages.ts';
 
 export interface LeavingVm {
   readonly id: VmId;
@@ -67,8 +68,6 @@ export type Decision =
 export const MOVE_OVERHEAD_MS = 1_500;
 /** Nothing is planned closer to the deadline: clouds are not punctual. */
 export const SAFETY_MS = 2_000;
-/** A guest that is slowed down more than this would rather be parked. */
-export const LEAST_CPU_SHARE = 0.1;
 /** A guest may dirty this part of its link while it is copied; more, and copying does not converge. */
 const CONVERGING = 0.5;
 

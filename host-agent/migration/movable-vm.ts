@@ -18,6 +18,7 @@ import type { SendVm, TrackingReport } from '../protocol/migration-messages.ts';
 import type { LiveVm } from '../vm/vm-driver.ts';
 import { vmFiles } from '../vm/vm-files.ts';
 import { type CheckpointOutcome, checkpoint, type PointParts } from './checkpoint.ts';
+import { CpuThrottle } from './cpu-throttle.ts';
 import { type DepartureOutcome, type DepartureToken, depart } from './departure.ts';
 import type { Mobility } from './mobility.ts';
 import { type ParkOutcome, type ParkParts, park } from './park.ts';
@@ -61,6 +62,7 @@ export class MovableVm {
   readonly #parts: MovableParts;
   readonly #data: VmData;
   readonly #tracking: VmTracking;
+  readonly #throttle: CpuThrottle;
 
   #point: { readonly stop: AbortController; readonly over: Promise<unknown> } | undefined;
 
@@ -68,6 +70,8 @@ export class MovableVm {
     this.#parts = parts;
     this.#data = data;
     this.#tracking = new VmTracking({ ...parts, data, lacks });
+    this.#throttle = new CpuThrottle(parts.live.memory.spec, parts.logger);
+    this.#throttle.restore();
     this.#tracking.begin();
   }
 
@@ -106,7 +110,12 @@ export class MovableVm {
   /** Departure.ts says what holds when it settles. Afterwards the VM is tracked again if it stayed. */
   async depart(move: SendVm, hooks: MoveHooks): Promise<DepartureOutcome> {
     const { live, mobility } = this.#parts;
-    const stopListening = this.#data.on(hooks.onEvent);
+    const throttle = this.#throttle;
+    const stopListening = this.#data.on((event) => {
+      if (event.kind === 'chasing') throttle.slower(event.rates);
+      hooks.onEvent(event);
+    });
+    throttle.set(move.cpuShare);
     try {
       await this.#giveUpPoint('the VM moves');
       await this.#tracking.lend();
@@ -116,6 +125,7 @@ export class MovableVm {
         pulseDisk: () => this.#tracking.pulseDisk(hooks.signal),
         diskBytes: live.machine.diskBytes,
         identity: mobility.identity,
+        onStopped: () => throttle.restore(),
         flip: async () => undefined,
         flipBack: async () => undefined,
         ...hooks,
@@ -124,6 +134,7 @@ export class MovableVm {
       return outcome;
     } finally {
       stopListening();
+      throttle.set(1);
     }
   }
 

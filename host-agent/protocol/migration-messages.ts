@@ -22,6 +22,9 @@ import { InstanceClass } from './instance-class.ts';
 
 const Why = z.string().max(500);
 
+/** A guest that is slowed down more than this would rather be parked. */
+export const LEAST_CPU_SHARE = 0.1;
+
 /** A secret of 32 bytes, base64: known to the two agents of one attempt and to nobody else. */
 export const MigrationCredential = z.base64().length(44);
 

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
-import { memoryLimitBytes, planCgroup } from './cgroup.ts';
+import { VmId } from '../protocol/ids.ts';
+import { cpuQuotaOf, memoryLimitBytes, planCgroup } from './cgroup.ts';
 
 const request = {
   fleet: 'main',
@@ -50,4 +51,22 @@ test('without controllers nothing is written', () => {
     writes: [],
     procsFiles: [],
   });
+});
+
+test('a share of the CPU is a part of the quota that the plan sets', () => {
+  const spec = { ...request, vmId: VmId.parse('vm-1') };
+  for (const version of ['v1', 'v2'] as const) {
+    const whole = cpuQuotaOf(spec, { version, share: 1 });
+    expect(planCgroup({ ...request, version }).writes).toContainEqual(whole);
+  }
+  const root = '/sys/fs/cgroup';
+  expect(cpuQuotaOf(spec, { version: 'v1', share: 0.1 })).toEqual({
+    file: `${root}/cpu/architect/main/vm-1/cpu.cfs_quota_us`,
+    value: '50000',
+  });
+  expect(cpuQuotaOf(spec, { version: 'v2', share: 0.0001 })).toEqual({
+    file: `${root}/architect/main/vm-1/cpu.max`,
+    value: '1000 100000',
+  });
+  expect(cpuQuotaOf(spec, { version: 'none', share: 0.1 })).toBeUndefined();
 });

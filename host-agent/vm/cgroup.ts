@@ -12,6 +12,8 @@ import { CgroupError } from './vm-errors.ts';
 
 const ROOT = '/sys/fs/cgroup';
 const CPU_PERIOD_US = 100_000;
+/** Less the kernel does not take (kernel/sched/core.c, min_cfs_quota_period). */
+const MIN_CPU_QUOTA_US = 1_000;
 /** QEMU's own threads (I/O, migration) beside the vCPUs'. */
 const EXTRA_CPU_FRACTION = 0.25;
 /** QEMU itself, its caches and page tables; under TCG also the translation buffer. */
@@ -41,7 +43,7 @@ export interface CgroupRequest {
 
 export function planCgroup(request: CgroupRequest): CgroupPlan {
   const memoryBytes = memoryLimitBytes(request.class.memoryMib);
-  const quotaUs = Math.round(request.class.vcpus * (1 + EXTRA_CPU_FRACTION) * CPU_PERIOD_US);
+  const quotaUs = quotaUsOf(request.class, 1);
   const tasks = MAX_TASKS_BASE + request.class.vcpus * 4;
   const group = join('architect', request.fleet, request.place);
   if (request.version === 'none') return { dirs: [], writes: [], procsFiles: [] };
@@ -51,6 +53,32 @@ export function planCgroup(request: CgroupRequest): CgroupPlan {
 
 export function memoryLimitBytes(memoryMib: number): number {
   return Math.ceil(memoryMib * (1 + OVERHEAD_FRACTION) + OVERHEAD_MIB) * 1024 * 1024;
+}
+
+function quotaUsOf({ vcpus }: InstanceClass, share: number): number {
+  const quotaUs = Math.round(vcpus * (1 + EXTRA_CPU_FRACTION) * CPU_PERIOD_US * share);
+  return Math.max(MIN_CPU_QUOTA_US, quotaUs);
+}
+
+/** How a VM that runs gets this share of the CPU time that its class has. Undefined: it cannot. */
+export function cpuQuotaOf(
+  spec: Pick<VmStart, 'fleet' | 'place' | 'vmId' | 'class'>,
+  { version, share }: { readonly version: CgroupVersion; readonly share: number },
+): { readonly file: string; readonly value: string } | undefined {
+  const quotaUs = quotaUsOf(spec.class, share);
+  const group = join('architect', spec.fleet, spec.place ?? spec.vmId);
+  if (version === 'v1') {
+    return { file: join(ROOT, 'cpu', group, 'cpu.cfs_quota_us'), value: String(quotaUs) };
+  }
+  if (version === 'v2') {
+    return { file: join(ROOT, group, 'cpu.max'), value: `${quotaUs} ${CPU_PERIOD_US}` };
+  }
+  return undefined;
+}
+
+/** Rejects where the VM's group is gone. */
+export async function writeCpuQuota(quota: ReturnType<typeof cpuQuotaOf>): Promise<void> {
+  if (quota !== undefined) await writeFile(quota.file, quota.value, { flag: 'r+' });
 }
 
 interface Limits {

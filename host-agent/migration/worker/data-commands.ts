@@ -20,6 +20,7 @@ import type { StoreSpec } from '../../protocol/store-spec.ts';
 import type { MemoryBaseShare } from '../image/memory-base.ts';
 import type { PeerExpectation } from '../peer/hello.ts';
 import type { PeerIdentity } from '../peer/peer-tls.ts';
+import type { CopyRates } from '../plan-throttle.ts';
 
 export type Json = z.infer<ReturnType<typeof z.json>>;
 
@@ -158,7 +159,7 @@ export type DataEvent =
   | { readonly kind: 'untracked'; readonly why: string }
   | { readonly kind: 'moving'; readonly figures: MoveFigures }
   /** The guest writes faster than the link takes it. */
-  | { readonly kind: 'chasing'; readonly leftBytes: number }
+  | { readonly kind: 'chasing'; readonly rates: CopyRates }
   /** To a target: what its source is like. */
   | { readonly kind: 'machine'; readonly facts: Json; readonly diskBytes: number }
   /** To a target: everything is in QEMU, and the overlay is closed. */

@@ -9,6 +9,7 @@
  * connection is over and the target knows why; the images are whole and the tracker usable.
  */
 import { dialPeer } from '../peer/dial-peer.ts';
+import { isChasing, LOOK_MS } from '../plan-throttle.ts';
 import { markSwitchover } from '../switchover-trace.ts';
 import type { MemoryTracker } from '../tracking/memory-tracker.ts';
 import type { VmLayout } from '../transfer/layout.ts';
@@ -26,8 +27,6 @@ const ROUND_BYTES = 32 * 1024 * 1024;
 const SETTLED_BYTES = 128 * 1024;
 /** A guest that writes more than that in the time of a round will not write less in the next. */
 const SETTLE_ROUNDS = 8;
-/** Rounds without progress until the guest is said to be faster than the link. */
-const CHASING_ROUNDS = 3;
 
 export interface SendingParts {
   readonly images: ImageSet;
@@ -79,20 +78,20 @@ export class SendingRole {
   async converge({ budgetBytes, deadlineMs }: ConvergeData): Promise<Converged> {
     const { sender, tracker } = this.#active();
     const { signal } = this.#end;
-    let bestBytes = Number.POSITIVE_INFINITY;
-    let stuckRounds = 0;
+    let look = { atMs: performance.now(), dirtyBytes: 0 };
     for (;;) {
       await sender.round(ROUND_BYTES);
+      const before = sender.figures.leftBytes;
       await tracker.pulse(signal);
-      const { leftBytes } = sender.figures;
+      const { leftBytes, bytesPerSecond } = sender.figures;
       this.#report();
       if (leftBytes <= budgetBytes || Date.now() >= deadlineMs) break;
-      stuckRounds = leftBytes < bestBytes ? 0 : stuckRounds + 1;
-      bestBytes = Math.min(bestBytes, leftBytes);
-      if (stuckRounds >= CHASING_ROUNDS) {
-        this.#parts.emit({ kind: 'chasing', leftBytes });
-        stuckRounds = 0;
-      }
+      look = { ...look, dirtyBytes: look.dirtyBytes + leftBytes - before };
+      const ms = performance.now() - look.atMs;
+      if (ms < LOOK_MS) continue;
+      const rates = { dirtyBytesPerSecond: (look.dirtyBytes / ms) * 1_000, bytesPerSecond };
+      if (isChasing(rates)) this.#parts.emit({ kind: 'chasing', rates });
+      look = { atMs: performance.now(), dirtyBytes: 0 };
     }
     // From now on QEMU finds its stream empty, so that its last round is a short one.
     await tracker.drain(({ isFresh }) => (isFresh ? 'enough' : undefined), signal);
