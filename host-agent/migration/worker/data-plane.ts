@@ -83,8 +83,8 @@ export class DataPlane {
     const tracking = new TrackingRole({
       images,
       kernelBytes: await readSocketBufferBytes(),
-      onPulse: async (pulse) => {
-        await storage.seal(images.both);
+      onPulse: async (pulse, signal) => {
+        await storage.seal(images.both, signal);
         this.#emit({ kind: 'pulsed', figures: storage.figures(images.both, pulse) });
       },
       onBroken: (why) => this.#emit({ kind: 'untracked', why }),

@@ -57,7 +57,9 @@ export class Storage {
   /** A store that was not known before. What is kept so far goes there as it grows cold. */
   async attach(vmId: string, store: NonNullable<OpenData['store']>): Promise<void> {
     if (this.#open !== undefined) return;
-    const backend = await openBackend(store.spec);
+    const backend = await openBackend(store.spec).catch(() => undefined);
+    // As with a store that fails later: its VMs still move, all of them from peer to peer.
+    if (backend === undefined) return;
     const codec = new ChunkCodec(Buffer.from(store.key, 'base64'));
     const { signal } = new AbortController();
     const parsed = VmId.parse(vmId);
@@ -65,15 +67,18 @@ export class Storage {
     this.#open = { vmId: parsed, chunks, backend };
   }
 
-  /** Sends cold ranges away once there is a pack of them. Never rejects for a store's failure. */
-  async seal(images: VmImages): Promise<void> {
+  /**
+   * Sends cold ranges away once there is a pack of them. Never rejects for a store's failure; ends at
+   * the signal, however slow the store is.
+   */
+  async seal(images: VmImages, stop: AbortSignal): Promise<void> {
     const sealer = this.sealerOf(images);
     if (sealer === undefined) return;
     const targets = this.#chooseTargets(images, sealer);
     const isDue = performance.now() - this.#lastSealMs > MAX_SEAL_WAIT_MS;
     if (targets.length * RANGE_BYTES < PACK_TARGET_BYTES && !(isDue && targets.length > 0)) return;
     this.#lastSealMs = performance.now();
-    const signal = AbortSignal.timeout(STEP_LIMIT_MS);
+    const signal = AbortSignal.any([stop, AbortSignal.timeout(STEP_LIMIT_MS)]);
     await sealer.step(targets, { limitBytes: STEP_BYTES, signal }).catch(() => undefined);
   }
 

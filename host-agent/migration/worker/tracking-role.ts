@@ -23,11 +23,11 @@ const MAX_HISTORY = 10;
 export interface TrackingParts {
   readonly images: ImageSet;
   readonly kernelBytes: number;
-  /** After each pulse: what it found. */
-  readonly onPulse: (pulse: {
-    readonly changedPages: number;
-    readonly ms: number;
-  }) => Promise<void>;
+  /** After each pulse: what it found. The signal: somebody waits for the tracker. */
+  readonly onPulse: (
+    pulse: { readonly changedPages: number; readonly ms: number },
+    signal: AbortSignal,
+  ) => Promise<void>;
   readonly onBroken: (why: string) => void;
 }
 
@@ -112,7 +112,7 @@ export class TrackingRole {
       let waitedMs = 0;
       while (!signal.aborted) {
         const pulse = await tracker.pulse(signal);
-        await this.#parts.onPulse(pulse);
+        await this.#parts.onPulse(pulse, signal);
         history = [...history.slice(-MAX_HISTORY), { ...pulse, waitedMs }];
         waitedMs = planPace(history).waitMs;
         await sleep(waitedMs, undefined, { signal });
