@@ -19,7 +19,7 @@ export function startFleet(options: Partial<SimulatedFleetOptions> = {}): Promis
   return SimulatedFleet.start({
     name: `e2e${randomBytes(2).toString('hex')}`,
     hosts: 2,
-    hostSize: '4cpu-6gb',
+    hostSize: '4cpu-16gb',
     progress: () => undefined,
     signal: never,
     ...options,
