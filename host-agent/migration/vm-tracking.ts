@@ -160,8 +160,11 @@ export class VmTracking {
     await detachDiskTracking(this.#parts.live.qmp).catch(() => undefined);
   }
 
+  /** Only with the first figures can anybody plan a move: they do not wait for the next report. */
   #pulsed(figures: TrackingFigures): void {
+    const isFirst = this.#figures === undefined;
     this.#figures = figures;
+    if (isFirst) this.#parts.onChange();
   }
 
   #broke(why: string): void {
