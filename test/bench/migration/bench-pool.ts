@@ -9,3 +9,9 @@ export function readBenchPool(homeDir: string): PoolSpec {
   if (path === undefined) throw new Error('There is no small image yet: run "npm run setup".');
   return PoolSpec.parse(JSON.parse(readFileSync(path, 'utf8')));
 }
+
+/**
+ * Under software emulation a guest has no less, in one block: QEMU cannot tell what such a guest writes
+ * to a DIMM that was plugged.
+ */
+export const GUEST_MIB = 4096;

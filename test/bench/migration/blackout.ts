@@ -6,12 +6,13 @@ import { join } from 'node:path';
 import type { BenchContext, BenchResult } from '../bench.ts';
 import { formatNumber, summarize } from '../statistics.ts';
 import { BenchFleet } from './bench-fleet.ts';
+import { GUEST_MIB } from './bench-pool.ts';
 import { WRITER } from './guest-loads.ts';
 import { type MoveMeasured, MovingVm } from './moving-vm.ts';
 import { PlainVm } from './plain-vm.ts';
 import type { Row } from './row.ts';
 
-const SIZE = { vcpus: 1, memoryMib: 512, diskGib: 2, arch: 'x64' } as const;
+const SIZE = { vcpus: 1, memoryMib: GUEST_MIB, diskGib: 2, arch: 'x64' } as const;
 const TARGET_P50_MS = 30;
 const TARGET_P99_MS = 100;
 const TARGET_MORE_MS = 20;
@@ -66,7 +67,7 @@ function describe({ ours, plainMs }: Measured): BenchResult {
   return {
     tables: [
       {
-        title: `blackout of ${ours.length} moves there and back, ms: 512 MB guest that writes memory and disk`,
+        title: `blackout of ${ours.length} moves there and back, ms: 4 GB guest that writes memory and disk`,
         headings: ['', 'p50', 'p90', 'p99', 'max'],
         rows: [
           row('Architect: stop sent → cont answered', own),

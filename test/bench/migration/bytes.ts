@@ -11,19 +11,20 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { BenchContext, BenchResult } from '../bench.ts';
 import { formatNumber } from '../statistics.ts';
 import { BenchFleet } from './bench-fleet.ts';
+import { GUEST_MIB } from './bench-pool.ts';
 import { fillMemory } from './guest-loads.ts';
 import { MovingVm } from './moving-vm.ts';
 import { PlainVm } from './plain-vm.ts';
 import type { Row } from './row.ts';
 
 const MIB = 1024 * 1024;
-const SIZE = { vcpus: 1, memoryMib: 1024, diskGib: 4, arch: 'x64' } as const;
+const SIZE = { vcpus: 1, memoryMib: GUEST_MIB, diskGib: 4, arch: 'x64' } as const;
 /** With what the guest uses already more than 60 % of its memory, 5 % of it hot. */
-const FILL = { fillMib: 600, hotMib: 51 };
+const FILL = { fillMib: 2_400, hotMib: 204 };
 const LINK_BYTES_PER_S = 100e6;
-const FILL_LIMIT_MS = 300_000;
+const FILL_LIMIT_MS = 900_000;
 /** A guest is moved then, whatever is left. */
-const SEAL_LIMIT_MS = 120_000;
+const SEAL_LIMIT_MS = 1_200_000;
 const SEAL_LOOK_MS = 1_000;
 /** So many looks in a row in which not less was left: what is left is hot. */
 const SEALED_LOOKS = 20;
@@ -116,7 +117,7 @@ function describe(measured: { ours: Left; plain: Left; uploaded: Uploaded }): Be
   return {
     tables: [
       {
-        title: `one 1 GB guest leaves a host with a link of ${LINK_BYTES_PER_S / 1e6} MB/s: incompressible memory, ${FILL.hotMib} MiB of it hot, after a compile`,
+        title: `one 4 GB guest leaves a host with a link of ${LINK_BYTES_PER_S / 1e6} MB/s: incompressible memory, ${FILL.hotMib} MiB of it hot, after a compile`,
         headings: ['', 'MiB left the host', 'seconds in all', 'memory in use', 'uploaded before'],
         rows: [
           row('Architect (store not on the link)', ours, before),

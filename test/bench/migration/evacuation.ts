@@ -6,11 +6,12 @@ import { join } from 'node:path';
 import type { BenchContext, BenchResult } from '../bench.ts';
 import { formatNumber } from '../statistics.ts';
 import { BenchFleet } from './bench-fleet.ts';
+import { GUEST_MIB } from './bench-pool.ts';
 import { WRITER } from './guest-loads.ts';
 import { type MoveMeasured, MovingVm } from './moving-vm.ts';
 import type { Row } from './row.ts';
 
-const SIZE = { vcpus: 1, memoryMib: 512, diskGib: 2, arch: 'x64' } as const;
+const SIZE = { vcpus: 1, memoryMib: GUEST_MIB, diskGib: 2, arch: 'x64' } as const;
 const VMS = 8;
 const TARGETS = 2;
 const AT_A_TIME = 2;
@@ -69,7 +70,7 @@ function describe(left: readonly Left[], sentBytes: number): BenchResult {
   return {
     tables: [
       {
-        title: `${VMS} VMs of 512 MB off one host, ${AT_A_TIME} at a time, links of ${LINK_BYTES_PER_S / 1e6} MB/s (store not on them)`,
+        title: `${VMS} VMs that use some 300 MB of 4 GB off one host, ${AT_A_TIME} at a time, links of ${LINK_BYTES_PER_S / 1e6} MB/s (store not on them)`,
         headings: ['away', 'after s', 'blackout ms', 'move in all s'],
         rows: left.map(({ atMs, move }, index) => [
           String(index + 1),
@@ -81,7 +82,7 @@ function describe(left: readonly Left[], sentBytes: number): BenchResult {
     ],
     targets: [
       {
-        what: `${VMS} VMs of 512 MB off one host (software emulation, all hosts on this machine's cores)`,
+        what: `${VMS} VMs that use some 300 MB of 4 GB off one host (software emulation, all hosts on this machine's cores)`,
         wanted: `all within ${NOTICE_MS / 1_000} s`,
         measured: `${left.length} within ${formatNumber(lastMs / 1_000)} s`,
         met: left.length === VMS && lastMs <= NOTICE_MS,

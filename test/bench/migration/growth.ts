@@ -9,11 +9,12 @@ import { execa } from 'execa';
 import type { BenchContext, BenchResult } from '../bench.ts';
 import { formatNumber } from '../statistics.ts';
 import { BenchFleet, processesOf, readIfThere } from './bench-fleet.ts';
+import { GUEST_MIB } from './bench-pool.ts';
 import { MovingVm } from './moving-vm.ts';
 import type { Row } from './row.ts';
 
 const MIB = 1024 * 1024;
-const SIZE = { vcpus: 1, memoryMib: 4096, diskGib: 2, arch: 'x64' } as const;
+const SIZE = { vcpus: 1, memoryMib: GUEST_MIB, diskGib: 2, arch: 'x64' } as const;
 const HOPS = 10;
 const TARGET_GROWTH = 0.1;
 const USE_500_MIB = `

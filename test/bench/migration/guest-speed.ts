@@ -7,11 +7,12 @@ import { join } from 'node:path';
 import type { BenchContext, BenchResult } from '../bench.ts';
 import { formatNumber, summarize } from '../statistics.ts';
 import { BenchFleet, type FleetSpec } from './bench-fleet.ts';
+import { GUEST_MIB } from './bench-pool.ts';
 import { countRounds, WORK } from './guest-loads.ts';
 import { MovingVm } from './moving-vm.ts';
 import type { Row } from './row.ts';
 
-const SIZE = { vcpus: 1, memoryMib: 512, diskGib: 2, arch: 'x64' } as const;
+const SIZE = { vcpus: 1, memoryMib: GUEST_MIB, diskGib: 2, arch: 'x64' } as const;
 const TURNS = 3;
 const SECONDS = 8;
 const LIMIT_MS = 120_000;
@@ -66,7 +67,7 @@ function describe(compared: readonly Compared[]): BenchResult {
   return {
     tables: [
       {
-        title: `rounds of work a second in a 512 MB guest, median of ${TURNS} turns of ${SECONDS} s (lowest–highest)`,
+        title: `rounds of work a second in a 4 GB guest, median of ${TURNS} turns of ${SECONDS} s (lowest–highest)`,
         headings: ['work', 'tracked', 'not tracked', 'share'],
         rows: compared.map((one) => [
           one.work,
