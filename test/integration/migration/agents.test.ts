@@ -8,7 +8,7 @@ beforeAll(async () => {
   agents = await MovingAgents.start(['one', 'two']);
 });
 afterAll(async () => {
-  await agents[Symbol.asyncDispose]();
+  await agents?.[Symbol.asyncDispose]();
 });
 
 test('a VM moves to another host and back, and each host it left has nothing of it', async () => {

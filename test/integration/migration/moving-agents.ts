@@ -170,9 +170,14 @@ async function makeNetwork(names: readonly string[]): Promise<void> {
   }
 }
 
-/** Namespaces of VMs too: their names begin like those of the hosts. */
+/**
+ * Namespaces of VMs too: their names begin like those of the hosts. The links go by themselves
+ * only when nothing of a namespace runs any more, so they are removed first.
+ */
 async function removeNetwork(): Promise<void> {
-  await execa('ip', ['link', 'del', BRIDGE], { reject: false });
+  for (const path of globSync(`/sys/class/net/${BRIDGE}*`)) {
+    await execa('ip', ['link', 'del', basename(path)], { reject: false });
+  }
   for (const path of globSync('/run/netns/ar-agenttest-*')) {
     await execa('ip', ['netns', 'del', basename(path)], { reject: false });
   }
