@@ -2,7 +2,8 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { Freshness, pageKey } from './freshness.ts';
 
-const PAGES = 10;
+const PAGES = 40;
+const FIRST_BLOCK_PAGES = 24;
 const KERNEL_BYTES = 9_000;
 const PAGE_RECORD_BYTES = 4_104;
 const SECTION_BYTES = 18;
@@ -35,8 +36,7 @@ class SimulatedQemu {
   /** One section is made and written, unless the last one has not been written yet. */
   step(): void {
     if (this.#blocked === undefined) {
-      for (const page of this.#log) this.#bitmap.add(page);
-      this.#log.clear();
+      if (this.#bitmap.size === 0) this.#synchronise();
       this.#blocked = [...this.#section(), 'end of section'];
     }
     if (this.#socketBytes >= KERNEL_BYTES) return;
@@ -45,6 +45,11 @@ class SimulatedQemu {
     this.#socket.push({ bytes, records: this.#blocked });
     this.#socketBytes += bytes;
     this.#blocked = undefined;
+  }
+
+  #synchronise(): void {
+    for (const page of this.#log) this.#bitmap.add(page);
+    this.#log.clear();
   }
 
   read(): readonly Record[] {
@@ -91,7 +96,9 @@ class SimulatedTracker {
 }
 
 function keyOf(page: number): number {
-  return page < 6 ? pageKey(0, page * 4096) : pageKey(1, (page - 6) * 4096);
+  return page < FIRST_BLOCK_PAGES
+    ? pageKey(0, page * 4096)
+    : pageKey(1, (page - FIRST_BLOCK_PAGES) * 4096);
 }
 
 const anyGuest = fc.record({

@@ -4,27 +4,29 @@
  * QEMU's migration thread (migration.c, migration_iteration_run; ram.c, ram_save_iterate) goes on like
  * this for as long as the migration is held:
  *
- *   synchronise its dirty bitmap with the guest → one `ram` section: go on over the blocks from where
- *   the last section ended, around their end, sending what is dirty, until nothing is or 50 ms are over
+ *   if nothing is left to send: synchronise its dirty bitmap with the guest
+ *   → one `ram` section: go on over the blocks from where the last section ended, around their end,
+ *   sending what is dirty, until nothing is or 50 ms are over
  *
- * (It synchronises before every section because `holdMigration` sets an unreachable threshold.) When
- * nobody reads, it blocks in a write, with up to a socket buffer of old sections before it: hundreds,
- * when they are empty. So:
+ * (`holdMigration` sets the threshold so.) When nobody reads, it blocks in a write, with up to a socket
+ * buffer of old sections before it: hundreds, when they are empty. So:
  *
- *   stale ──old bytes were read──▶ settling ──3 sections ended──▶ sweeping ──once around──▶ done
+ *   stale ──old bytes were read──▶ settling ──3 sections ended──▶ sweeping ──twice around──▶ done
  *
  * - Old are: what this process had buffered (known exactly), and what the kernel had. Each write
  *   takes at least MIN_WRITE_BYTES of the sender's buffer (skb->truesize), and every section ends with
  *   one; so a section weighs its bytes or that, whichever is more, until the buffer's size is weighed.
  * - The write that QEMU was blocked in, and one buffer that exceeded the limit, belong to the two
- *   sections at that border. What begins after them was synchronised after the pulse began.
- * - From there: once every page of memory was passed, all that was dirty at that synchronisation has
- *   been sent, with the content of then or later. A section without a page says so, too.
+ *   sections at that border. What begins after them was made after the pulse began.
+ * - From there: once every page of memory was passed, nothing is left of an earlier synchronisation,
+ *   so a new one came on the way; once every page was passed again, all that was dirty then has been
+ *   sent, with the content of then or later. A section without a page says both at once.
  */
 
 /** Below what any kernel charges for a write of a few bytes: sk_buff (232) and skb_shared_info (320). */
 const MIN_WRITE_BYTES = 552;
 const SETTLING_ROUNDS = 3;
+const LAPS = 2;
 /** Pages of all blocks in one order: a block's number, times more than any block's size. */
 const BLOCK_STRIDE = 2 ** 46;
 /** What the parser may hold of a record that was broken off. */
@@ -73,7 +75,8 @@ export class Freshness {
   page(key: number): void {
     if (this.#startKey !== undefined) {
       if (key <= this.#lastKey) this.#wraps += 1;
-      if (this.#wraps > 1 || (this.#wraps === 1 && key >= this.#startKey)) this.#isAround = true;
+      const isPast = this.#wraps === LAPS && key >= this.#startKey;
+      if (this.#wraps > LAPS || isPast) this.#isAround = true;
     }
     this.#lastKey = key;
   }

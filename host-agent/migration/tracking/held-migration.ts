@@ -14,8 +14,13 @@ import type { QmpClient } from '../../vm/qmp/qmp-client.ts';
 import { markSwitchover } from '../switchover-trace.ts';
 import { HeldMigrationError } from './tracking-errors.ts';
 
-/** Not met by any guest: QEMU synchronises its dirty bitmap before every section (freshness.ts). */
-const THRESHOLD = { 'downtime-limit': 1_000, 'avail-switchover-bandwidth': 2 ** 50 };
+/**
+ * 1 ms at 1 MB/s, less than a page: QEMU synchronises its dirty bitmap when it has sent all of it, and
+ * only then (freshness.ts). Under TCG it must not do so earlier: it takes the log of a page that it
+ * has still to send without telling the guest's CPUs to log the next write to it, which is then lost
+ * (ram_addr.h, cpu_physical_memory_sync_dirty_bitmap: `if (num_dirty)` counts only what is new).
+ */
+const THRESHOLD = { 'downtime-limit': 1, 'avail-switchover-bandwidth': 1_000_000 };
 const UNLIMITED_BYTES_PER_S = 2 ** 50;
 const START_LIMIT_MS = 10_000;
 const CANCEL_LIMIT_MS = 10_000;

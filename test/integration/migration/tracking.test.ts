@@ -4,11 +4,7 @@ import { expect, test } from 'vitest';
 import { RANGE_PAGES } from '../../../host-agent/migration/image/block-image.ts';
 import { chooseCold } from '../../../host-agent/migration/tracking/choose-cold.ts';
 import { cancelHold, finishHeld } from '../../../host-agent/migration/tracking/held-migration.ts';
-import { isConverged } from '../../../host-agent/migration/tracking/is-converged.ts';
-import type {
-  DrainRound,
-  StreamEnd,
-} from '../../../host-agent/migration/tracking/memory-tracker.ts';
+import type { StreamEnd } from '../../../host-agent/migration/tracking/memory-tracker.ts';
 import { TestFleet } from '../vm/test-vm.ts';
 import { limit, TrackedVm } from './tracked-vm.ts';
 
@@ -27,12 +23,8 @@ async function writeFreshMark(vm: TrackedVm): Promise<string> {
 /** Stops the guest and takes all of it, as a move does. */
 async function leave(vm: TrackedVm): Promise<StreamEnd> {
   const { tracker, qmp } = vm;
-  const rounds: DrainRound[] = [];
-  const look = (round: DrainRound) => {
-    rounds.push(round);
-    return isConverged(rounds, { budgetBytes: 16 * 1024 * 1024 }) ? ('enough' as const) : undefined;
-  };
-  await tracker.drain(look, limit());
+  await tracker.pulse(limit());
+  await tracker.drain(({ isFresh }) => (isFresh ? 'enough' : undefined), limit());
   await qmp.run('stop');
   const [end] = await Promise.all([
     tracker.finish(limit()).then((all) => {
