@@ -27,7 +27,7 @@ async function openFleet(wanted?: ReturnType<typeof pool>): Promise<TestFleet> {
   const place = { address: '127.0.0.1', ...(wanted === undefined ? {} : { pool: wanted }) };
   const control = await TestFleet.open(place);
   const tokenFile = await control.writeToken('one', control.issueToken());
-  control.startAgent('one', { ARCHITECT_AGENT_TOKEN_FILE: tokenFile });
+  void control.startAgent('one', { ARCHITECT_AGENT_TOKEN_FILE: tokenFile });
   return control;
 }
 
