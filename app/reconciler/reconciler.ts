@@ -2,7 +2,7 @@
  * The one loop that acts: wakes on a nudge or the timer, and then
  *
  *   keep the lease → (Redis empty? recover) → observe → plan → run the steps
- *                                               └─ doubts about tokens → settled beside
+ *                                               └─ doubts about tokens, run leases → settled beside
  *
  * Ticks never overlap; nudges during a tick are coalesced into one more. A tick waits for records
  * to be written, never for GitHub or a host: those answer beside later ticks (step-runner.ts).
@@ -21,6 +21,7 @@ import type { ExecutorPorts } from './executor.ts';
 import { EXECUTORS, prepareStep } from './executors.ts';
 import { findDoubts } from './find-doubts.ts';
 import { keepHosts } from './keep-hosts.ts';
+import { findDueLeases, LeaseKeeper } from './lease-keeper.ts';
 import type { MachineWatch } from './machine-watch.ts';
 import { MomentWriter, momentsOf } from './note-moments.ts';
 import { observe } from './observe.ts';
@@ -56,6 +57,7 @@ export class Reconciler {
   readonly #runner: StepRunner;
   readonly #moments: MomentWriter;
   readonly #doubts: DoubtSettler;
+  readonly #leases: LeaseKeeper;
   #wake: (() => void) | undefined;
   #nudged = false;
   #loop: Promise<void> | undefined;
@@ -73,6 +75,7 @@ export class Reconciler {
     this.#recovery = new Recovery(this.#ports);
     this.#moments = new MomentWriter(options.ports.evidence);
     this.#doubts = new DoubtSettler(this.#ports, () => this.nudge());
+    this.#leases = new LeaseKeeper(this.#ports);
     this.#sweptAtMs = options.ports.now();
     this.#runner = new StepRunner({
       prepare: (step) => prepareStep(EXECUTORS, this.#ports, step),
@@ -99,7 +102,7 @@ export class Reconciler {
     this.#stopping.abort();
     this.#wake?.();
     await this.#loop;
-    await Promise.all([this.#runner.drained(), this.#doubts.drained()]);
+    await Promise.all([this.#runner.drained(), this.#doubts.drained(), this.#leases.drained()]);
     await Promise.all([this.#keepingHosts, this.#sweep]);
     await this.#options.lease.release();
   }
@@ -121,7 +124,10 @@ export class Reconciler {
     if (observed === undefined) return this.nudge();
     const hosts = this.#ports.fleet.hosts();
     await this.#moments.write(momentsOf(observed, hosts));
-    if (lease.held) this.#doubts.settle(findDoubts(hosts, observed.migrations, nowMs));
+    if (lease.held) {
+      this.#doubts.settle(findDoubts(hosts, observed.migrations, nowMs));
+      this.#leases.renew(findDueLeases(hosts, nowMs));
+    }
     const newIds = { newVmIds: freshVmIds(), newMigrationIds: freshMigrationIds() };
     const steps = plan({ observed, config: plannerConfig, nowMs, ...newIds });
     if (lease.held) await this.#runner.run(steps);
