@@ -150,9 +150,17 @@ describe('giving back', () => {
       'while one is emptied',
       { machines: [machine(1), machine(2, { state: 'emptying', vms: [vm()] })] },
     ],
-    ['that something waits for', { waiting: [LARGE], machines: [machine(1)], offers: [] }],
+    [
+      'that something waits for',
+      { waiting: [LARGE], machines: [machine(1)], offers: [offer('sixteen', 9, 16)] },
+    ],
   ])('gives nothing back %s', (_, seen) => {
     expect(planned({ machines: [machine(1)], ...seen })).toEqual([]);
+  });
+
+  it('is not kept from order by what nobody sells', () => {
+    const offers = [offer('four', 0.1)];
+    expect(planned({ waiting: [LARGE], machines: [machine(1)], offers })).toEqual(['empty m1']);
   });
 
   it('gives nothing back that the headroom or the minimum needs', () => {

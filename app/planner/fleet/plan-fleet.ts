@@ -17,6 +17,7 @@
  */
 import type { InstanceClass } from '../../../host-agent/protocol/instance-class.ts';
 import type { Offer } from '../../providers/provider.ts';
+import { fits } from '../place.ts';
 import { cheapestOffer, chooseOffer } from './choose-offer.ts';
 import { findLacking, isStaying, type Lacking } from './fleet-demand.ts';
 import type { FleetMachine, FleetPolicy, FleetSeen, FleetStep } from './fleet-seen.ts';
@@ -26,16 +27,23 @@ export function planFleet(seen: FleetSeen, policy: FleetPolicy, nowMs: number): 
   const ended = seen.machines.flatMap((machine) => endOf(machine, policy, nowMs));
   const gone = new Set(ended.map(({ machineId }) => machineId));
   const machines = seen.machines.filter(({ machineId }) => !gone.has(machineId));
-  const lacking = findLacking({ machines, waiting: seen.waiting, headroom: policy.headroom });
+  const waiting = seen.waiting.filter((size) => canHold(size, seen));
+  const lacking = findLacking({ machines, waiting, headroom: policy.headroom });
   const kept = keepSome(machines, lacking);
   if (kept !== undefined) return [...ended, kept];
   // What is given back in this look is paid for until it has ended.
   const launches = planLaunches({ ...seen, lacking, policy, staying: machines.filter(isStaying) });
   if (launches.length > 0 || lacking.real.length > 0) return [...ended, ...launches];
   const hinted = machines.find(({ state, vms }) => state === 'leaving' && vms.length === 0);
-  if (hinted === undefined) return [...ended, ...planThrift({ ...seen, machines }, policy, nowMs)];
+  if (hinted === undefined)
+    return [...ended, ...planThrift({ ...seen, machines, waiting }, policy, nowMs)];
   const why = 'Its cloud wants it back, and nothing is on it.';
   return [...ended, { kind: 'empty', machineId: hinted.machineId, why }];
+}
+
+/** What nobody sells and nobody has must not keep the rest from being put in order. */
+function canHold(size: InstanceClass, { offers, machines }: FleetSeen): boolean {
+  return [...offers, ...machines].some(({ capacity }) => fits(capacity, size));
 }
 
 type Ending = Extract<FleetStep, { readonly kind: 'terminate' }>;
