@@ -1,4 +1,7 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { z } from 'zod';
 import { matchesAny, parseEc2Settings, policyOf } from './ec2-settings.ts';
 
 const LEAST = {
@@ -53,4 +56,36 @@ it.each([
   ['c5.metal', ['m8i.*', '*.metal'], true],
 ])('%s matches %j: %s', (name, patterns, expected) => {
   expect(matchesAny(name, patterns)).toBe(expected);
+});
+
+describe('README', () => {
+  const readme = readFileSync(join(import.meta.dirname, '../../../README.md'), 'utf8');
+  const blocks = [...readme.matchAll(/```json\n([\s\S]*?)```/g)].map(([, text]) => text ?? '');
+  const find = (word: string) => JSON.parse(blocks.find((text) => text.includes(word)) ?? 'null');
+
+  it('has settings that are usable', () => {
+    expect(parseEc2Settings(find('maxUsdPerHour'), 'README').fleet.maxUsdPerHour).toBe(3);
+  });
+
+  it('has a policy that allows just what is asked of EC2', () => {
+    const { Statement } = z
+      .object({
+        Statement: z.array(z.object({ Action: z.union([z.string(), z.array(z.string())]) })),
+      })
+      .parse(find('Statement'));
+    const allowed = Statement.flatMap(({ Action }) => Action).filter((one) =>
+      one.startsWith('ec2:'),
+    );
+    const sources = readdirSync(import.meta.dirname)
+      .filter((name) => !name.endsWith('.test.ts'))
+      .map((name) => readFileSync(join(import.meta.dirname, name), 'utf8'));
+    const asked = sources.flatMap((text) =>
+      [...text.matchAll(/sdk\.(?:paginate(\w+)|(\w+)Command)\(/g)].map(
+        ([, paged, sent]) => `ec2:${paged ?? sent}`,
+      ),
+    );
+    // CreateFleet runs instances and tags them in the caller's name.
+    const implied = ['ec2:RunInstances', 'ec2:CreateTags'];
+    expect(new Set(allowed)).toEqual(new Set([...asked, ...implied]));
+  });
 });
