@@ -34,20 +34,30 @@ export function emptyRoom(machineId: string, free: Capacity): FleetRoom {
 export function pack(rooms: readonly FleetRoom[], sizes: readonly InstanceClass[]): Packed {
   const packed = [...rooms];
   const left: InstanceClass[] = [];
-  const full = new Set<string>();
+  // Rooms only get fuller: what had no room for a shape has none for the next one of it.
+  const searchedTo = new Map<string, number>();
   for (const size of sizes.toSorted(largestFirst)) {
-    const shape = `${size.vcpus}/${size.memoryMib}/${size.diskGib}`;
-    const at = full.has(shape) ? -1 : packed.findIndex(({ free }) => fits(free, size));
+    const shape = shapeOf(size);
+    let at = searchedTo.get(shape) ?? 0;
+    while (at < packed.length && !canTake(packed[at], size)) at += 1;
+    searchedTo.set(shape, at);
     const room = packed[at];
-    if (room === undefined) {
-      full.add(shape);
-      left.push(size);
-    } else {
-      const holds = [...room.holds, size];
-      packed[at] = { ...room, free: subtract(room.free, size), holds };
-    }
+    if (room === undefined) left.push(size);
+    else packed[at] = put(room, size);
   }
   return { rooms: packed, left };
+}
+
+function canTake(room: FleetRoom | undefined, size: InstanceClass): boolean {
+  return room !== undefined && fits(room.free, size);
+}
+
+function put({ machineId, free, holds }: FleetRoom, size: InstanceClass): FleetRoom {
+  return { machineId, free: subtract(free, size), holds: [...holds, size] };
+}
+
+export function shapeOf({ vcpus, memoryMib, diskGib }: InstanceClass): string {
+  return `${vcpus}/${memoryMib}/${diskGib}`;
 }
 
 export function largestFirst(a: InstanceClass, b: InstanceClass): number {

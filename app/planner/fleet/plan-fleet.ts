@@ -20,6 +20,7 @@ import type { Offer } from '../../providers/provider.ts';
 import { fits } from '../place.ts';
 import { cheapestOffer, chooseOffer } from './choose-offer.ts';
 import { findLacking, isStaying, type Lacking } from './fleet-demand.ts';
+import { shapeOf } from './fleet-room.ts';
 import type { FleetMachine, FleetPolicy, FleetSeen, FleetStep } from './fleet-seen.ts';
 import { planThrift } from './plan-thrift.ts';
 
@@ -27,7 +28,7 @@ export function planFleet(seen: FleetSeen, policy: FleetPolicy, nowMs: number): 
   const ended = seen.machines.flatMap((machine) => endOf(machine, policy, nowMs));
   const gone = new Set(ended.map(({ machineId }) => machineId));
   const machines = seen.machines.filter(({ machineId }) => !gone.has(machineId));
-  const waiting = seen.waiting.filter((size) => canHold(size, seen));
+  const waiting = withRoomSomewhere(seen);
   const lacking = findLacking({ machines, waiting, headroom: policy.headroom });
   const kept = keepSome(machines, lacking);
   if (kept !== undefined) return [...ended, kept];
@@ -42,8 +43,17 @@ export function planFleet(seen: FleetSeen, policy: FleetPolicy, nowMs: number): 
 }
 
 /** What nobody sells and nobody has must not keep the rest from being put in order. */
-function canHold(size: InstanceClass, { offers, machines }: FleetSeen): boolean {
-  return [...offers, ...machines].some(({ capacity }) => fits(capacity, size));
+function withRoomSomewhere({ waiting, offers, machines }: FleetSeen): readonly InstanceClass[] {
+  const known = new Map<string, boolean>();
+  return waiting.filter((size) => {
+    const shape = shapeOf(size);
+    const answer =
+      known.get(shape) ??
+      (offers.some(({ capacity }) => fits(capacity, size)) ||
+        machines.some(({ capacity }) => fits(capacity, size)));
+    known.set(shape, answer);
+    return answer;
+  });
 }
 
 type Ending = Extract<FleetStep, { readonly kind: 'terminate' }>;

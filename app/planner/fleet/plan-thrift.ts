@@ -13,6 +13,9 @@ import { emptyRoom, pack } from './fleet-room.ts';
 import type { FleetMachine, FleetPolicy, FleetSeen, FleetStep } from './fleet-seen.ts';
 import { type Weighed, weighSaving } from './weigh-saving.ts';
 
+/** Machines that are tried in one look: each trial packs the whole fleet. */
+const MAX_CANDIDATES = 8;
+
 export function planThrift(
   seen: FleetSeen,
   policy: FleetPolicy,
@@ -37,6 +40,7 @@ function giveBack(seen: FleetSeen, policy: FleetPolicy): FleetStep | undefined {
     .map((machine) => ({ machine, weighed: weighEnd(machine, policy) }))
     .filter(({ weighed }) => weighed.isWorth)
     .sort(byNet)
+    .slice(0, MAX_CANDIDATES)
     .find(({ machine }) => isSuperfluous(machine, seen, policy));
   if (best === undefined) return undefined;
   const why = `The others have room for its ${best.machine.vms.length} VMs: ${best.weighed.arithmetic}`;
