@@ -117,7 +117,7 @@ function tableOf({ trace, rows }: Replay): BenchTable {
   return {
     title:
       `${trace.name}: ${trace.machine.type} in ${trace.zones.length} zones for ${days} days; ` +
-      'availability measured, prices and work drawn',
+      'availability measured; prices and work drawn; a notice of 120 s before each end assumed',
     headings: [
       ...['strategy', 'cost $', 'of on demand', '$/1000 jobs', 'jobs', 'runs lost', 'per 1000'],
       ...['moves', 'parked', 'reclaims', 'launches', 'mean wait s'],

@@ -37,15 +37,25 @@ export interface Zone {
   readonly up: readonly boolean[];
 }
 
-/** One for each folder that has trace files of one machine, in the order of their names. */
+/** One for each folder and region: a fleet is in one region. In the order of their names. */
 export async function readTraces(folder: string): Promise<readonly Trace[]> {
   const entries = await readdir(folder, { recursive: true, withFileTypes: true });
   const paths = entries
     .filter((entry) => entry.isFile() && /_\d+\.json$/.test(entry.name))
     .map((entry) => join(entry.parentPath, entry.name))
     .sort();
-  const groups = Map.groupBy(paths, (path) => dirname(path));
-  return await Promise.all([...groups].map(([group, files]) => readTrace(basename(group), files)));
+  const groups = Map.groupBy(paths, (path) => join(dirname(path), regionOf(path)));
+  return await Promise.all(
+    [...groups].map(([group, files]) => {
+      const name = `${basename(dirname(group))}, ${basename(group)}`;
+      return readTrace(name, files);
+    }),
+  );
+}
+
+/** `us-east-1b_intel_64.json` → `us-east-1` */
+function regionOf(path: string): string {
+  return (basename(path).split('_')[0] ?? '').slice(0, -1);
 }
 
 async function readTrace(name: string, paths: readonly string[]): Promise<Trace> {

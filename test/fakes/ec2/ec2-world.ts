@@ -123,6 +123,7 @@ export class Ec2World {
   readonly faults: { readonly action: string; readonly code: string | 'lost' }[] = [];
   readonly seen: string[] = [];
   hooks: Ec2Hooks = {};
+  newId = () => `i-${randomBytes(8).toString('hex')}`;
 
   priceOf(type: FakeType, zone: string): number {
     const usual = type.vcpus * 0.02 + (zone.endsWith('b') ? 0.01 : 0);
@@ -134,7 +135,7 @@ export class Ec2World {
   ): FakeInstance {
     const instance: FakeInstance = {
       ...made,
-      id: `i-${randomBytes(8).toString('hex')}`,
+      id: this.newId(),
       state: 'pending',
       hiddenFor: this.lag,
       launchedAtMs: Date.now(),
