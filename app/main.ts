@@ -101,7 +101,7 @@ async function assemble(config: Config, logger: Logger, parts: ShutdownStack): P
   const { provider } = hosts;
   const machines = provider.knowsEnds ? new MachineWatch(evidence) : undefined;
   const keys = new VmKeys(await openMasterKey(config.dataDir));
-  const tokens = launchTokens(enrolment);
+  const tokens = launchTokens(enrolment, provider.policy?.joinLimitMs ?? LAUNCH_TOKEN_TTL_MS);
   const buyer = openBuyer({ provider, tokens, fleet, now, logger });
   const moving = {
     keys,
@@ -211,10 +211,9 @@ async function openAgents(given: AgentParts): Promise<AgentDoor> {
   return { enrolment, fleet, endpoint };
 }
 
-function launchTokens(enrolment: EnrolmentStore) {
-  return {
-    issue: () => enrolment.issueEnrolmentToken({ ttlMs: LAUNCH_TOKEN_TTL_MS, nowMs: Date.now() }),
-  };
+/** Good for as long as a machine is given to join. */
+function launchTokens(enrolment: EnrolmentStore, ttlMs: number) {
+  return { issue: () => enrolment.issueEnrolmentToken({ ttlMs, nowMs: Date.now() }) };
 }
 
 /** What the static provider lists: every machine that joined and was not revoked. */

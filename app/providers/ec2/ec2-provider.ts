@@ -10,13 +10,14 @@
  */
 import type { Logger } from 'pino';
 import type { PoolSpec } from '../../../host-agent/protocol/host-facts.ts';
-import type { LaunchRequest, Provider, ProviderHost } from '../provider.ts';
+import type { FleetPolicy } from '../../planner/fleet/fleet-seen.ts';
+import type { LaunchRequest, Offer, Provider, ProviderHost, ShutOffer } from '../provider.ts';
 import { CircuitBreaker } from './circuit-breaker.ts';
 import { Ec2UnavailableError } from './ec2-errors.ts';
 import { EC2_LIMITS, type Ec2Limits, Ec2Requests, type Ec2Sdk } from './ec2-requests.ts';
 import { type Ec2Settings, policyOf } from './ec2-settings.ts';
 import { describeInstance, listInstances } from './instances.ts';
-import { launchHost, terminateInstances } from './launch.ts';
+import { type LaunchTools, launchHost, terminateInstances } from './launch.ts';
 import { Ec2Market } from './market.ts';
 import { RecentLaunches } from './recent-launches.ts';
 import { sweepTemplates } from './sweep-templates.ts';
@@ -38,86 +39,98 @@ export interface Ec2ProviderOptions {
   readonly limits?: Ec2Limits;
 }
 
-export interface Ec2Provider extends Provider {
-  close(): void;
-}
-
 /** Asks nothing of EC2 before it is asked something. */
-export function createEc2Provider(options: Ec2ProviderOptions): Ec2Provider {
-  const { settings, fleet, ownerId, pool, now, logger } = options;
-  const requests = new Ec2Requests(options.sdk, settings, options.limits ?? EC2_LIMITS);
-  const market = new Ec2Market({ requests, settings, pool, now });
-  const breaker = new CircuitBreaker();
-  const recent = new RecentLaunches();
-  const ours = { fleet, ownerId };
-  const tools = { requests, market, breaker, settings, ours, pool, now, logger };
-  const launching = new Map<string, Promise<ProviderHost>>();
-  const offerOf = new Map<string, string>();
-  let sweptAtMs = Number.NEGATIVE_INFINITY;
+export class Ec2Provider implements Provider {
+  readonly name = 'ec2';
+  readonly knowsEnds = true;
+  readonly desiredHosts: number;
+  readonly policy: FleetPolicy;
+  readonly #tools: LaunchTools;
+  readonly #recent = new RecentLaunches();
+  readonly #launching = new Map<string, Promise<ProviderHost>>();
+  /** Of each machine that was listed last. */
+  #offerOf: ReadonlyMap<string, string> = new Map();
+  #sweptAtMs = Number.NEGATIVE_INFINITY;
 
-  const list = async (signal: AbortSignal): Promise<readonly ProviderHost[]> => {
-    const seen = await listInstances(requests, ours, { signal });
-    const hosts = recent.merge(
-      seen.map(({ host }) => host),
-      now(),
-    );
-    const offers = market.known;
-    offerOf.clear();
-    for (const { machineId, offerId } of hosts) offerOf.set(machineId, offerId);
-    return hosts.map((host) => describeInstance(host, offers));
-  };
+  constructor(options: Ec2ProviderOptions) {
+    const { sdk, settings, fleet, ownerId, pool, now, logger, limits = EC2_LIMITS } = options;
+    this.desiredHosts = settings.fleet.minHosts;
+    this.policy = policyOf(settings);
+    const requests = new Ec2Requests(sdk, settings, limits);
+    const market = new Ec2Market({ requests, settings, pool, now });
+    const breaker = new CircuitBreaker();
+    const ours = { fleet, ownerId };
+    this.#tools = { requests, market, breaker, settings, ours, pool, now, logger };
+  }
 
-  const launch = async (request: LaunchRequest, signal: AbortSignal) => {
-    const host = await launchHost(tools, request, signal);
-    recent.note(host, now());
-    logger.info({ machineId: host.machineId, offerId: host.offerId }, 'bought a host from EC2');
-    return host;
-  };
+  async offers(signal: AbortSignal): Promise<readonly Offer[]> {
+    const { market, breaker, now } = this.#tools;
+    const offers = await market.offers(signal);
+    return offers.filter(({ id }) => !breaker.isOpen(id, now()));
+  }
 
-  return {
-    name: 'ec2',
-    desiredHosts: settings.fleet.minHosts,
-    knowsEnds: true,
-    policy: policyOf(settings),
-    offers: async (signal) => {
-      const offers = await market.offers(signal);
-      return offers.filter(({ id }) => !breaker.isOpen(id, now()));
-    },
-    launch: (request, signal) => {
-      const running = launching.get(request.clientToken);
-      if (running !== undefined) return untilAborted(running, signal);
-      const begun = launch(request, signal).finally(() => launching.delete(request.clientToken));
-      launching.set(request.clientToken, begun);
-      return begun;
-    },
-    list: async (signal) => {
-      const nowMs = now();
-      if (nowMs - sweptAtMs >= SWEEP_EVERY_MS) {
-        sweptAtMs = nowMs;
-        await sweepTemplates(requests, ours, { nowMs, signal });
-      }
-      return await list(signal);
-    },
-    terminate: async (machineId, signal) => {
-      await endOurs(machineId, signal);
-    },
-    noteReclaim: (machineId) => {
-      const offerId = offerOf.get(machineId);
-      if (offerId !== undefined) breaker.fail(offerId, RECLAIMED, now());
-    },
-    shutOffers: () => breaker.open(now()),
-    close: () => requests.close(),
-  };
+  launch(request: LaunchRequest, signal: AbortSignal): Promise<ProviderHost> {
+    const { clientToken } = request;
+    const running = this.#launching.get(clientToken);
+    if (running !== undefined) return untilAborted(running, signal);
+    const begun = this.#launch(request, signal).finally(() => this.#launching.delete(clientToken));
+    this.#launching.set(clientToken, begun);
+    return begun;
+  }
+
+  async list(signal: AbortSignal): Promise<readonly ProviderHost[]> {
+    const { requests, ours, market, now } = this.#tools;
+    const seen = (await listInstances(requests, ours, { signal })).map(({ host }) => host);
+    const hosts = this.#recent.merge(seen, now());
+    this.#offerOf = new Map(hosts.map(({ machineId, offerId }) => [machineId, offerId]));
+    await this.#sweep(signal);
+    return hosts.map((host) => describeInstance(host, market.known));
+  }
 
   /** Only what EC2 lists under our tags, or what was bought a moment ago. */
-  async function endOurs(machineId: string, signal: AbortSignal): Promise<void> {
-    const known = (await listInstances(requests, ours, { signal })).some(
-      ({ host }) => host.machineId === machineId,
-    );
-    if (!known && !recent.has(machineId, now())) return;
-    if (!known)
+  async terminate(machineId: string, signal: AbortSignal): Promise<void> {
+    const { requests, ours, now } = this.#tools;
+    const seen = await listInstances(requests, ours, { signal });
+    const isListed = seen.some(({ host }) => host.machineId === machineId);
+    if (!isListed && !this.#recent.has(machineId, now())) return;
+    if (!isListed) {
       throw new Ec2UnavailableError(`EC2 does not know ${machineId} yet. It is ended later.`);
+    }
     await terminateInstances(requests, [machineId], signal);
-    recent.forget(machineId);
+    this.#recent.forget(machineId);
+  }
+
+  noteReclaim(machineId: string): void {
+    const offerId = this.#offerOf.get(machineId);
+    if (offerId !== undefined) this.#tools.breaker.fail(offerId, RECLAIMED, this.#tools.now());
+  }
+
+  shutOffers(): readonly ShutOffer[] {
+    return this.#tools.breaker.open(this.#tools.now());
+  }
+
+  close(): void {
+    this.#tools.requests.close();
+  }
+
+  async #launch(request: LaunchRequest, signal: AbortSignal): Promise<ProviderHost> {
+    const { now, logger } = this.#tools;
+    const host = await launchHost(this.#tools, request, signal);
+    this.#recent.note(host, now());
+    logger.info({ machineId: host.machineId, offerId: host.offerId }, 'bought a host from EC2');
+    return host;
+  }
+
+  /** What is left over costs nothing and can wait: hosts are more important. */
+  async #sweep(signal: AbortSignal): Promise<void> {
+    const { requests, ours, now, logger } = this.#tools;
+    const nowMs = now();
+    if (nowMs - this.#sweptAtMs < SWEEP_EVERY_MS) return;
+    this.#sweptAtMs = nowMs;
+    try {
+      await sweepTemplates(requests, ours, { nowMs, signal });
+    } catch (error) {
+      logger.warn({ err: error }, 'old launch templates could not be deleted; it is tried again');
+    }
   }
 }

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import type { Logger } from 'pino';
 import type { PoolSpec } from '../../../host-agent/protocol/host-facts.ts';
 import { writeDurably } from '../../durable-file.ts';
-import { createEc2Provider, type Ec2Provider } from './ec2-provider.ts';
+import { Ec2Provider } from './ec2-provider.ts';
 import { readEc2Settings } from './ec2-settings.ts';
 
 const OWNER_FILE = 'ec2-owner';
@@ -23,7 +23,7 @@ export async function openEc2(given: {
   const settings = readEc2Settings(settingsFile);
   const ownerId = await ensureOwnerId(dataDir);
   const sdk = await import('@aws-sdk/client-ec2');
-  return createEc2Provider({ sdk, settings, fleet, ownerId, pool, now: Date.now, logger });
+  return new Ec2Provider({ sdk, settings, fleet, ownerId, pool, now: Date.now, logger });
 }
 
 /** Instances carry it as a tag: what another control plane bought is never touched. */

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
+import { fleetHost } from '../../../test/fixtures/records.ts';
 import { host, job, move, NOW_MS, vm } from '../../planner/moves-world.ts';
 import type { Observed } from '../../planner/observed.ts';
 import type { ProviderHost } from '../../providers/provider.ts';
-import { fleetHost } from '../../../test/fixtures/records.ts';
 import { type FleetLook, rememberMachines, seeMachines, seeWaiting } from './see-fleet.ts';
 
 const NOTICE = { kind: 'rebalance', deadlineMs: null, source: 'ec2', seenAtMs: 1 } as const;

@@ -236,6 +236,13 @@ describe('what is not ours, and what is left over', () => {
   });
 });
 
+it('lists hosts although left-overs cannot be looked for', async () => {
+  ec2.world.faults.push({ action: 'DescribeLaunchTemplates', code: 'UnauthorizedOperation' });
+  const provider = open();
+  const { machineId } = await provider.launch(want(), signal);
+  expect(await provider.list(signal)).toMatchObject([{ machineId }]);
+});
+
 describe('errors', () => {
   it('waits out throttling, and says so when it does not end', async () => {
     const throttle = { action: 'DescribeInstances', code: 'RequestLimitExceeded' };

@@ -1,7 +1,7 @@
 /** EC2 providers for tests: the same settings for moto and for the fake. */
 import * as sdk from '@aws-sdk/client-ec2';
 import { pino } from 'pino';
-import { createEc2Provider, type Ec2Provider } from '../../../app/providers/ec2/ec2-provider.ts';
+import { Ec2Provider } from '../../../app/providers/ec2/ec2-provider.ts';
 import { EC2_LIMITS } from '../../../app/providers/ec2/ec2-requests.ts';
 import { parseEc2Settings } from '../../../app/providers/ec2/ec2-settings.ts';
 import { Digest } from '../../../host-agent/protocol/ids.ts';
@@ -46,7 +46,7 @@ export function openTestEc2(given: Ec2Given): Ec2Provider {
     },
     'the test',
   );
-  return createEc2Provider({
+  return new Ec2Provider({
     ...{ sdk, settings, fleet: 'main', ownerId, pool: POOL, now },
     limits: { ...EC2_LIMITS, connectMs: 1_000, attemptMs: 20_000 },
     logger: pino({ level: 'silent' }),
