@@ -1,5 +1,6 @@
 /** What every executor is: from a step to the records that announce it, and what is left to do. */
 import type { Logger } from 'pino';
+import type { HostId } from '../../host-agent/protocol/ids.ts';
 import type { Step, StepKind } from '../planner/step.ts';
 import type { JobBook } from '../records/apply-job-facts.ts';
 import type { VmRecord } from '../records/records.ts';
@@ -14,6 +15,8 @@ export interface ExecutorPorts extends JobBook {
   readonly keys: Keys;
   /** Unset: nobody can say for sure that a host is gone. */
   readonly machines?: Machines;
+  /** Hosts that are to be given back: drained, as if the operator had said so. */
+  readonly emptying?: () => ReadonlySet<HostId>;
   readonly now: () => number;
   readonly logger: Logger;
   readonly signal: AbortSignal;

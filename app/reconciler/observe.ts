@@ -13,7 +13,7 @@ import type { Evidence } from './ports.ts';
 
 export type ObserverPorts = Pick<
   ExecutorPorts,
-  'store' | 'evidence' | 'fleet' | 'pools' | 'machines'
+  'store' | 'evidence' | 'fleet' | 'pools' | 'machines' | 'emptying'
 >;
 
 /** How long an ended migration still says where its VM is, and on which target an attempt failed. */
@@ -54,7 +54,7 @@ export async function observe(
     adoptable,
     migrations,
     wishes: evidence.openWishes(),
-    drained: evidence.drainedHosts(),
+    drained: new Set([...evidence.drainedHosts(), ...(ports.emptying?.() ?? [])]),
     isGone: (host) => machines?.isGone(host) ?? false,
     lookingSinceMs,
     nowMs,

@@ -12,7 +12,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import { MigrationId, VmId } from '../../host-agent/protocol/ids.ts';
-import type { PlannerConfig } from '../planner/observed.ts';
+import type { Observed, PlannerConfig } from '../planner/observed.ts';
 import { plan } from '../planner/plan.ts';
 import type { Provider } from '../providers/provider.ts';
 import type { Lease } from '../records/lease.ts';
@@ -20,6 +20,7 @@ import { DoubtSettler } from './doubt-settler.ts';
 import type { ExecutorPorts } from './executor.ts';
 import { EXECUTORS, prepareStep } from './executors.ts';
 import { findDoubts } from './find-doubts.ts';
+import type { FleetBuyer } from './fleet/fleet-buyer.ts';
 import { keepHosts } from './keep-hosts.ts';
 import { findDueLeases, LeaseKeeper } from './lease-keeper.ts';
 import type { MachineWatch } from './machine-watch.ts';
@@ -46,6 +47,7 @@ export interface ReconcilerOptions {
     readonly provider: Provider;
     readonly tokens: EnrolmentTokens;
     readonly watch?: MachineWatch | undefined;
+    readonly buyer?: FleetBuyer | undefined;
   };
 }
 
@@ -65,6 +67,7 @@ export class Reconciler {
   #lookingSinceMs: number | undefined;
   #keepingHosts: Promise<void> | undefined;
   #hostsLookedAtMs = 0;
+  #observed: { readonly picture: Observed; readonly atMs: number } | undefined;
   #sweep: Promise<void> | undefined;
   #sweptAtMs: number;
   #sweepOffset = 0;
@@ -113,6 +116,7 @@ export class Reconciler {
     if (!(await lease.keep())) {
       if (this.#lookingSinceMs !== undefined) this.#options.onFollow?.();
       this.#lookingSinceMs = undefined;
+      this.#observed = undefined;
       return;
     }
     const nowMs = this.#ports.now();
@@ -122,6 +126,7 @@ export class Reconciler {
     this.#sweepQuietJobs(nowMs);
     const observed = await observe(this.#ports, { nowMs, lookingSinceMs: this.#lookingSinceMs });
     if (observed === undefined) return this.nudge();
+    this.#observed = { picture: observed, atMs: nowMs };
     const hosts = this.#ports.fleet.hosts();
     await this.#moments.write(momentsOf(observed, hosts));
     if (lease.held) {
@@ -168,7 +173,7 @@ export class Reconciler {
     if (hosts === undefined || !due || this.#keepingHosts !== undefined) return;
     this.#hostsLookedAtMs = nowMs;
     this.#keepingHosts = this.#besides('keep-hosts', () =>
-      keepHosts({ ...this.#ports, ...hosts }),
+      keepHosts({ ...this.#ports, ...hosts, observed: this.#observed }),
     ).finally(() => {
       this.#keepingHosts = undefined;
     });
