@@ -3,7 +3,7 @@
  *
  *   dial: connected, machine and layout sent ─▶ converge: rounds until little is left, then reading
  *   without a pause, until the target has done all that it was given and little is left even so
- *   ─▶ (main thread stops the guest) ─▶ finish: last pages, clusters, devices
+ *   ─▶ reading rests ─▶ (main thread stops the guest) ─▶ finish: last pages, clusters, devices
  *
  * The stream's tracker is lent by TrackingRole from `dial` to `hangUp`. On failure of any call the
  * connection is over and the target knows why; the images are whole and the tracker usable.
@@ -96,6 +96,8 @@ export class SendingRole {
     // From now on QEMU finds its stream empty, so that its last round is a short one.
     await tracker.drain(({ isFresh }) => (isFresh ? 'enough' : undefined), signal);
     const leftBytes = await this.#settle(deadlineMs);
+    // QEMU would go on to send empty rounds and take its big lock for each, while it is to stop.
+    tracker.rest();
     return { leftBytes, isWithinBudget: leftBytes <= budgetBytes };
   }
 
