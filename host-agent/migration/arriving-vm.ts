@@ -16,6 +16,7 @@ import type { VmMemory } from '../vm/state-file.ts';
 import type { VmStart } from '../vm/vm-driver.ts';
 import { vmFiles } from '../vm/vm-files.ts';
 import { ArrivalError, type Landing, land, memoryOf, untilLoaded } from './arrival.ts';
+import { CpuThrottle } from './cpu-throttle.ts';
 import { judgeMachine, MachineFacts } from './machine-facts.ts';
 import type { Mobility } from './mobility.ts';
 import { openingOf } from './movable-vm.ts';
@@ -120,7 +121,7 @@ export class ArrivingVm {
   }
 
   async #land(announced: Json): Promise<Landing & { readonly memory: VmMemory }> {
-    const { request, pool, networks, here } = this.#parts;
+    const { request, pool, networks, here, logger } = this.#parts;
     const facts = MachineFacts.parse(announced);
     const unfit = judgeMachine(facts, request);
     if (unfit !== undefined) throw new ArrivalError(unfit.why);
@@ -134,6 +135,8 @@ export class ArrivingVm {
     const files = vmFiles(here.vmDir);
     const onLaunched = (qemu: LaunchedQemu) => {
       this.#qemu = qemu;
+      // Until the VM is tracked here (movable-vm.ts): no guest runs in it before.
+      void new CpuThrottle(spec, logger).hurry();
       void qemu.ended.then((how) => this.#fail(`its QEMU ended: ${how}`));
     };
     const landing = await land({ spec, files, facts, data: this.#data, onLaunched });
