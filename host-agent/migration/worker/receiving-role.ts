@@ -32,6 +32,7 @@ export class ReceivingRole {
   #listener: PeerListener | undefined;
   #receiver: Receiver | undefined;
   #machine: Machine | undefined;
+  #isPassingOn = false;
 
   constructor(parts: ReceivingParts) {
     this.#parts = parts;
@@ -102,6 +103,7 @@ export class ReceivingRole {
         store: this.#parts.store,
         onFilled: () => this.#site.poke(),
         passOn: () => this.#site.passOn(),
+        onDeviceState: (piece) => this.#passOnDevices(piece),
         onToken: (message) => emit({ kind: 'told', message }),
       });
       this.#receiver = receiver;
@@ -124,8 +126,15 @@ export class ReceivingRole {
     return images.both;
   }
 
+  /** Before the end is here: QEMU loads while the source still saves. */
+  #passOnDevices(piece: Buffer): void {
+    this.#isPassingOn = true;
+    this.#site.devices(piece);
+  }
+
   async #conclude({ deviceState }: Arrival, receiver: Receiver): Promise<void> {
-    await this.#site.conclude(deviceState);
+    if (!this.#isPassingOn) this.#site.devices(deviceState);
+    await this.#site.conclude();
     const { fromPeerBytes, fromStoreBytes } = receiver.figures;
     const figures = {
       bytesFromSource: fromPeerBytes,

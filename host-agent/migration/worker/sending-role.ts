@@ -8,6 +8,7 @@
  * The stream's tracker is lent by TrackingRole from `dial` to `hangUp`. On failure of any call the
  * connection is over and the target knows why; the images are whole and the tracker usable.
  */
+import { PassThrough } from 'node:stream';
 import { dialPeer } from '../peer/dial-peer.ts';
 import { isChasing, LOOK_MS } from '../plan-throttle.ts';
 import { markSwitchover } from '../switchover-trace.ts';
@@ -40,6 +41,7 @@ export class SendingRole {
   readonly #end = new AbortController();
   #sender: Sender | undefined;
   #tracker: MemoryTracker | undefined;
+  #isSending = false;
 
   constructor(parts: SendingParts) {
     this.#parts = parts;
@@ -116,16 +118,46 @@ export class SendingRole {
   /** The guest was stopped. Resolves when all is on its way. */
   async finish(): Promise<void> {
     const { sender, tracker } = this.#active();
-    const end = await tracker.finish(this.#end.signal);
+    const { prologue } = tracker.beginning;
+    const deviceState = new PassThrough();
+    // Its reader hears of it.
+    deviceState.on('error', () => undefined);
+    let sent: Promise<void> | undefined;
+    const onDeviceState = (piece: Buffer) => {
+      // With the first of it all of memory is in the image.
+      sent ??= sender.finish({ prologue, deviceState });
+      sent.catch(() => undefined);
+      deviceState.write(Buffer.from(piece));
+    };
+    try {
+      await tracker.finish(this.#end.signal, { onRound: () => this.#sendMore(), onDeviceState });
+    } catch (error) {
+      deviceState.destroy(error instanceof Error ? error : new Error(String(error)));
+      throw error;
+    }
     markSwitchover('stream ended');
     tracker.shut();
-    await sender.finish(end);
+    deviceState.end();
+    await sent;
     markSwitchover('all sent');
     sender.loaded(this.#end.signal).then(
       () => this.#parts.emit({ kind: 'loaded' }),
       () => undefined,
     );
     this.#report();
+  }
+
+  /** Beside the reading of what is still to come. A failure is the connection's: whoever waits hears. */
+  #sendMore(): void {
+    const { sender } = this.#active();
+    if (this.#isSending || sender.figures.leftBytes === 0) return;
+    this.#isSending = true;
+    void sender
+      .round(ROUND_BYTES)
+      .catch(() => undefined)
+      .finally(() => {
+        this.#isSending = false;
+      });
   }
 
   async tell(message: Json): Promise<void> {
