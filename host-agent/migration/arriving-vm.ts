@@ -21,6 +21,7 @@ import { judgeMachine, MachineFacts } from './machine-facts.ts';
 import type { Mobility } from './mobility.ts';
 import { openingOf } from './movable-vm.ts';
 import { markSwitchover } from './switchover-trace.ts';
+import { thisThread } from './thread-priority.ts';
 import type { DataEvent, Json } from './worker/data-commands.ts';
 import { VmData } from './worker/vm-data.ts';
 
@@ -115,6 +116,7 @@ export class ArrivingVm {
       this.#landing = this.#land(event.facts);
       this.#landing.catch((error: unknown) => this.hangUp(describe(error)));
     }
+    if (event.kind === 'arrived') thisThread.hurry();
     if (event.kind === 'arrived') this.#settle().catch((e: unknown) => this.hangUp(describe(e)));
     if (event.kind === 'hung-up' && event.of === 'arrival') this.#fail(event.why);
     this.#parts.onEvent(event);

@@ -18,6 +18,7 @@ import type { QmpClient } from '../vm/qmp/qmp-client.ts';
 import { capDelayMs } from './cap-delay.ts';
 import type { PeerIdentity } from './peer/peer-tls.ts';
 import { markSwitchover } from './switchover-trace.ts';
+import { thisThread } from './thread-priority.ts';
 import { cancelHold, finishHeld } from './tracking/held-migration.ts';
 import type { Json } from './worker/data-commands.ts';
 import type { VmData } from './worker/vm-data.ts';
@@ -77,8 +78,8 @@ export async function depart(move: SendVm, parts: DepartureParts): Promise<Depar
   try {
     limit.signal.throwIfAborted();
     await prepare(move, { ...parts, signal: limit.signal });
-    await parts.hurry();
-    await freeze(move, parts.token);
+    thisThread.hurry();
+    await Promise.all([parts.hurry(), freeze(move, parts.token)]);
     stoppedAtMs = performance.now();
     parts.onPhase('switchover');
     await parts.flip();

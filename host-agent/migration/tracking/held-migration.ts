@@ -26,6 +26,7 @@ const START_LIMIT_MS = 10_000;
 const CANCEL_LIMIT_MS = 10_000;
 const SWITCHOVER_LIMIT_MS = 30_000;
 const COMPLETE_LIMIT_MS = 60_000;
+/** Inside the blackout; asking without a pause takes QEMU's big lock from its migration thread. */
 const POLL_MS = 1;
 /** Nobody's guest waits for it, and QEMU's main loop has its peer's on the same processors. */
 const COMPLETE_POLL_MS = 10;
@@ -98,9 +99,7 @@ export async function finishHeld(
   },
 ): Promise<void> {
   const { beforeContinue, signal } = request;
-  const limitMs = SWITCHOVER_LIMIT_MS;
-  // Inside the blackout: an answer takes a fraction of a timer's shortest wait.
-  const paused = { wanted: ['pre-switchover'], limitMs, pollMs: 0, signal };
+  const paused = { wanted: ['pre-switchover'], limitMs: SWITCHOVER_LIMIT_MS, signal };
   await Promise.all([
     untilStatus(qmp, paused).then(() => markSwitchover('pre-switchover')),
     beforeContinue().then(() => markSwitchover('disk copied')),
@@ -139,7 +138,7 @@ async function untilStatus(
       const why = `still ${status} after ${limitMs} ms, not ${wanted.join(' or ')}`;
       throw new HeldMigrationError(`The held migration is ${why}.`);
     }
-    if (pollMs > 0) await delay(pollMs, undefined, { signal }).catch(() => undefined);
+    await delay(pollMs, undefined, { signal }).catch(() => undefined);
   }
 }
 

@@ -12,6 +12,7 @@ import { capDelayMs } from '../cap-delay.ts';
 import type { PeerConnection } from '../peer/peer-connection.ts';
 import type { Machine } from '../peer/peer-frames.ts';
 import { listenForPeer, type PeerListener } from '../peer/peer-listener.ts';
+import { thisThread } from '../thread-priority.ts';
 import type { VmImages } from '../transfer/areas.ts';
 import type { ChunkSource } from '../transfer/chunk-filler.ts';
 import { type Arrival, Receiver } from '../transfer/receiver.ts';
@@ -102,7 +103,7 @@ export class ReceivingRole {
         open: (machine) => this.#open(machine),
         store: this.#parts.store,
         onFilled: () => this.#site.poke(),
-        passOn: () => this.#site.passOn(),
+        passOn: () => this.#passOn(),
         onDeviceState: (piece) => this.#passOnDevices(piece),
         onToken: (message) => emit({ kind: 'told', message }),
       });
@@ -126,9 +127,16 @@ export class ReceivingRole {
     return images.both;
   }
 
+  /** Somebody waits for the answer, and will stop the guest before long. */
+  async #passOn(): Promise<void> {
+    thisThread.hurry();
+    await this.#site.passOn();
+  }
+
   /** Before the end is here: QEMU loads while the source still saves. */
   #passOnDevices(piece: Buffer): void {
     this.#isPassingOn = true;
+    thisThread.hurry();
     this.#site.devices(piece);
   }
 

@@ -12,6 +12,7 @@ import { PassThrough } from 'node:stream';
 import { dialPeer } from '../peer/dial-peer.ts';
 import { isChasing, LOOK_MS } from '../plan-throttle.ts';
 import { markSwitchover } from '../switchover-trace.ts';
+import { thisThread } from '../thread-priority.ts';
 import type { MemoryTracker } from '../tracking/memory-tracker.ts';
 import type { VmLayout } from '../transfer/layout.ts';
 import { Sender } from '../transfer/sender.ts';
@@ -97,6 +98,7 @@ export class SendingRole {
     }
     // From now on QEMU finds its stream empty, so that its last round is a short one.
     await tracker.drain(({ isFresh }) => (isFresh ? 'enough' : undefined), signal);
+    thisThread.hurry();
     const leftBytes = await this.#settle(deadlineMs);
     // QEMU would go on to send empty rounds and take its big lock for each, while it is to stop.
     tracker.rest();
@@ -118,6 +120,7 @@ export class SendingRole {
   /** The guest was stopped. Resolves when all is on its way. */
   async finish(): Promise<void> {
     const { sender, tracker } = this.#active();
+    thisThread.hurry();
     const { prologue } = tracker.beginning;
     const deviceState = new PassThrough();
     // Its reader hears of it.
