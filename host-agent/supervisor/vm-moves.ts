@@ -272,8 +272,11 @@ export class VmMoves {
     // Whoever holds the guest still lets it go on.
     if (!this.#gate.isOpen) return;
     await this.#resting;
+    const stopMarking = this.#qmp()?.onEvent(({ name }) => {
+      if (name === 'RESUME') markSwitchover('guest runs');
+    });
     await (this.#qmp()?.run('cont') ?? this.#parts.stay.resume());
-    markSwitchover('guest runs');
+    stopMarking?.();
     this.#departures.decide('resumed');
     this.#arrivals.ran();
     if (this.#resting !== undefined) this.#movable?.goOn();
