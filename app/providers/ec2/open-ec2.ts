@@ -1,4 +1,4 @@
-/** The EC2 provider from its settings file. The SDK is loaded here only: it is large. */
+/** The EC2 provider from its settings file. The SDKs are loaded here only: they are large. */
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
@@ -22,7 +22,8 @@ export async function openEc2(given: {
   const settings = readEc2Settings(settingsFile);
   const ownerId = await ensureOwnerId(dataDir);
   const sdk = await import('@aws-sdk/client-ec2');
-  return new Ec2Provider({ sdk, settings, fleet, ownerId, pool, now: Date.now, logger });
+  const sqs = settings.noticeQueue === undefined ? undefined : await import('@aws-sdk/client-sqs');
+  return new Ec2Provider({ sdk, sqs, settings, fleet, ownerId, pool, now: Date.now, logger });
 }
 
 /** Instances carry it as a tag: what another control plane bought is never touched. */
