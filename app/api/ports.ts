@@ -4,6 +4,7 @@ import type { HostId, JobId, MigrationId, VmId } from '../../host-agent/protocol
 import type { Offer, ShutOffer } from '../providers/provider.ts';
 import type { Decision } from '../reconciler/fleet/fleet-buyer.ts';
 import type { FleetHost } from '../reconciler/ports.ts';
+import type { JobCost } from '../records/job-cost.ts';
 import type { MigrationRecord, MoveWish } from '../records/migration-record.ts';
 import type { JobMoment, JobRecord, VmRecord } from '../records/records.ts';
 
@@ -57,6 +58,11 @@ export interface HostDoor {
   revoke(hostId: HostId): boolean;
 }
 
+export interface CostReader {
+  /** Until now; undefined on hosts whose price nobody knows. */
+  costOf(vm: VmRecord, moves: readonly MigrationRecord[]): JobCost | undefined;
+}
+
 export interface MarketReader {
   /** Throws what the provider throws when it cannot say what it sells. */
   look(signal: AbortSignal): Promise<{
@@ -92,6 +98,7 @@ export interface ApiPorts {
   readonly operations: Operations;
   readonly pool: () => PoolSpec;
   readonly market: MarketReader;
+  readonly costs: CostReader;
   readonly readiness: Readiness;
   readonly version: string;
 }

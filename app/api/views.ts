@@ -37,6 +37,8 @@ export const JobDetail = z.object({
   moves: z.array(MoveView),
   /** What was left of GitHub's lock at worst (lock-margin.ts); null when it never moved. */
   lockMarginMs: z.number().nullable(),
+  /** Of its VM until now, in US dollars (job-cost.ts); null on hosts whose price nobody knows. */
+  cost: z.object({ usd: z.number(), onDemandUsd: z.number().nullable() }).nullable(),
 });
 export type JobDetail = Readonly<z.infer<typeof JobDetail>>;
 

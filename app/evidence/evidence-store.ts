@@ -17,6 +17,7 @@ import { z } from 'zod';
 import { ArchitectError } from '../../host-agent/protocol/errors.ts';
 import { HostId, type JobId, type MigrationId, type VmId } from '../../host-agent/protocol/ids.ts';
 import type { Evidence } from '../reconciler/ports.ts';
+import { HostPrice } from '../records/job-cost.ts';
 import { isOpenMove, MigrationRecord, MoveWish } from '../records/migration-record.ts';
 import { JobMoment, JobRecord, VmRecord } from '../records/records.ts';
 
@@ -25,7 +26,6 @@ export class EvidenceError extends ArchitectError {
   readonly retry = 'never';
 }
 
-const SCHEMA_VERSION = 2;
 const BUSY_TIMEOUT_MS = 5_000;
 const MAX_OPEN = 20_000;
 /** More moves of one job than anybody can look through. */
@@ -55,6 +55,16 @@ const MOVES_SCHEMA = `
   CREATE TABLE machine (id TEXT PRIMARY KEY, first_seen_ms INTEGER NOT NULL) STRICT;
 `;
 
+/** Since version 3: what hosts that are bought cost. */
+const PRICES_SCHEMA = `
+  CREATE TABLE price (
+    host_id TEXT NOT NULL, from_ms INTEGER NOT NULL, price TEXT NOT NULL,
+    PRIMARY KEY (host_id, from_ms)
+  ) STRICT, WITHOUT ROWID;
+`;
+const SCHEMAS = [SCHEMA, MOVES_SCHEMA, PRICES_SCHEMA];
+const SCHEMA_VERSION = SCHEMAS.length;
+
 /** What GitHub says of a job comes once; what a VM lives through, again with the job's next VM. */
 const FIRST_COUNTS: ReadonlySet<JobMoment> = new Set([
   'webhook-received',
@@ -63,6 +73,7 @@ const FIRST_COUNTS: ReadonlySet<JobMoment> = new Set([
 ]);
 
 const RecordRow = z.object({ record: z.string() });
+const PriceRow = z.object({ price: z.string() });
 const DrainRow = z.object({ host_id: HostId });
 const MomentRow = z.object({ moment: JobMoment, at_ms: z.int() });
 
@@ -218,6 +229,20 @@ export class EvidenceStore implements Evidence {
     return this.#prepare('SELECT 1 FROM machine WHERE id = ?').get(machineId) !== undefined;
   }
 
+  rememberPrice(hostId: HostId, price: HostPrice): void {
+    this.#write('INSERT OR REPLACE INTO price (host_id, from_ms, price) VALUES (?, ?, ?)').run(
+      hostId,
+      price.fromMs,
+      JSON.stringify(price),
+    );
+  }
+
+  pricesOf(hostId: HostId): readonly HostPrice[] {
+    return this.#prepare('SELECT price FROM price WHERE host_id = ? ORDER BY from_ms')
+      .all(hostId)
+      .map((row) => HostPrice.parse(JSON.parse(PriceRow.parse(row).price)));
+  }
+
   #write(sql: string): StatementSync {
     if (this.#batch === undefined) {
       this.#database.exec('BEGIN IMMEDIATE');
@@ -267,7 +292,7 @@ function ensureSchema(database: DatabaseSync, path: string): void {
   if (version === SCHEMA_VERSION) return;
   if (version > SCHEMA_VERSION)
     throw new EvidenceError(`${path} was written by a newer version of Architect. Use that one.`);
-  const missing = version === 0 ? SCHEMA + MOVES_SCHEMA : MOVES_SCHEMA;
+  const missing = SCHEMAS.slice(version).join('');
   database.exec(`BEGIN IMMEDIATE; ${missing} PRAGMA user_version = ${SCHEMA_VERSION}; COMMIT;`);
 }
 

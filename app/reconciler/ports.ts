@@ -6,6 +6,7 @@ import type { HostFacts, PoolSpec } from '../../host-agent/protocol/host-facts.t
 import type { HostId, JobId, MigrationId, VmId } from '../../host-agent/protocol/ids.ts';
 import type { AgentOutcome, AgentRequest, Report } from '../../host-agent/protocol/messages.ts';
 import type { VmKey } from '../../host-agent/protocol/migration-messages.ts';
+import type { HostPrice } from '../records/job-cost.ts';
 import type { MigrationRecord, MoveWish } from '../records/migration-record.ts';
 import type { JobFacts, JobMoment, JobOrigin, JobRecord, VmRecord } from '../records/records.ts';
 
@@ -85,6 +86,10 @@ export interface Evidence {
   /** The provider listed this machine. */
   rememberMachine(machineId: string, nowMs: number): void;
   wasMachine(machineId: string): boolean;
+  /** What the host costs from then on. */
+  rememberPrice(hostId: HostId, price: HostPrice): void;
+  /** In the order of time. */
+  pricesOf(hostId: HostId): readonly HostPrice[];
 }
 
 /** The keys that VMs' chunks are sealed with. */

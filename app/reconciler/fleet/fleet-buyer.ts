@@ -14,7 +14,9 @@ import type { FleetMachine, FleetPolicy, FleetStep } from '../../planner/fleet/f
 import { planFleet } from '../../planner/fleet/plan-fleet.ts';
 import type { Observed } from '../../planner/observed.ts';
 import type { Offer, Provider, ProviderHost } from '../../providers/provider.ts';
-import type { EnrolmentTokens, Fleet } from '../ports.ts';
+import type { HostPrice } from '../../records/job-cost.ts';
+import type { EnrolmentTokens, Evidence, Fleet } from '../ports.ts';
+import { isSamePrice, priceOf } from './host-prices.ts';
 import { type KnownMachine, rememberMachines, seeMachines, seeWaiting } from './see-fleet.ts';
 
 const LAUNCH_TIMEOUT_MS = 120_000;
@@ -36,6 +38,7 @@ export interface BuyerOptions {
   readonly policy: FleetPolicy;
   readonly tokens: EnrolmentTokens;
   readonly fleet: Pick<Fleet, 'hosts'>;
+  readonly evidence: Pick<Evidence, 'rememberPrice'>;
   readonly now: () => number;
   readonly logger: Logger;
 }
@@ -52,6 +55,7 @@ export class FleetBuyer {
   readonly #options: BuyerOptions;
   readonly #emptying = new Set<string>();
   readonly #reclaimed = new Set<string>();
+  readonly #prices = new Map<string, HostPrice>();
   #known: ReadonlyMap<string, KnownMachine> = new Map();
   #machines: readonly FleetMachine[] = [];
   #decisions: readonly Decision[] = [];
@@ -101,17 +105,33 @@ export class FleetBuyer {
     const { fleet, provider } = this.#options;
     const hosts = fleet.hosts();
     const there = new Set(machines.map(({ machineId }) => machineId));
-    for (const set of [this.#emptying, this.#reclaimed])
-      for (const machineId of set) if (!there.has(machineId)) set.delete(machineId);
+    for (const known of [this.#emptying, this.#reclaimed, this.#prices])
+      for (const machineId of known.keys()) if (!there.has(machineId)) known.delete(machineId);
     const known = this.#known;
     const emptying = this.#emptying;
     this.#machines = seeMachines({ offers, machines, hosts, observed, emptying, known, nowMs });
     this.#known = rememberMachines(this.#machines);
+    this.#notePrices(machines, nowMs);
     for (const { hostname, report } of hosts) {
       const isTaken = report?.notice?.kind === 'interruption' && there.has(hostname);
       if (!isTaken || this.#reclaimed.has(hostname)) continue;
       this.#reclaimed.add(hostname);
       provider.noteReclaim?.(hostname);
+    }
+  }
+
+  /** When a host joins, and whenever its price changes. */
+  #notePrices(machines: readonly ProviderHost[], nowMs: number): void {
+    const { fleet, evidence } = this.#options;
+    const hosts = new Map(fleet.hosts().map((host) => [host.hostname, host]));
+    for (const machine of machines) {
+      const host = hosts.get(machine.machineId);
+      const price = priceOf(machine, host?.facts?.capacity, nowMs);
+      if (host === undefined || price === undefined) continue;
+      const before = this.#prices.get(machine.machineId);
+      if (before !== undefined && isSamePrice(before, price)) continue;
+      this.#prices.set(machine.machineId, price);
+      evidence.rememberPrice(host.id, price);
     }
   }
 

@@ -64,6 +64,7 @@ export async function simulate(options: SimulationOptions): Promise<Outcome> {
   const buyer = new FleetBuyer({
     ...{ provider: cloud, policy, fleet, now: () => cloud.nowMs },
     tokens: { issue: () => 'architect_simulated' },
+    evidence: { rememberPrice: () => undefined },
     logger: pino({ level: 'silent' }),
   });
   const config: PlannerConfig = {

@@ -54,6 +54,7 @@ function stateful() {
       listVms: async () => [state.vm],
       readVm: async (id) => (id === vm.id ? state.vm : undefined),
     },
+    costs: { costOf: () => ({ usd: 0.01, onDemandUsd: 0.04 }) },
     timelines: { timeline: () => [{ moment: 'webhook-received', atMs: 0 }] },
     hosts: {
       hosts: () => [fleetHost({ hostname: 'worker' })],

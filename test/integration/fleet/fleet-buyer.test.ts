@@ -6,6 +6,8 @@ import type { Observed } from '../../../app/planner/observed.ts';
 import type { Ec2Provider } from '../../../app/providers/ec2/ec2-provider.ts';
 import { FleetBuyer } from '../../../app/reconciler/fleet/fleet-buyer.ts';
 import type { FleetHost } from '../../../app/reconciler/ports.ts';
+import type { HostPrice } from '../../../app/records/job-cost.ts';
+import type { HostId } from '../../../host-agent/protocol/ids.ts';
 import { openTestEc2 } from '../../contract/provider/ec2-fixture.ts';
 import { type FakeEc2, startFakeEc2 } from '../../fakes/ec2/ec2-server.ts';
 import { hostFacts } from '../../fixtures/protocol.ts';
@@ -20,6 +22,7 @@ let provider: Ec2Provider;
 let buyer: FleetBuyer;
 let hosts: FleetHost[];
 let issued: string[];
+let prices: (HostPrice & { readonly hostId: HostId })[];
 let nowMs: number;
 let picture: Observed;
 
@@ -29,6 +32,7 @@ beforeEach(async () => {
   provider = openTestEc2({ endpoint: ec2.url, types: ['m8i.xlarge'], now: () => nowMs });
   hosts = [];
   issued = [];
+  prices = [];
   picture = { jobs: [], hosts: [], vms: [], migrations: [], wishes: [], leftCopies: [] };
   buyer = openBuyer();
 });
@@ -50,6 +54,7 @@ function openBuyer(): FleetBuyer {
       },
     },
     fleet: { hosts: () => hosts },
+    evidence: { rememberPrice: (hostId, price) => void prices.push({ hostId, ...price }) },
     now: () => nowMs,
     logger: pino({ level: 'silent' }),
   });
@@ -166,6 +171,22 @@ it('moves to what is cheaper, live: buys it, empties the dear one, gives that ba
     expect.stringContaining('The others have room'),
     'It is empty and not needed.',
   ]);
+});
+
+it('keeps what a host costs, beside on demand, each time that it changes', async () => {
+  picture = { ...picture, jobs: [queued(1)] };
+  await look();
+  expect(prices).toEqual([]);
+  join(alive()[0] ?? '');
+  await look();
+  await look();
+  const price = { vcpus: 4, memoryMib: 14_745, onDemandUsdPerHour: 0.3 };
+  expect(prices).toEqual([
+    { ...price, hostId: 'host-1', usdPerHour: 0.08, fromMs: expect.any(Number) },
+  ]);
+  ec2.world.spotUsd.set('m8i.xlarge/eu-central-1a', 0.07);
+  await look(10);
+  expect(prices.map(({ usdPerHour }) => usdPerHour)).toEqual([0.08, 0.07]);
 });
 
 it('writes down what failed, and goes on', async () => {

@@ -105,6 +105,7 @@ describe('evidence of an older version', () => {
     older.close();
     const database = new DatabaseSync(path);
     database.exec('DROP TABLE migration; DROP TABLE wish; DROP TABLE drain; DROP TABLE machine');
+    database.exec('DROP TABLE price');
     database.exec('PRAGMA user_version = 1');
     database.close();
     const newer = EvidenceStore.open(path);
@@ -115,6 +116,15 @@ describe('evidence of an older version', () => {
     newer.rememberMachine('m-1', 1);
     expect([...newer.drainedHosts()]).toEqual(['host-1']);
     expect([newer.wasMachine('m-1'), newer.wasMachine('m-2')]).toEqual([true, false]);
+    const price = {
+      fromMs: 5,
+      usdPerHour: 0.1,
+      onDemandUsdPerHour: null,
+      vcpus: 4,
+      memoryMib: 8192,
+    };
+    newer.rememberPrice(HostId.parse('host-1'), price);
+    expect(newer.pricesOf(HostId.parse('host-1'))).toEqual([price]);
   });
 });
 
