@@ -71,6 +71,7 @@ function readMarket({ provider, buyer }: ApiSources['market']): ApiPorts['market
       usdPerHour: buyer?.usdPerHour ?? null,
       maxUsdPerHour: provider.policy?.maxUsdPerHour ?? null,
       decisions: buyer?.decisions ?? [],
+      starts: buyer?.starts ?? [],
     }),
   };
 }

@@ -3,6 +3,7 @@ import type { PoolSpec } from '../../host-agent/protocol/host-facts.ts';
 import type { HostId, JobId, MigrationId, VmId } from '../../host-agent/protocol/ids.ts';
 import type { Offer, ShutOffer } from '../providers/provider.ts';
 import type { Decision } from '../reconciler/fleet/fleet-buyer.ts';
+import type { HostStart } from '../reconciler/fleet/host-starts.ts';
 import type { FleetHost } from '../reconciler/ports.ts';
 import type { JobCost } from '../records/job-cost.ts';
 import type { MigrationRecord, MoveWish } from '../records/migration-record.ts';
@@ -73,6 +74,8 @@ export interface MarketReader {
     readonly maxUsdPerHour: number | null;
     /** What was bought, emptied and given back lately, and why; the newest last. */
     readonly decisions: readonly Decision[];
+    /** How long bought hosts took to run their first VM; the newest last. */
+    readonly starts: readonly HostStart[];
   }>;
 }
 

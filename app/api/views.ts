@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { Capacity, HostFacts, PoolSpec } from '../../host-agent/protocol/host-facts.ts';
 import { HostNotice } from '../../host-agent/protocol/host-notice.ts';
 import { Digest, HostId, MigrationId, VmId } from '../../host-agent/protocol/ids.ts';
+import { HostStart } from '../reconciler/fleet/host-starts.ts';
 import type { FleetHost } from '../reconciler/ports.ts';
 import { MigrationRecord } from '../records/migration-record.ts';
 import { JobMoment, JobRecord, VmRecord } from '../records/records.ts';
@@ -87,6 +88,8 @@ export const MarketView = z.object({
       failed: z.string().nullable(),
     }),
   ),
+  /** How long bought hosts took to run their first VM; the newest last. */
+  starts: z.array(HostStart),
 });
 export type MarketView = Readonly<z.infer<typeof MarketView>>;
 

@@ -21,6 +21,12 @@ const MARKET: MarketView = {
       why: 'The others have room for its 1 VMs: ($0.3 − $0) × 4 h',
     },
   ],
+  starts: [
+    {
+      ...{ machineId: 'i-1', offerId: 'm8i.xlarge/a/spot', launchedAtMs: NOW_MS },
+      ...{ joinedAtMs: NOW_MS + 20_000, readyAtMs: NOW_MS + 25_000, firstVmAtMs: null },
+    },
+  ],
 };
 
 it('shows prices, what is not on sale, and each decision with its arithmetic', () => {
@@ -35,7 +41,10 @@ NOT NOW            WHY                           FOR
 m8i.xlarge/b/spot  InsufficientInstanceCapacity  1 min 0 s
 
 DECIDED    WHAT   ABOUT  WHY
-5.0 s ago  empty  i-1    The others have room for its 1 VMs: ($0.3 − $0) × 4 h`,
+5.0 s ago  empty  i-1    The others have room for its 1 VMs: ($0.3 − $0) × 4 h
+
+STARTED  OFFER              JOIN    FETCH  FIRST VM  ALL
+i-1      m8i.xlarge/a/spot  20.0 s  5.0 s  -         -`,
   );
 });
 

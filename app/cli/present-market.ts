@@ -11,6 +11,7 @@ export function presentMarket(
     presentOffers(market, rows),
     presentShut(market, nowMs),
     presentDecisions(market, { rows, nowMs }),
+    presentStarts(market, rows),
   ];
   return blocks.filter((block) => block !== '').join('\n\n');
 }
@@ -66,6 +67,27 @@ function presentDecisions(
       failed === null ? why : `${why} (failed: ${failed})`,
     ]);
   return formatTable(['DECIDED', 'WHAT', 'ABOUT', 'WHY'], lines);
+}
+
+/** What each phase took, and in the last column all of them together. */
+function presentStarts({ starts }: MarketView, rows: number): string {
+  if (starts.length === 0) return '';
+  const lines = starts
+    .slice(-rows)
+    .toReversed()
+    .map(({ machineId, offerId, launchedAtMs, joinedAtMs, readyAtMs, firstVmAtMs }) => [
+      machineId,
+      offerId,
+      presentPhase(launchedAtMs, joinedAtMs),
+      presentPhase(joinedAtMs, readyAtMs),
+      presentPhase(readyAtMs, firstVmAtMs),
+      presentPhase(launchedAtMs, firstVmAtMs),
+    ]);
+  return formatTable(['STARTED', 'OFFER', 'JOIN', 'FETCH', 'FIRST VM', 'ALL'], lines);
+}
+
+function presentPhase(fromMs: number | null, toMs: number | null): string {
+  return fromMs === null || toMs === null ? '-' : formatDuration(toMs - fromMs);
 }
 
 function usd(amount: number): string {

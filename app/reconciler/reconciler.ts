@@ -127,6 +127,7 @@ export class Reconciler {
     const observed = await observe(this.#ports, { nowMs, lookingSinceMs: this.#lookingSinceMs });
     if (observed === undefined) return this.nudge();
     this.#observed = { picture: observed, atMs: nowMs };
+    this.#options.hosts?.buyer?.watch(observed, nowMs);
     const hosts = this.#ports.fleet.hosts();
     await this.#moments.write(momentsOf(observed, hosts));
     if (lease.held) {

@@ -102,6 +102,8 @@ it('buys a host for a job, loses it to EC2, and ends the job green on the one it
   expect(await conclusionOf(fleet, jobId)).toBe('success');
   const market = await readMarket();
   expect(market.decisions.filter(({ kind }) => kind === 'launch')).toHaveLength(2);
+  expect(market.starts).toHaveLength(2);
+  for (const start of market.starts) expect(Object.values(start)).not.toContain(null);
   expect(market.shut).toMatchObject([{ offerId: `${first.type}/${first.zone}/spot` }]);
   expect(ec2.world.templates.size).toBe(0);
   await ended;

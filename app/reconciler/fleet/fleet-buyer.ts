@@ -17,6 +17,7 @@ import type { Offer, Provider, ProviderHost } from '../../providers/provider.ts'
 import type { HostPrice } from '../../records/job-cost.ts';
 import type { EnrolmentTokens, Evidence, Fleet } from '../ports.ts';
 import { isSamePrice, priceOf } from './host-prices.ts';
+import { addStart, advanceStarts, type HostStart } from './host-starts.ts';
 import { type KnownMachine, rememberMachines, seeMachines, seeWaiting } from './see-fleet.ts';
 
 const LAUNCH_TIMEOUT_MS = 120_000;
@@ -59,6 +60,7 @@ export class FleetBuyer {
   #known: ReadonlyMap<string, KnownMachine> = new Map();
   #machines: readonly FleetMachine[] = [];
   #decisions: readonly Decision[] = [];
+  #starts: readonly HostStart[] = [];
   #lastStirMs: number;
   #lastDeedMs = Number.NEGATIVE_INFINITY;
 
@@ -70,6 +72,16 @@ export class FleetBuyer {
   /** The newest last. */
   get decisions(): readonly Decision[] {
     return this.#decisions;
+  }
+
+  /** Of the machines that were bought last, the newest last. */
+  get starts(): readonly HostStart[] {
+    return this.#starts;
+  }
+
+  /** At every picture of the world, so that moments are told apart. */
+  watch(observed: Observed, nowMs: number): void {
+    this.#starts = advanceStarts(this.#starts, this.#options.fleet.hosts(), observed, nowMs);
   }
 
   get usdPerHour(): number {
@@ -163,12 +175,13 @@ export class FleetBuyer {
     if (step.kind !== 'launch') return;
     this.#lastStirMs = now();
     const { offerId, maxUsdPerHour } = step;
-    await provider.launch(
+    const machine = await provider.launch(
       {
         ...{ offerId, maxPricePerHourUsd: maxUsdPerHour },
         ...{ clientToken: randomUUID(), enrolmentToken: tokens.issue() },
       },
       signal,
     );
+    this.#starts = addStart(this.#starts, machine);
   }
 }
