@@ -21,7 +21,12 @@ const Jit = z.object({
   name: z.string().min(1).max(64),
   runner_group_id: z.int(),
   labels: z
-    .array(z.string().max(256).regex(/^[^,]+$/))
+    .array(
+      z
+        .string()
+        .max(256)
+        .regex(/^[^,]+$/),
+    )
     .min(1)
     .max(100),
   work_folder: z.string().min(1).default('_work'),
