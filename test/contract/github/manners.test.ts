@@ -54,7 +54,14 @@ describe('limits', () => {
     const list = () => octokit.rest.actions.listSelfHostedRunnersForOrg(RUNNERS);
     await list();
     await expect(list()).rejects.toMatchObject({ status: 403 });
-    await expect.poll(() => list().then(({ status }) => status, () => 0)).toBe(200);
+    await expect
+      .poll(() =>
+        list().then(
+          ({ status }) => status,
+          () => 0,
+        ),
+      )
+      .toBe(200);
   });
 });
 
@@ -97,9 +104,18 @@ describe('the App hears of an installation', () => {
     await fixture.control('PATCH', '/installations/1', { suspended: true });
     await fixture.control('PATCH', '/installations/1', { suspended: false });
     await fixture.control('DELETE', '/installations/1');
-    const events = await until('three events', () => fixture.received.length === 3 && fixture.received);
-    const bodies = events.map(({ body }) => z.looseObject({ action: z.string() }).parse(JSON.parse(body)));
-    expect(bodies.map(({ action }) => action).toSorted()).toEqual(['deleted', 'suspend', 'unsuspend']);
+    const events = await until(
+      'three events',
+      () => fixture.received.length === 3 && fixture.received,
+    );
+    const bodies = events.map(({ body }) =>
+      z.looseObject({ action: z.string() }).parse(JSON.parse(body)),
+    );
+    expect(bodies.map(({ action }) => action).toSorted()).toEqual([
+      'deleted',
+      'suspend',
+      'unsuspend',
+    ]);
     for (const body of bodies) checkEvent(`installation$${body.action}`, body);
   });
 });
