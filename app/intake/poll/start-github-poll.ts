@@ -1,13 +1,15 @@
 /** Puts the poll together over the real client. */
 import type { GithubClient } from '../../github/client.ts';
+import { listDeliveries, redeliver } from '../../github/delivery-log.ts';
 import { listInstallations, listOpenJobs, listRepositories } from '../../github/survey.ts';
 import type { JobIntake } from '../ports.ts';
 import { GithubPoll, type GithubPollOptions } from './github-poll.ts';
 import { JobPoll, type JobPollPorts, type JobSurvey } from './poll-jobs.ts';
+import { Redelivery } from './redeliver-failed.ts';
 
 export interface GithubPolling
   extends Omit<JobPollPorts, 'survey' | 'intake'>,
-    Omit<GithubPollOptions, 'survey' | 'jobs' | 'nudge'> {
+    Omit<GithubPollOptions, 'survey' | 'jobs' | 'redelivery' | 'nudge'> {
   readonly client: GithubClient;
   readonly intake: JobIntake;
 }
@@ -23,7 +25,13 @@ export function startGithubPoll(polling: GithubPolling): StartedGithubPoll {
   let closing = false;
   const survey = surveyOf(client, () => !closing);
   const jobs = new JobPoll({ ...polling, survey });
-  const poll = new GithubPoll({ ...polling, survey, jobs, nudge: () => intake.nudge() });
+  const log = {
+    list: (sinceMs: number) => listDeliveries(client, sinceMs),
+    redeliver: (id: number) => redeliver(client, id),
+  };
+  const redelivery = new Redelivery({ ...polling, log });
+  const nudge = () => intake.nudge();
+  const poll = new GithubPoll({ ...polling, survey, jobs, redelivery, nudge });
   poll.start();
   return {
     round: () => poll.round(),

@@ -34,6 +34,7 @@ export async function startPollRig(given: Partial<GivenOptions> = {}) {
   const book = { store, evidence, classify };
   const told: string[] = [];
   let nudges = 0;
+  let aheadMs = 0;
   const nudge = () => {
     nudges += 1;
   };
@@ -46,11 +47,15 @@ export async function startPollRig(given: Partial<GivenOptions> = {}) {
   const jobSource = createGithubJobSource({ client, logger });
   const poll = startGithubPoll({
     ...{ client, book, intake, jobSource, logger },
-    ...{ now: Date.now, isLeader: () => true, intervalMs: NEVER_MS },
+    ...{ now: () => Date.now() + aheadMs, isLeader: () => true, intervalMs: NEVER_MS },
   });
   return {
     ...{ fixture, store, evidence, client, told, poll },
     nudges: () => nudges,
+    /** The poll's clock; the simulated GitHub's stays. */
+    passMs: (ms: number) => {
+      aheadMs += ms;
+    },
     close: async () => {
       await poll.close();
       evidence.close();

@@ -119,6 +119,38 @@ function mint(name: string) {
   });
 }
 
+describe('failed deliveries', () => {
+  it('are sent again under their GUID until one arrives', async () => {
+    rig = await startPollRig();
+    const { fixture } = rig;
+    await fixture.control('PUT', '/faults/deliveries', { drop: { count: 45 } });
+    for (let count = 0; count < 45; count += 1) push('ubuntu-latest');
+    const { webhooks } = fixture.github.simulation;
+    const failed = new Set(webhooks.list().map(({ guid }) => guid));
+    const arrived = () => webhooks.list().filter(({ statusCode }) => statusCode === 200).length;
+    await rig.poll.round();
+    expect(fixture.received).toEqual([]);
+    rig.passMs(60_000);
+    for (let round = 0; round < 3; round += 1) {
+      await rig.poll.round();
+      await expect.poll(arrived).toBe(Math.min(45, 20 * (round + 1)));
+    }
+    await rig.poll.round();
+    const guids = fixture.received.map(({ headers }) => String(headers['x-github-delivery']));
+    expect(new Set(guids)).toEqual(failed);
+    expect(guids).toHaveLength(45);
+  });
+
+  it('that could not be read hold up no job', async () => {
+    await start();
+    push();
+    const fault = { path: '/app/hook/deliveries', status: 500, count: 1 };
+    await rig.fixture.control('POST', '/faults/api', fault);
+    await rig.poll.round();
+    expect(await stored()).toMatchObject([{ state: 'queued' }]);
+  });
+});
+
 it('works on an Enterprise Server', async () => {
   await start({ restPath: '/api/v3' });
   push();
