@@ -50,6 +50,7 @@ const Environment = z.object({
   ...StoreEnvironment,
   ARCHITECT_LINK_MBIT: z.coerce.number().int().min(1).max(1_000_000).default(1_000),
   ARCHITECT_TICK_MS: z.coerce.number().int().min(50).max(60_000).default(2_000),
+  ARCHITECT_POLL_SECONDS: z.coerce.number().int().min(1).max(3_600).default(60),
   ARCHITECT_CANCEL_REFUSED_RUNS: Flag.default(false),
   ARCHITECT_RUNNER_GROUP_ID: z.coerce.number().int().min(1).default(1),
   ARCHITECT_LOG_LEVEL: z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info'),
@@ -90,6 +91,8 @@ export interface Config {
   /** What a host's link carries, for planning evacuations. */
   readonly linkBytesPerSecond: number;
   readonly tickMs: number;
+  /** How often GitHub is asked for what its webhooks should have told. */
+  readonly pollMs: number;
   readonly cancelRefusedRuns: boolean;
   /** GitHub's group that runners join: it decides which repositories' jobs may get one. */
   readonly runnerGroupId: number;
@@ -137,6 +140,7 @@ export function readConfig(environment: NodeJS.ProcessEnv): Config {
     store: readStore(env, env.ARCHITECT_PROVIDER === 'local' ? join(dataDir, 'chunks') : undefined),
     linkBytesPerSecond: (env.ARCHITECT_LINK_MBIT * 1_000_000) / 8,
     tickMs: env.ARCHITECT_TICK_MS,
+    pollMs: env.ARCHITECT_POLL_SECONDS * 1_000,
     cancelRefusedRuns: env.ARCHITECT_CANCEL_REFUSED_RUNS,
     runnerGroupId: env.ARCHITECT_RUNNER_GROUP_ID,
     logLevel: env.ARCHITECT_LOG_LEVEL,

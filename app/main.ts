@@ -25,18 +25,18 @@ import { createGithubNotices } from './github/checks.ts';
 import { createGithubClient } from './github/client.ts';
 import { createGithubJobSource } from './github/job-source.ts';
 import { createGithubRunners } from './github/runners.ts';
+import { classifyFacts } from './intake/classify-facts.ts';
 import { createJobIntake } from './intake/job-intake.ts';
+import { startGithubPoll } from './intake/poll/start-github-poll.ts';
 import { openIntakeQueue } from './intake/queue.ts';
 import { createWebhookHandler } from './intake/webhooks.ts';
 import { startIntakeWorker } from './intake/worker.ts';
 import { openMasterKey } from './keys/master-key.ts';
 import { VmKeys } from './keys/vm-keys.ts';
-import { classifyJob, type LabelledJob } from './labels/classify-job.ts';
 import { readPolicy } from './labels/policy.ts';
 import { createLogger } from './log.ts';
 import { DEFAULT_PLANNER_CONFIG, type PlannerConfig } from './planner/observed.ts';
 import { readPool } from './pool.ts';
-import { atLeastPool } from './pools/at-least-pool.ts';
 import { openProvider } from './providers/open-provider.ts';
 import type { NoticeListener, Provider } from './providers/provider.ts';
 import type { EnrolledHosts } from './providers/static/static-provider.ts';
@@ -85,9 +85,9 @@ async function assemble(config: Config, logger: Logger, parts: ShutdownStack): P
   const book = {
     store,
     evidence,
-    classify: (facts: JobFacts) => atLeastPool(classifyJob(labelled(facts), policy), pool),
+    classify: (facts: JobFacts) => classifyFacts(facts, { policy, pool, evidence }),
   };
-  const github = openGithub(config, logger);
+  const { client, ...github } = openGithub(config, logger);
   const enrolled = enrolledHosts(() => agents);
   const hosts = parts.add('provider', await openProvider(config, { enrolled, pool, logger }));
   const agents = await openAgents({
@@ -137,6 +137,11 @@ async function assemble(config: Config, logger: Logger, parts: ShutdownStack): P
   const nudge = () => reconciler.nudge();
   const intake = createJobIntake({ book, notices: github.notices, nudge, logger });
   parts.add('intake worker', startIntakeWorker({ redis, intake, logger }));
+  const { pollMs: intervalMs } = config;
+  const isLeader = () => lease.held;
+  const { jobSource } = github;
+  const polling = { client, book, intake, jobSource, intervalMs, isLeader, now, logger };
+  parts.add('poll of GitHub', startGithubPoll(polling));
   parts.add('reconciler', { close: () => reconciler.stop() });
   reconciler.start();
   parts.add('notices', listenForNotices(provider, { fleet, lease }));
@@ -170,14 +175,11 @@ function plannerConfigOf({ linkBytesPerSecond, store }: Config): PlannerConfig {
   return { ...DEFAULT_PLANNER_CONFIG, linkBytesPerSecond, canPark: store !== undefined };
 }
 
-function labelled({ labels, origin }: JobFacts): LabelledJob {
-  return { labels, repository: `${origin.owner}/${origin.repo}` };
-}
-
 function openGithub(config: Config, logger: Logger) {
   const client = createGithubClient({ github: config.github, logger });
   const { cancelRefusedRuns, runnerGroupId } = config;
   return {
+    client,
     runners: createGithubRunners({ client, runnerGroupId }),
     notices: createGithubNotices({ client, cancelRefusedRuns, logger }),
     jobSource: createGithubJobSource({ client, logger }),

@@ -26,13 +26,14 @@ export function createJobIntake(options: JobIntakeOptions): JobIntake {
   return {
     nudge,
     applyJobFacts: async (facts, receivedAtMs) => {
-      const { record, before } = await applyJobFacts(book, facts, now());
-      if (record === undefined) return;
+      const { kind, record, before } = await applyJobFacts(book, facts, now());
+      if (record === undefined) return false;
       if (before === undefined) {
         book.evidence.moment(record.id, 'webhook-received', receivedAtMs);
         await book.evidence.written();
       }
       if (record.state === 'refused' && facts.status === 'queued') await tell(options, record);
+      return kind === 'moved';
     },
   };
 }

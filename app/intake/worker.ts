@@ -7,6 +7,7 @@ import { type Job, UnrecoverableError, Worker } from 'bullmq';
 import type { Logger } from 'pino';
 import { factsOfEvent } from '../github/job-facts.ts';
 import { parseLabel } from '../labels/grammar.ts';
+import { type JobFacts, vmIdOfRunner } from '../records/records.ts';
 import type { OpenRedis } from '../redis/open-redis.ts';
 import { QueuedEvent } from './delivery.ts';
 import type { JobIntake } from './ports.ts';
@@ -66,11 +67,16 @@ async function takeEvent({ data, intake, logger }: Taking): Promise<void> {
     return;
   }
   const facts = factsOfEvent(event.payload);
-  const ours = facts?.labels.some((label) => parseLabel(label).kind !== 'not-ours') ?? false;
-  if (facts === undefined || !ours) return;
+  if (facts === undefined || !concernsUs(facts)) return;
   await intake.applyJobFacts(facts, event.receivedAtMs);
   logger.info({ jobId: facts.id, status: facts.status }, 'a job event was taken in');
   intake.nudge();
+}
+
+/** Its labels are ours, or GitHub has given it a runner with one of our names. */
+function concernsUs({ labels, runnerName }: JobFacts): boolean {
+  if (runnerName !== null && vmIdOfRunner(runnerName) !== undefined) return true;
+  return labels.some((label) => parseLabel(label).kind !== 'not-ours');
 }
 
 async function closeWorker(worker: Worker): Promise<void> {

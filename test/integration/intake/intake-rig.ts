@@ -87,6 +87,7 @@ export function recordingIntake() {
   };
   const applyJobFacts = async (facts: JobFacts) => {
     applied.push(facts);
+    return true;
   };
   return { applied, nudges: () => nudges, intake: { nudge, applyJobFacts } };
 }

@@ -78,7 +78,7 @@ test('an event whose records fail is tried again', async () => {
     applyJobFacts: async (facts: JobFacts) => {
       failures -= 1;
       if (failures >= 0) throw new Error('the store is away');
-      await intake.applyJobFacts(facts);
+      return intake.applyJobFacts(facts);
     },
   });
   await rig.send({});
@@ -95,7 +95,7 @@ test('a delivery that failed for good is taken when it is sent again', async () 
     ...intake,
     applyJobFacts: async (facts: JobFacts) => {
       if (broken) throw new UnrecoverableError('the store is broken');
-      await intake.applyJobFacts(facts);
+      return intake.applyJobFacts(facts);
     },
   });
   await rig.send({ id });

@@ -1,0 +1,159 @@
+import { afterEach, describe, expect, it } from 'vitest';
+import type { JobRecord } from '../../../app/records/records.ts';
+import type { GivenOptions } from '../../fakes/github/options.ts';
+import { type PollRig, startPollRig } from './poll-rig.ts';
+
+const oneJob = (label = 'architect') => `
+on: push
+jobs:
+  build:
+    runs-on: ${label}
+    steps:
+      - run: 'true'
+`;
+
+let rig: PollRig;
+
+async function start(given: Partial<GivenOptions> = {}) {
+  rig = await startPollRig(given);
+  // Every webhook is lost, and nothing is left of it.
+  await rig.fixture.control('PUT', '/faults/deliveries', {
+    drop: { count: 10_000, unrecorded: true },
+  });
+}
+
+afterEach(() => rig.close());
+
+function push(label?: string) {
+  const run = rig.fixture.push(oneJob(label));
+  const [job] = run.jobs;
+  if (job === undefined) throw new Error('the run has no job');
+  return { run, job };
+}
+
+async function stored(): Promise<readonly JobRecord[]> {
+  return [...(await rig.store.listOpenJobs()), ...(await rig.store.listFinishedJobs())];
+}
+
+async function requestsLeft(): Promise<number> {
+  const { rest } = rig.fixture.asInstallation();
+  const { headers } = await rest.actions.listSelfHostedRunnersForOrg({ org: 'acme' });
+  return Number(headers['x-ratelimit-remaining']);
+}
+
+describe('with every webhook lost, one round', () => {
+  it('knows each queued job that is ours, and no other', async () => {
+    await start();
+    const { job } = push();
+    push('ubuntu-latest');
+    await rig.poll.round();
+    expect(await stored()).toMatchObject([{ id: String(job.id), state: 'queued' }]);
+    expect(rig.nudges()).toBe(1);
+    await rig.poll.round();
+    expect(rig.nudges()).toBe(1);
+  });
+
+  it('ends here what is over on GitHub', async () => {
+    await start();
+    const { job } = push();
+    await rig.poll.round();
+    rig.fixture.github.simulation.jobs.cancel(job);
+    await rig.poll.round();
+    expect(await stored()).toMatchObject([{ state: 'completed', conclusion: 'cancelled' }]);
+  });
+
+  it('ends a job whose run is gone, and takes it up when it shows again', async () => {
+    await start();
+    const { run, job } = push();
+    await rig.poll.round();
+    const { runs, jobs } = rig.fixture.github.simulation.world;
+    runs.delete(run.id);
+    jobs.delete(job.id);
+    await rig.poll.round();
+    expect(await stored()).toMatchObject([
+      { state: 'completed', conclusion: null, why: expect.stringContaining('does not show') },
+    ]);
+    runs.set(run.id, run);
+    jobs.set(job.id, job);
+    await rig.poll.round();
+    expect(await stored()).toMatchObject([{ state: 'queued', completedAtMs: null, why: null }]);
+  });
+
+  it('tells the author of a refused job, once', async () => {
+    await start();
+    const { job } = push('architect/cpu=256');
+    await rig.poll.round();
+    await rig.poll.round();
+    expect(rig.told).toEqual([String(job.id)]);
+  });
+});
+
+describe('the rate limit', () => {
+  it('is not touched by a round that finds nothing new', async () => {
+    await start();
+    push();
+    await rig.poll.round();
+    const before = await requestsLeft();
+    await rig.poll.round();
+    expect(await requestsLeft()).toBe(before - 1);
+  });
+
+  it('is left to others where little of it remains', async () => {
+    await start({ limits: { requestsPerHour: 10 } });
+    const { job } = push();
+    for (let name = 1; name <= 3; name += 1) await mint(`runner-${name}`);
+    await rig.poll.round();
+    expect(await stored()).toEqual([]);
+    expect(await requestsLeft()).toBeGreaterThan(5);
+    expect(job.status).toBe('queued');
+  });
+});
+
+function mint(name: string) {
+  return rig.client.asInstallation(1, {
+    what: 'use the limit up',
+    run: (octokit) =>
+      octokit.rest.actions.generateRunnerJitconfigForOrg({
+        ...{ org: 'acme', name, labels: ['x'], runner_group_id: 1 },
+      }),
+  });
+}
+
+describe('failed deliveries', () => {
+  it('are sent again under their GUID until one arrives', async () => {
+    rig = await startPollRig();
+    const { fixture } = rig;
+    await fixture.control('PUT', '/faults/deliveries', { drop: { count: 45 } });
+    for (let count = 0; count < 45; count += 1) push('ubuntu-latest');
+    const { webhooks } = fixture.github.simulation;
+    const failed = new Set(webhooks.list().map(({ guid }) => guid));
+    const arrived = () => webhooks.list().filter(({ statusCode }) => statusCode === 200).length;
+    await rig.poll.round();
+    expect(fixture.received).toEqual([]);
+    rig.passMs(60_000);
+    for (let round = 0; round < 3; round += 1) {
+      await rig.poll.round();
+      await expect.poll(arrived).toBe(Math.min(45, 20 * (round + 1)));
+    }
+    await rig.poll.round();
+    const guids = fixture.received.map(({ headers }) => String(headers['x-github-delivery']));
+    expect(new Set(guids)).toEqual(failed);
+    expect(guids).toHaveLength(45);
+  });
+
+  it('that could not be read hold up no job', async () => {
+    await start();
+    push();
+    const fault = { path: '/app/hook/deliveries', status: 500, count: 1 };
+    await rig.fixture.control('POST', '/faults/api', fault);
+    await rig.poll.round();
+    expect(await stored()).toMatchObject([{ state: 'queued' }]);
+  });
+});
+
+it('works on an Enterprise Server', async () => {
+  await start({ restPath: '/api/v3' });
+  push();
+  await rig.poll.round();
+  expect(await stored()).toMatchObject([{ state: 'queued' }]);
+});
