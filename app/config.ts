@@ -47,6 +47,7 @@ const Environment = z.object({
     .default('4cpu-8gb'),
   ARCHITECT_LOCAL_UPLINK: Flag.default(true),
   ARCHITECT_LOCAL_OUTSIDE: Flag.default(false),
+  ARCHITECT_LOCAL_CHECKPOINT_SECONDS: z.coerce.number().int().min(1).max(3_600).default(300),
   ...StoreEnvironment,
   ARCHITECT_LINK_MBIT: z.coerce.number().int().min(1).max(1_000_000).default(1_000),
   ARCHITECT_TICK_MS: z.coerce.number().int().min(50).max(60_000).default(2_000),
@@ -85,6 +86,8 @@ export interface Config {
     readonly uplink: boolean;
     /** A simulated outside (198.51.100.n) for the demo and tests. */
     readonly outside: boolean;
+    /** From one checkpoint of a VM to its next at least. */
+    readonly checkpointSeconds: number;
   };
   /** Where chunks go; undefined: nowhere, so no VM can be parked or rewound. */
   readonly store: StoreSpec | undefined;
@@ -136,6 +139,7 @@ export function readConfig(environment: NodeJS.ProcessEnv): Config {
       memoryMib: memoryGib * 1024,
       uplink: env.ARCHITECT_LOCAL_UPLINK,
       outside: env.ARCHITECT_LOCAL_OUTSIDE,
+      checkpointSeconds: env.ARCHITECT_LOCAL_CHECKPOINT_SECONDS,
     },
     store: readStore(env, env.ARCHITECT_PROVIDER === 'local' ? join(dataDir, 'chunks') : undefined),
     linkBytesPerSecond: (env.ARCHITECT_LINK_MBIT * 1_000_000) / 8,

@@ -124,6 +124,7 @@ async function serve(parts: {
     address: await addressTowards(identity.url),
     memories: new TemplateMemories(),
     keys: new KeyRing(hostTag(identity.hostId)),
+    checkpointIntervalMs: config.checkpointIntervalMs,
   };
   const supervisor = new Supervisor({
     ...shared,

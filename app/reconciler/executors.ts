@@ -20,6 +20,7 @@ import { wantsRewind } from '../labels/classify-job.ts';
 import type { StepKind } from '../planner/step.ts';
 import { applyJobFacts } from '../records/apply-job-facts.ts';
 import { type JobRecord, runnerNameOf, type VmRecord } from '../records/records.ts';
+import { whyLost } from '../records/why-lost.ts';
 import {
   changeVm,
   type ExecutorPorts,
@@ -231,14 +232,14 @@ async function loseJob(ports: ExecutorPorts, step: StepOf<'lose-job'>): Promise<
     const job = await ports.store.updateJob(jobId, nowMs, (stored) => {
       lostNow = isOpen(stored) && stored?.state === before?.state;
       return stored !== undefined && lostNow
-        ? { ...stored, state: 'lost', why: cause.slice(0, 1000) }
+        ? { ...stored, state: 'lost', why: whyLost(cause, stored) }
         : undefined;
     });
     if (job === undefined || !lostNow) return;
     ports.evidence.rememberJob(job);
     await ports.evidence.written();
     ports.logger.error({ jobId, vmId: job.vmId, cause }, 'the job is lost');
-    await ports.notices.lost(job, cause);
+    await ports.notices.lost(job, job.why ?? cause);
   };
 }
 

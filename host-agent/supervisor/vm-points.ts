@@ -80,7 +80,10 @@ export class VmPoints {
     this.#serve(movable);
     this.#sinceMs ??= performance.now();
     const live = this.#around.stay.driver()?.live();
-    const due = { history: this.#history, sinceMs: this.#sinceMs, nowMs: performance.now() };
+    const due = {
+      ...{ history: this.#history, sinceMs: this.#sinceMs, nowMs: performance.now() },
+      shortestMs: this.#around.mobility.checkpointIntervalMs,
+    };
     if (live?.memory.state.phase === 'assigned' && isDue(due)) this.checkpoint();
   }
 

@@ -1,7 +1,7 @@
 /** The buyer and the EC2 provider on the fake EC2: what is bought joins as a host of the test's fleet. */
 import { pino } from 'pino';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { host, job, NOW_MS, vm } from '../../../app/planner/moves-world.ts';
+import { host, job, NOW_MS, planned, vm } from '../../../app/planner/moves-world.ts';
 import type { Observed } from '../../../app/planner/observed.ts';
 import type { Ec2Provider } from '../../../app/providers/ec2/ec2-provider.ts';
 import { FleetBuyer } from '../../../app/reconciler/fleet/fleet-buyer.ts';
@@ -130,6 +130,26 @@ it('replaces a machine that EC2 takes back, elsewhere, and leaves it to its VMs'
   expect(alive()).toHaveLength(2);
   expect(provider.shutOffers?.()).toMatchObject([{ offerId: SPOT_A }]);
   expect(ec2.world.alive().at(-1)?.zone).toBe('eu-central-1b');
+});
+
+it('replaces a machine at a mere hint, and gives it back once its VMs have left early', async () => {
+  picture = { ...picture, jobs: [queued(1)] };
+  await look();
+  const [hinted = ''] = alive();
+  const hint = { kind: 'rebalance', deadlineMs: null, source: 'ec2', seenAtMs: 1 } as const;
+  join(hinted, { report: { notice: hint } });
+  picture = { ...picture, hosts: [host(1, { notice: hint })], jobs: [job(1)], vms: [vm(1)] };
+  expect(planned(picture)).toEqual([]);
+  await look();
+  const [, replacement = ''] = alive();
+  expect(replacement).not.toBe('');
+  join(replacement);
+  expect(planned(picture)).toMatchObject([{ kind: 'move-vm', from: 'host-1', to: 'host-2' }]);
+  picture = { ...picture, vms: [vm(1, { hostId: host(2).id })] };
+  await look();
+  expect([...buyer.emptyingHosts()]).toEqual(['host-1']);
+  await look();
+  expect(alive()).toEqual([replacement]);
 });
 
 it('never spends more than it may, whatever waits and whatever it must buy instead', async () => {

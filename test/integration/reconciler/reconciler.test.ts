@@ -100,7 +100,9 @@ describe('reconciler', () => {
     const vmId = await assignedVm();
     await world.tell(world.github.set(1, 'in_progress', vmId));
     world.fleet.change(vmId, { phase: 'failed', why: 'QEMU died: signal 9' });
-    await until(() => expect(world.lost).toEqual(['1: QEMU died: signal 9']));
+    await until(() =>
+      expect(world.lost).toEqual([expect.stringMatching(/^1: QEMU died: signal 9\. To run/)]),
+    );
     await until(async () => expect(await world.store.listVms()).toEqual([]));
     expect(world.lines).toContainEqual(
       expect.stringMatching(/"jobId":"1","vmId":"vm-.*"cause":"QEMU died: signal 9".*is lost/),
@@ -117,7 +119,9 @@ describe('reconciler', () => {
       expect((await world.store.listVms()).map(({ id }) => id)).not.toContain(vmId);
     });
     await world.tell(world.github.set(1, 'in_progress', vmId));
-    await until(() => expect(world.lost).toEqual(['1: QEMU died: signal 9']));
+    await until(() =>
+      expect(world.lost).toEqual([expect.stringMatching(/^1: QEMU died: signal 9\. To run/)]),
+    );
   });
 
   it('gives a job another VM when the first dies before the job ran', async () => {
