@@ -6,6 +6,7 @@
  *   MAX_STEPS_IN_FLIGHT in all                         the rest is planned again at the next tick
  *   a failed step's key pauses for PAUSE_MS            a nudge must not turn a fault into a storm
  *   a done step is not repeated for DONE_PAUSE_MS      its effect shows in a report a moment later
+ *   a move is not aborted for as long after it began   nor does its source's word come before that
  */
 import type { Logger } from 'pino';
 import type { Step } from '../planner/step.ts';
@@ -56,7 +57,9 @@ export class StepRunner {
   }
 
   #isPaused(step: Step): boolean {
-    return this.#pausedUntilMs.has(keyOf(step)) || this.#pausedUntilMs.has(doneKeyOf(step));
+    const keys = [keyOf(step), doneKeyOf(step)];
+    if (step.kind === 'abort-migration') keys.push(attemptKey('move-vm', step));
+    return keys.some((key) => this.#pausedUntilMs.has(key));
   }
 
   async #finish(step: Step, key: string, prepared: Promise<SlowPart>): Promise<void> {
@@ -85,8 +88,14 @@ function keyOf(step: Step): string {
 /** A new VM for the same job is another step, and so is a new attempt to move the same VM. */
 function doneKeyOf(step: Step): string {
   if (step.kind === 'lose-job') return `${step.kind} ${step.jobId}`;
-  const attempt = 'migrationId' in step ? ` ${step.migrationId}` : '';
-  return `${step.kind} ${step.vmId}${attempt}`;
+  return 'migrationId' in step ? attemptKey(step.kind, step) : `${step.kind} ${step.vmId}`;
+}
+
+function attemptKey(
+  kind: Step['kind'],
+  { vmId, migrationId }: { readonly vmId: string; readonly migrationId: string },
+): string {
+  return `${kind} ${vmId} ${migrationId}`;
 }
 
 const LOGGED_IDS = ['vmId', 'hostId', 'jobId', 'migrationId', 'from', 'to'] as const;

@@ -60,12 +60,12 @@ dd if=/dev/zero of=$1 bs=4k count=$(($(stat -c %s $1) / 4096)) conv=notrunc,fsyn
 rm $2; sync; fstrim /
 mkdir -p /mem; mount -t tmpfs -o size=512m none /mem
 echo 3 > /proc/sys/vm/drop_caches
-dd if=/dev/zero of=/mem/zeros bs=1M count=192 status=none
 python3 -c '
 import os
 with open("/mem/mixed", "wb") as file:
     for _ in range(1024): file.write(os.urandom(4096) + bytes(4096))
 '
+dd if=/dev/zero of=/mem/zeros bs=1M count=192 status=none
 dd if=/dev/urandom of=/mem/late bs=1M count=8 status=none`;
 
 export const CLEAR_LATE = 'dd if=/dev/zero of=/mem/late bs=1M count=8 conv=notrunc status=none';
