@@ -138,8 +138,9 @@ async function assemble(config: Config, logger: Logger, parts: ShutdownStack): P
   parts.add('intake worker', startIntakeWorker({ redis, intake, logger }));
   const { pollMs: intervalMs } = config;
   const isLeader = () => lease.held;
-  const { jobSource } = github;
-  const polling = { client, book, intake, jobSource, intervalMs, isLeader, now, logger };
+  const { jobSource, runners } = github;
+  const questions = { client, jobSource, runners, intervalMs, isLeader };
+  const polling = { ...questions, book, intake, now, logger };
   parts.add('poll of GitHub', startGithubPoll(polling));
   parts.add('reconciler', { close: () => reconciler.stop() });
   reconciler.start();

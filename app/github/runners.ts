@@ -4,23 +4,35 @@
  */
 import type { Octokit } from '@octokit/rest';
 import { z } from 'zod';
+import { refused } from '../../host-agent/protocol/errors.ts';
+import type { ListedRunner } from '../intake/poll/judge-runners.ts';
 import type { Runners } from '../reconciler/ports.ts';
-import type { JobOrigin } from '../records/records.ts';
 import type { GithubClient } from './client.ts';
 import { GithubDeniedError, RunnerNameTakenError } from './errors.ts';
+import type { JobPlace } from './job-facts.ts';
+import { readPages } from './pages.ts';
+import type { Listed } from './survey.ts';
 
 const WORK_FOLDER = '_work';
 const DEFAULT_RUNNER_GROUP = 1;
 const CONFLICT = 409;
 const NOT_FOUND = 404;
 const UNPROCESSABLE = 422;
+const MAX_RUNNER_PAGES = 100;
 
 const Minted = z.object({
   runner: z.object({ id: z.int().min(1) }),
   encoded_jit_config: z.string().min(1),
 });
 const RunnerList = z.object({
-  runners: z.array(z.object({ id: z.int(), name: z.string(), busy: z.boolean() })),
+  runners: z.array(
+    z.object({
+      id: z.int(),
+      name: z.string(),
+      busy: z.boolean(),
+      status: z.string().max(32).default('offline'),
+    }),
+  ),
 });
 
 export interface GithubRunnersOptions {
@@ -43,6 +55,7 @@ export function createGithubRunners(options: GithubRunnersOptions): Runners {
       try {
         return await mint(request);
       } catch (error) {
+        if (isDenied(error, UNPROCESSABLE)) return refusal(request);
         if (!isDenied(error, CONFLICT)) throw error;
       }
       await freeName(client, request);
@@ -62,7 +75,32 @@ async function mintRunner(octokit: Octokit, request: MintRequest, runnerGroupId:
     work_folder: WORK_FOLDER,
   });
   const minted = Minted.parse(data);
-  return { runnerId: minted.runner.id, jitConfig: minted.encoded_jit_config };
+  const { runner, encoded_jit_config: jitConfig } = minted;
+  return { kind: 'minted' as const, runnerId: runner.id, jitConfig };
+}
+
+function refusal({ labels }: MintRequest) {
+  return refused(`GitHub takes no runner with the labels ${labels.join(', ')}.`.slice(0, 500));
+}
+
+/** Every runner that is registered with the organisation, or the repository that none owns. */
+export async function listRunners(
+  client: GithubClient,
+  place: JobPlace,
+): Promise<Listed<ListedRunner>> {
+  const { items, complete } = await client.asInstallation(place.installationId, {
+    what: `list the runners of ${describePlace(place)}`,
+    run: (octokit) =>
+      readPages(MAX_RUNNER_PAGES, async (page) => {
+        const { route, place: names } = runnersOf(place);
+        const answer = await octokit.request(`GET ${route}`, { ...names, ...page });
+        return RunnerList.parse(answer.data).runners;
+      }),
+  });
+  return {
+    items: items.map(({ status, ...runner }) => ({ ...runner, online: status === 'online' })),
+    complete,
+  };
 }
 
 /** Removes the idle runner that has the name; one that works keeps it. */
@@ -85,7 +123,7 @@ async function freeName(client: GithubClient, request: MintRequest): Promise<voi
   });
 }
 
-async function removeRunner(client: GithubClient, origin: JobOrigin, runnerId: number) {
+async function removeRunner(client: GithubClient, origin: JobPlace, runnerId: number) {
   const { route, place } = runnersOf(origin);
   try {
     await client.asInstallation(origin.installationId, {
@@ -102,13 +140,13 @@ async function removeRunner(client: GithubClient, origin: JobOrigin, runnerId: n
 }
 
 /** Names go into the path as parameters, so that Octokit encodes them. */
-function runnersOf({ scope, owner, repo }: JobOrigin) {
+function runnersOf({ scope, owner, repo }: JobPlace) {
   return scope === 'organization'
     ? { route: '/orgs/{org}/actions/runners', place: { org: owner } }
     : { route: '/repos/{owner}/{repo}/actions/runners', place: { owner, repo } };
 }
 
-function describePlace({ scope, owner, repo }: JobOrigin): string {
+function describePlace({ scope, owner, repo }: JobPlace): string {
   return scope === 'organization' ? owner : `${owner}/${repo}`;
 }
 

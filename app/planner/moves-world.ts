@@ -71,6 +71,7 @@ export function vm(n: number, over: Partial<ObservedVm> = {}): ObservedVm {
     missing: false,
     unknown: false,
     runnerExited: false,
+    runnerWord: undefined,
     why: undefined,
     lastEpoch: 3,
     tracking: {

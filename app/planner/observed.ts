@@ -62,6 +62,8 @@ export interface ObservedVm {
   readonly runsJob: JobId | undefined;
   /** GitHub's id of its runner, once minted. */
   readonly runnerId: number | undefined;
+  /** GitHub's word on a runner that was assigned: at some other job, or forgotten unused. */
+  readonly runnerWord: 'taken' | 'gone' | undefined;
   /** When the phase was reached. */
   readonly phaseSinceMs: number;
   /** Its record exists, but its connected host has not reported it since the record was made. */

@@ -56,6 +56,7 @@ function vm(n: number, over: Partial<ObservedVm> = {}): ObservedVm {
     missing: false,
     unknown: false,
     runnerExited: false,
+    runnerWord: undefined,
     why: undefined,
     ...{ lastEpoch: 1, tracking: undefined, keyed: true, rewindable: false },
     ...{ lastCheckpointAtMs: undefined, leaseOverAtMs: undefined },

@@ -2,6 +2,7 @@
  * What the reconciler needs of the world, one small interface each, so that tests and the
  * 10,000-job bench can stand in for any of them.
  */
+import type { Refused } from '../../host-agent/protocol/errors.ts';
 import type { HostFacts, PoolSpec } from '../../host-agent/protocol/host-facts.ts';
 import type { HostId, JobId, MigrationId, VmId } from '../../host-agent/protocol/ids.ts';
 import type { AgentOutcome, AgentRequest, Report } from '../../host-agent/protocol/messages.ts';
@@ -30,15 +31,27 @@ export interface Fleet {
   onChange(listener: () => void): () => void;
 }
 
+/** Where a runner is registered; `repo` counts only where no organisation owns it. */
+export type RunnerPlace = Pick<JobOrigin, 'installationId' | 'owner' | 'repo' | 'scope'>;
+
+export interface MintedRunner {
+  readonly kind: 'minted';
+  readonly runnerId: number;
+  readonly jitConfig: string;
+}
+
 export interface Runners {
-  /** Registers a JIT runner for the job. A taken name (409) is deregistered first if it is idle. */
+  /**
+   * Registers a JIT runner for the job. A taken name (409) is deregistered first if it is idle;
+   * `refused` (422): GitHub will never take these labels.
+   */
   mint(request: {
     readonly origin: JobOrigin;
     readonly labels: readonly string[];
     readonly runnerName: string;
-  }): Promise<{ readonly runnerId: number; readonly jitConfig: string }>;
+  }): Promise<MintedRunner | Refused>;
   /** A busy runner is never removed. */
-  remove(origin: JobOrigin, runnerId: number): Promise<'removed' | 'busy' | 'absent'>;
+  remove(origin: RunnerPlace, runnerId: number): Promise<'removed' | 'busy' | 'absent'>;
 }
 
 export interface JobNotices {

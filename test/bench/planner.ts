@@ -195,6 +195,7 @@ function makeVm(n: number): ObservedVm {
     missing: false,
     unknown: false,
     runnerExited: false,
+    runnerWord: undefined,
     why: undefined,
     lastEpoch: 1,
     tracking: TRACKING,

@@ -333,7 +333,14 @@ export class SimulatedFleet {
     return {
       ...{ id, hostId, phase: 'busy', class: classFor(this.#options.machine), lastEpoch },
       ...{ forJob: job.id, runsJob: job.id, runnerId: 1, phaseSinceMs: job.work.atMs },
-      ...{ missing: false, unknown: false, runnerExited: false, why: undefined, rewindable: false },
+      ...{
+        missing: false,
+        unknown: false,
+        runnerExited: false,
+        runnerWord: undefined,
+        why: undefined,
+        rewindable: false,
+      },
       ...{ lastCheckpointAtMs: undefined, leaseOverAtMs: undefined, keyed: true },
       tracking: this.#options.moves ? tracking : undefined,
     };

@@ -39,7 +39,7 @@ export class GithubInMemory implements Runners, JobSource {
   async mint({ runnerName }: { readonly runnerName: string }) {
     this.#minted += 1;
     this.#names.set(this.#minted, runnerName);
-    return { runnerId: this.#minted, jitConfig: 'e30=' };
+    return { kind: 'minted' as const, runnerId: this.#minted, jitConfig: 'e30=' };
   }
 
   async remove(_origin: JobOrigin, runnerId: number): Promise<Removal> {

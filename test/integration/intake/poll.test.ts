@@ -1,6 +1,7 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import type { JobRecord } from '../../../app/records/records.ts';
 import type { GivenOptions } from '../../fakes/github/options.ts';
+import { vmRecord } from '../../fixtures/records.ts';
 import { type PollRig, startPollRig } from './poll-rig.ts';
 
 const oneJob = (label = 'architect') => `
@@ -148,6 +149,77 @@ describe('failed deliveries', () => {
     await rig.fixture.control('POST', '/faults/api', fault);
     await rig.poll.round();
     expect(await stored()).toMatchObject([{ state: 'queued' }]);
+  });
+});
+
+describe('runners', () => {
+  const vm = (runnerId: number, over: Parameters<typeof vmRecord>[0] = {}) =>
+    vmRecord({ phase: 'assigned', runnerId, runnerName: 'architect-vm-1', ...over });
+
+  /** A queued job, and a VM with a runner for it. */
+  async function assigned() {
+    await start();
+    const { job } = push();
+    await rig.poll.round();
+    const forJob = String(job.id);
+    const [record] = await stored();
+    if (record === undefined) throw new Error('the job is not known');
+    const wanted = { origin: record.origin, labels: ['architect'], runnerName: 'architect-vm-1' };
+    const minted = await rig.runners.mint(wanted);
+    if (minted.kind === 'refused') throw new Error(minted.why);
+    const runner = rig.fixture.github.simulation.world.runners.get(minted.runnerId);
+    if (runner === undefined) throw new Error('the runner is not known');
+    await putVm(vm(minted.runnerId, { forJob }));
+    return { job, runner };
+  }
+
+  async function putVm(record: ReturnType<typeof vmRecord>) {
+    rig.evidence.rememberVm(record);
+    await rig.store.putVm(record, Date.now());
+  }
+  const wordOfVm = async () => (await rig.store.listVms()).map(({ runnerWord }) => runnerWord);
+
+  it('that wait are left as they are', async () => {
+    await assigned();
+    await rig.poll.round();
+    expect(await wordOfVm()).toEqual([null]);
+  });
+
+  it('at a job that the App may not see are known to be taken', async () => {
+    const { runner } = await assigned();
+    runner.job = push('elsewhere').job;
+    await rig.poll.round();
+    expect(await wordOfVm()).toEqual(['taken']);
+  });
+
+  it('at their own job are known by it', async () => {
+    const { runner, job } = await assigned();
+    runner.job = job;
+    rig.fixture.github.simulation.jobs.start(job, runner);
+    await rig.poll.round();
+    expect(await wordOfVm()).toEqual([null]);
+    expect(await stored()).toMatchObject([{ state: 'in-progress', vmId: 'vm-1' }]);
+  });
+
+  it('that expired are known to be gone', async () => {
+    const { runner } = await assigned();
+    rig.fixture.github.simulation.world.runners.delete(runner.id);
+    await rig.poll.round();
+    expect(await wordOfVm()).toEqual(['gone']);
+  });
+
+  it('without a VM are removed, but no busy one and none of another fleet', async () => {
+    const { runner, job } = await assigned();
+    const { runners } = rig.fixture.github.simulation.world;
+    await rig.store.deleteVm(vm(1).id);
+    const foreign = { ...runner, id: runner.id + 1, name: 'architect-vm-9' };
+    runners.set(foreign.id, foreign);
+    runner.job = job;
+    await rig.poll.round();
+    expect([...runners.keys()]).toEqual([runner.id, foreign.id]);
+    runner.job = undefined;
+    await rig.poll.round();
+    expect([...runners.keys()]).toEqual([foreign.id]);
   });
 });
 

@@ -129,6 +129,28 @@ describe('reconciler', () => {
     expect(world.github.mints).toBe(2);
   });
 
+  it('gives a job another VM at once when a stranger’s takes its runner, and lets that one end', async () => {
+    world.newReconciler().start();
+    await world.tell(world.github.set(1, 'queued'));
+    const vmId = await assignedVm();
+    await world.tell(world.github.set(99, 'in_progress', vmId));
+    world.fleet.change(vmId, { phase: 'busy' });
+    await until(async () => expect(await assignedVm()).not.toBe(vmId));
+    expect(world.fleet.countOf('stop-vm')).toBe(0);
+    await world.tell(world.github.set(99, 'completed', vmId));
+    await until(() => expect(world.fleet.vms.has(vmId)).toBe(false));
+    expect(await stateOf(1)).toBe('queued');
+  });
+
+  it('refuses a job whose labels GitHub takes no runner with, and tells its author', async () => {
+    world.github.refuses = 'not these labels';
+    world.newReconciler().start();
+    await world.tell(world.github.set(1, 'queued'));
+    await until(async () => expect(await stateOf(1)).toBe('refused'));
+    await until(() => expect(world.fleet.vms.size).toBe(0));
+    expect(world.refused).toEqual(['1: not these labels']);
+  });
+
   it('stops the VM of a cancelled job, but not one whose runner GitHub calls busy', async () => {
     world.newReconciler().start();
     await world.tell(world.github.set(1, 'queued'));

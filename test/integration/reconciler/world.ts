@@ -5,12 +5,13 @@ import { pino } from 'pino';
 import { EvidenceStore } from '../../../app/evidence/evidence-store.ts';
 import { VmKeys } from '../../../app/keys/vm-keys.ts';
 import { DEFAULT_PLANNER_CONFIG, type PlannerConfig } from '../../../app/planner/observed.ts';
-import type { FleetHost, JobSource, Runners } from '../../../app/reconciler/ports.ts';
+import type { FleetHost, JobSource, MintedRunner, Runners } from '../../../app/reconciler/ports.ts';
 import { Reconciler } from '../../../app/reconciler/reconciler.ts';
 import { applyJobFacts, type JobBook } from '../../../app/records/apply-job-facts.ts';
 import { Lease } from '../../../app/records/lease.ts';
 import { RecordStore } from '../../../app/records/record-store.ts';
 import { type JobFacts, runnerNameOf } from '../../../app/records/records.ts';
+import { type Refused, refused } from '../../../host-agent/protocol/errors.ts';
 import type { HostNotice } from '../../../host-agent/protocol/host-notice.ts';
 import { HostId, JobId, type VmId } from '../../../host-agent/protocol/ids.ts';
 import type {
@@ -223,12 +224,16 @@ export class FakeGithub implements Runners, JobSource {
   readonly busyRunners = new Set<string>();
   mints = 0;
 
-  async mint({ runnerName }: { readonly runnerName: string }) {
+  /** Why it takes no runner; undefined: it takes it. */
+  refuses: string | undefined;
+
+  async mint({ runnerName }: { readonly runnerName: string }): Promise<MintedRunner | Refused> {
+    if (this.refuses !== undefined) return refused(this.refuses);
     for (const [id, name] of this.runners)
       if (name === runnerName && !this.busyRunners.has(name)) this.runners.delete(id);
     this.mints += 1;
     this.runners.set(this.mints, runnerName);
-    return { runnerId: this.mints, jitConfig: SECRET };
+    return { kind: 'minted', runnerId: this.mints, jitConfig: SECRET };
   }
 
   async remove(_origin: JobFacts['origin'], runnerId: number) {
@@ -270,6 +275,7 @@ export class World {
   readonly fleet = new FakeFleet(['host-1', 'host-2']);
   readonly lines: string[] = [];
   readonly lost: string[] = [];
+  readonly refused: string[] = [];
   /** Of reconcilers made from now on. */
   config: Partial<PlannerConfig> = {};
   labels: readonly string[] = ['architect'];
@@ -310,7 +316,9 @@ export class World {
         runners: this.github,
         jobSource: this.github,
         notices: {
-          refused: async () => undefined,
+          refused: async (job, why) => {
+            this.refused.push(`${job.id}: ${why}`);
+          },
           lost: async (job, cause) => {
             this.lost.push(`${job.id}: ${cause}`);
           },
