@@ -33,6 +33,7 @@ import { createWebhookHandler } from './intake/webhooks.ts';
 import { startIntakeWorker } from './intake/worker.ts';
 import { openMasterKey } from './keys/master-key.ts';
 import { VmKeys } from './keys/vm-keys.ts';
+import { shareOf } from './labels/job-share.ts';
 import { readPolicy } from './labels/policy.ts';
 import { createLogger } from './log.ts';
 import { DEFAULT_PLANNER_CONFIG, type PlannerConfig } from './planner/observed.ts';
@@ -44,7 +45,7 @@ import { MachineWatch } from './reconciler/machine-watch.ts';
 import { Reconciler } from './reconciler/reconciler.ts';
 import { Lease } from './records/lease.ts';
 import { RecordStore } from './records/record-store.ts';
-import type { JobFacts } from './records/records.ts';
+import type { JobFacts, JobRecord } from './records/records.ts';
 import { openRedis } from './redis/open-redis.ts';
 import { ShutdownStack } from './shutdown-stack.ts';
 
@@ -108,8 +109,10 @@ async function assemble(config: Config, logger: Logger, parts: ShutdownStack): P
     ...(machines === undefined ? {} : { machines }),
     ...(buyer === undefined ? {} : { emptying: () => buyer.emptyingHosts() }),
   };
+  const pools = { pool: () => pool };
+  const share = (job: JobRecord) => shareOf(job, policy);
   const reconciler = new Reconciler({
-    ports: { ...book, ...github, ...moving, fleet, pools: { pool: () => pool }, now, logger },
+    ports: { ...book, ...github, ...moving, fleet, pools, shareOf: share, now, logger },
     lease,
     plannerConfig: plannerConfigOf(config),
     tickMs: config.tickMs,

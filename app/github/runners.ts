@@ -11,6 +11,7 @@ import type { GithubClient } from './client.ts';
 import { GithubDeniedError, RunnerNameTakenError } from './errors.ts';
 import type { JobPlace } from './job-facts.ts';
 import { readPages } from './pages.ts';
+import { SpentPoints } from './spent-points.ts';
 import type { Listed } from './survey.ts';
 
 const WORK_FOLDER = '_work';
@@ -18,6 +19,11 @@ const DEFAULT_RUNNER_GROUP = 1;
 const CONFLICT = 409;
 const NOT_FOUND = 404;
 const UNPROCESSABLE = 422;
+/**
+ * Of one App, in any minute that ends now. A registration costs 5 of GitHub's 900 points a minute, and
+ * 1,500 of them are allowed in five: what is left is for polling, removals and tokens.
+ */
+export const MAX_MINTS_PER_MINUTE = 150;
 const MAX_RUNNER_PAGES = 100;
 
 const Minted = z.object({
@@ -39,18 +45,22 @@ export interface GithubRunnersOptions {
   readonly client: GithubClient;
   /** The runner group that new runners join; GitHub's default group is 1. */
   readonly runnerGroupId?: number;
+  readonly now?: () => number;
 }
 
 type MintRequest = Parameters<Runners['mint']>[0];
 
 export function createGithubRunners(options: GithubRunnersOptions): Runners {
-  const { client, runnerGroupId = DEFAULT_RUNNER_GROUP } = options;
+  const { client, runnerGroupId = DEFAULT_RUNNER_GROUP, now = Date.now } = options;
   const mint = (request: MintRequest) =>
     client.asInstallation(request.origin.installationId, {
       what: `register a runner with ${describePlace(request.origin)}`,
       run: (octokit) => mintRunner(octokit, request, runnerGroupId),
     });
+  const registrations = new SpentPoints();
   return {
+    mayMint: (installationId) =>
+      !client.isClosed(installationId) && registrations.take(1, MAX_MINTS_PER_MINUTE, now()),
     mint: async (request) => {
       try {
         return await mint(request);

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { HostId, JobId, MigrationId, VmId } from '../../host-agent/protocol/ids.ts';
+import { SHARE } from './moves-world.ts';
 import type { Observed, ObservedHost, ObservedJob, ObservedVm } from './observed.ts';
 import { DEFAULT_PLANNER_CONFIG, type PlannerConfig } from './observed.ts';
 import { plan } from './plan.ts';
@@ -23,8 +24,7 @@ function job(n: number, over: Partial<ObservedJob> = {}): ObservedJob {
     vmId: undefined,
     vmsStarted: 0,
     startedAtMs: undefined,
-    labelsKey: 'architect',
-    rewindable: false,
+    ...{ labelsKey: 'architect', rewindable: false, share: SHARE },
     ...over,
   };
 }

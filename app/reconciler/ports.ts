@@ -41,6 +41,8 @@ export interface MintedRunner {
 }
 
 export interface Runners {
+  /** Takes one of the registrations that GitHub's limits leave for now; false: there is none. */
+  mayMint(installationId: number): boolean;
   /**
    * Registers a JIT runner for the job. A taken name (409) is deregistered first if it is idle;
    * `refused` (422): GitHub will never take these labels.

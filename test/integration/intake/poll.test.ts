@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, it } from 'vitest';
+import { MAX_MINTS_PER_MINUTE } from '../../../app/github/runners.ts';
 import type { JobRecord } from '../../../app/records/records.ts';
 import type { GivenOptions } from '../../fakes/github/options.ts';
 import { vmRecord } from '../../fixtures/records.ts';
@@ -228,4 +229,30 @@ it('works on an Enterprise Server', async () => {
   push();
   await rig.poll.round();
   expect(await stored()).toMatchObject([{ state: 'queued' }]);
+});
+
+it('GitHub never has to limit what the pace of registrations lets through', async () => {
+  await start();
+  const origin = { installationId: 1, owner: 'acme', repo: 'widgets', runId: 1, headSha: 'a' };
+  const outcomes: string[] = [];
+  while (rig.runners.mayMint(1)) {
+    const wanted = { origin: { ...origin, scope: 'organization' as const }, labels: ['architect'] };
+    const runnerName = `architect-vm-${outcomes.length}`;
+    outcomes.push((await rig.runners.mint({ ...wanted, runnerName })).kind);
+  }
+  expect(outcomes).toHaveLength(MAX_MINTS_PER_MINUTE);
+  expect(new Set(outcomes)).toEqual(new Set(['minted']));
+  await rig.poll.round();
+  expect(rig.client.isClosed(1)).toBe(false);
+});
+
+it('registers nothing while GitHub has said to wait', async () => {
+  await start();
+  const fault = { path: '/generate-jitconfig', status: 403, count: 1 };
+  const headers = { 'retry-after': '60' };
+  await rig.fixture.control('POST', '/faults/api', { ...fault, headers });
+  expect(rig.runners.mayMint(1)).toBe(true);
+  await expect(mint('one')).rejects.toMatchObject({ code: 'GITHUB_RATE_LIMITED' });
+  expect(rig.runners.mayMint(1)).toBe(false);
+  expect(rig.runners.mayMint(2)).toBe(true);
 });

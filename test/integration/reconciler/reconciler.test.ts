@@ -151,6 +151,20 @@ describe('reconciler', () => {
     expect(world.refused).toEqual(['1: not these labels']);
   });
 
+  it('registers runners at the pace that GitHub takes them', async () => {
+    world.github.mintsLeft = 1;
+    world.newReconciler().start();
+    for (const id of [1, 2, 3]) await world.tell(world.github.set(id, 'queued'));
+    const idle = () =>
+      [...world.fleet.vms.values()].filter(({ report }) => report.phase === 'idle');
+    await until(() => expect(world.github.mints).toBe(1));
+    await until(() => expect(world.github.mintsLeft).toBeLessThan(-5));
+    expect(idle()).toHaveLength(2);
+    expect(world.github.mints).toBe(1);
+    world.github.mintsLeft = 2;
+    await until(() => expect(world.github.mints).toBe(3));
+  });
+
   it('stops the VM of a cancelled job, but not one whose runner GitHub calls busy', async () => {
     world.newReconciler().start();
     await world.tell(world.github.set(1, 'queued'));

@@ -4,6 +4,8 @@ import { join } from 'node:path';
 import { pino } from 'pino';
 import { EvidenceStore } from '../../../app/evidence/evidence-store.ts';
 import { VmKeys } from '../../../app/keys/vm-keys.ts';
+import { shareOf } from '../../../app/labels/job-share.ts';
+import { DEFAULT_POLICY } from '../../../app/labels/policy.ts';
 import { DEFAULT_PLANNER_CONFIG, type PlannerConfig } from '../../../app/planner/observed.ts';
 import type { FleetHost, JobSource, MintedRunner, Runners } from '../../../app/reconciler/ports.ts';
 import { Reconciler } from '../../../app/reconciler/reconciler.ts';
@@ -227,6 +229,14 @@ export class FakeGithub implements Runners, JobSource {
   /** Why it takes no runner; undefined: it takes it. */
   refuses: string | undefined;
 
+  /** Registrations that it takes before it must be asked anew. */
+  mintsLeft = Number.POSITIVE_INFINITY;
+
+  mayMint(): boolean {
+    this.mintsLeft -= 1;
+    return this.mintsLeft >= 0;
+  }
+
   async mint({ runnerName }: { readonly runnerName: string }): Promise<MintedRunner | Refused> {
     if (this.refuses !== undefined) return refused(this.refuses);
     for (const [id, name] of this.runners)
@@ -324,6 +334,7 @@ export class World {
           },
         },
         pools: { pool: () => POOL },
+        shareOf: (job) => shareOf(job, DEFAULT_POLICY),
         keys: KEYS,
         machines: { isGone: ({ hostname }) => this.fleet.gone.has(hostname) },
         now: Date.now,
