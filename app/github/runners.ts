@@ -6,7 +6,7 @@ import type { Octokit } from '@octokit/rest';
 import { z } from 'zod';
 import { refused } from '../../host-agent/protocol/errors.ts';
 import type { ListedRunner } from '../intake/poll/judge-runners.ts';
-import type { Runners } from '../reconciler/ports.ts';
+import type { Removal, Runners } from '../reconciler/ports.ts';
 import type { GithubClient } from './client.ts';
 import { GithubDeniedError, RunnerNameTakenError } from './errors.ts';
 import type { JobPlace } from './job-facts.ts';
@@ -17,6 +17,7 @@ import type { Listed } from './survey.ts';
 const WORK_FOLDER = '_work';
 const DEFAULT_RUNNER_GROUP = 1;
 const CONFLICT = 409;
+const FORBIDDEN = 403;
 const NOT_FOUND = 404;
 const UNPROCESSABLE = 422;
 /**
@@ -133,7 +134,11 @@ async function freeName(client: GithubClient, request: MintRequest): Promise<voi
   });
 }
 
-async function removeRunner(client: GithubClient, origin: JobPlace, runnerId: number) {
+async function removeRunner(
+  client: GithubClient,
+  origin: JobPlace,
+  runnerId: number,
+): Promise<Removal> {
   const { route, place } = runnersOf(origin);
   try {
     await client.asInstallation(origin.installationId, {
@@ -145,6 +150,7 @@ async function removeRunner(client: GithubClient, origin: JobPlace, runnerId: nu
   } catch (error) {
     if (isDenied(error, NOT_FOUND)) return 'absent';
     if (isDenied(error, UNPROCESSABLE)) return 'busy';
+    if (isDenied(error, FORBIDDEN)) return 'denied';
     throw error;
   }
 }

@@ -40,6 +40,8 @@ export interface MintedRunner {
   readonly jitConfig: string;
 }
 
+export type Removal = 'removed' | 'busy' | 'absent' | 'denied';
+
 export interface Runners {
   /** Takes one of the registrations that GitHub's limits leave for now; false: there is none. */
   mayMint(installationId: number): boolean;
@@ -52,8 +54,8 @@ export interface Runners {
     readonly labels: readonly string[];
     readonly runnerName: string;
   }): Promise<MintedRunner | Refused>;
-  /** A busy runner is never removed. */
-  remove(origin: RunnerPlace, runnerId: number): Promise<'removed' | 'busy' | 'absent'>;
+  /** A busy runner is never removed; `denied`: the App may not remove any there (any more). */
+  remove(origin: RunnerPlace, runnerId: number): Promise<Removal>;
 }
 
 export interface JobNotices {

@@ -48,9 +48,9 @@ export class GithubPoll {
     const { survey, jobs, runners, redelivery, nudge } = this.#options;
     await this.#attempt('failed deliveries', () => redelivery.round());
     await this.#attempt('jobs and runners', async () => {
-      const { items } = await survey.installations();
-      if (await jobs.round(items)) nudge();
-      if (await runners.round(items)) nudge();
+      const installations = await survey.installations();
+      if (await jobs.round(installations)) nudge();
+      if (await runners.round(installations.items)) nudge();
     });
   }
 

@@ -111,6 +111,7 @@ describe('runners', () => {
     [204, 'removed'],
     [404, 'absent'],
     [422, 'busy'],
+    [403, 'denied'],
   ])('removing answers %i as %s', async (status, outcome) => {
     const body = status === 204 ? {} : { body: { message: 'no' } };
     api.answers['DELETE /orgs/octo/actions/runners/9'] = [{ status, ...body }];

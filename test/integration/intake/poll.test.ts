@@ -224,6 +224,54 @@ describe('runners', () => {
   });
 });
 
+describe('an installation', () => {
+  it('that is suspended lets its waiting jobs go, and has them again when it is back', async () => {
+    await start();
+    push();
+    await rig.poll.round();
+    await rig.fixture.control('PATCH', '/installations/1', { suspended: true });
+    await rig.poll.round();
+    expect(await stored()).toMatchObject([
+      { state: 'completed', conclusion: null, why: expect.stringContaining('suspended') },
+    ]);
+    await rig.fixture.control('PATCH', '/installations/1', { suspended: false });
+    await rig.poll.round();
+    expect(await stored()).toMatchObject([{ state: 'queued', why: null }]);
+  });
+
+  it('that is removed and made anew brings its jobs under its new id', async () => {
+    await start();
+    push();
+    await rig.poll.round();
+    await rig.fixture.control('DELETE', '/installations/1');
+    await rig.poll.round();
+    expect(await stored()).toMatchObject([{ state: 'completed', origin: { installationId: 1 } }]);
+    await rig.fixture.control('POST', '/installations', { login: 'acme' });
+    await rig.poll.round();
+    expect(await stored()).toMatchObject([{ state: 'queued', origin: { installationId: 2 } }]);
+  });
+
+  it('beside another is polled with a token of its own', async () => {
+    await start();
+    const { world } = rig.fixture.github.simulation;
+    const other = world.addAccount('other', 'User');
+    const repository = world.addRepository(other, 'gadgets');
+    world.addInstallation(other, { ...world.options.permissions, administration: 'write' });
+    rig.fixture.github.simulation.push(repository, oneJob());
+    push();
+    await rig.poll.round();
+    const origins = (await stored()).map(({ origin }) => [origin.installationId, origin.scope]);
+    expect(origins.toSorted()).toEqual([
+      [1, 'organization'],
+      [2, 'repository'],
+    ]);
+    for (const { id, origin } of await stored()) {
+      const wanted = { origin, labels: ['architect'], runnerName: `architect-vm-${id}` };
+      expect((await rig.runners.mint(wanted)).kind).toBe('minted');
+    }
+  });
+});
+
 it('works on an Enterprise Server', async () => {
   await start({ restPath: '/api/v3' });
   push();

@@ -1,4 +1,5 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import { closeInstallations } from '../../../app/intake/close-installation.ts';
 import { JobId, type VmId } from '../../../host-agent/protocol/ids.ts';
 import { startTestRedis, type TestRedis } from '../records/redis-server.ts';
 import { World } from './world.ts';
@@ -163,6 +164,22 @@ describe('reconciler', () => {
     expect(world.github.mints).toBe(1);
     world.github.mintsLeft = 2;
     await until(() => expect(world.github.mints).toBe(3));
+  });
+
+  it('lets a suspended App’s running job end, and stops what waits for it', async () => {
+    world.newReconciler().start();
+    await world.tell(world.github.set(1, 'queued'));
+    const atWork = await assignedVm();
+    await world.tell(world.github.set(1, 'in_progress', atWork));
+    world.fleet.change(atWork, { phase: 'busy' });
+    await world.tell(world.github.set(2, 'queued'));
+    const waiting = await assignedVm();
+    world.github.denies = true;
+    const whyClosed = () => 'suspended';
+    await closeInstallations({ book: world.book, whyClosed, nowMs: Date.now() });
+    await until(() => expect(world.fleet.vms.has(waiting)).toBe(false));
+    expect(world.fleet.vms.has(atWork)).toBe(true);
+    expect([await stateOf(1), await stateOf(2)]).toEqual(['in-progress', 'completed']);
   });
 
   it('stops the VM of a cancelled job, but not one whose runner GitHub calls busy', async () => {

@@ -7,7 +7,14 @@ import { VmKeys } from '../../../app/keys/vm-keys.ts';
 import { shareOf } from '../../../app/labels/job-share.ts';
 import { DEFAULT_POLICY } from '../../../app/labels/policy.ts';
 import { DEFAULT_PLANNER_CONFIG, type PlannerConfig } from '../../../app/planner/observed.ts';
-import type { FleetHost, JobSource, MintedRunner, Runners } from '../../../app/reconciler/ports.ts';
+import type {
+  FleetHost,
+  JobSource,
+  MintedRunner,
+  Removal,
+  RunnerPlace,
+  Runners,
+} from '../../../app/reconciler/ports.ts';
 import { Reconciler } from '../../../app/reconciler/reconciler.ts';
 import { applyJobFacts, type JobBook } from '../../../app/records/apply-job-facts.ts';
 import { Lease } from '../../../app/records/lease.ts';
@@ -246,12 +253,16 @@ export class FakeGithub implements Runners, JobSource {
     return { kind: 'minted', runnerId: this.mints, jitConfig: SECRET };
   }
 
-  async remove(_origin: JobFacts['origin'], runnerId: number) {
+  /** The App was suspended. */
+  denies = false;
+
+  async remove(_origin: RunnerPlace, runnerId: number): Promise<Removal> {
     const name = this.runners.get(runnerId);
-    if (name === undefined) return 'absent' as const;
-    if (this.busyRunners.has(name)) return 'busy' as const;
+    if (this.denies) return 'denied';
+    if (name === undefined) return 'absent';
+    if (this.busyRunners.has(name)) return 'busy';
     this.runners.delete(runnerId);
-    return 'removed' as const;
+    return 'removed';
   }
 
   async readJob(_origin: JobFacts['origin'], id: JobId) {
