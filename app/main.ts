@@ -103,7 +103,7 @@ async function assemble(config: Config, logger: Logger, parts: ShutdownStack): P
   const machines = provider.knowsEnds ? new MachineWatch(evidence) : undefined;
   const keys = new VmKeys(await openMasterKey(config.dataDir));
   const tokens = launchTokens(enrolment, provider.policy?.joinLimitMs ?? LAUNCH_TOKEN_TTL_MS);
-  const buyer = openBuyer({ provider, tokens, fleet, now, logger });
+  const buyer = openBuyer({ provider, tokens, fleet, spend: evidence, now, logger });
   const moving = {
     keys,
     ...(machines === undefined ? {} : { machines }),

@@ -65,6 +65,9 @@ export interface MarketReader {
     readonly shut: readonly ShutOffer[];
     readonly usdPerHour: number | null;
     readonly maxUsdPerHour: number | null;
+    readonly usdToday: number | null;
+    /** Null: the day is not limited. */
+    readonly maxUsdPerDay: number | null;
     /** What was bought, emptied and given back lately, and why; the newest last. */
     readonly decisions: readonly Decision[];
   }>;

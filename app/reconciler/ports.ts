@@ -7,6 +7,7 @@ import type { HostFacts, PoolSpec } from '../../host-agent/protocol/host-facts.t
 import type { HostId, JobId, MigrationId, VmId } from '../../host-agent/protocol/ids.ts';
 import type { AgentOutcome, AgentRequest, Report } from '../../host-agent/protocol/messages.ts';
 import type { VmKey } from '../../host-agent/protocol/migration-messages.ts';
+import type { DaySpend } from '../planner/fleet/day-spend.ts';
 import type { MigrationRecord, MoveWish } from '../records/migration-record.ts';
 import type { JobFacts, JobMoment, JobOrigin, JobRecord, VmRecord } from '../records/records.ts';
 
@@ -99,6 +100,10 @@ export interface Evidence {
   /** A drained host takes no VMs and its VMs leave, until that is undone. */
   setDrained(hostId: HostId, drained: boolean, nowMs: number): void;
   drainedHosts(): ReadonlySet<HostId>;
+  /** Adds to what machines have cost on a day. */
+  addSpend(spend: DaySpend): void;
+  /** Undefined: nothing was counted on that day. */
+  spendOn(day: string): DaySpend | undefined;
   /** The provider listed this machine. */
   rememberMachine(machineId: string, nowMs: number): void;
   wasMachine(machineId: string): boolean;

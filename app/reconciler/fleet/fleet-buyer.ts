@@ -4,20 +4,22 @@
  *   look at offers, machines, agents, jobs ─→ planFleet ─→ launch | empty | keep | terminate
  *
  * What is remembered here may be lost: after a restart, machines that were being emptied serve again
- * until they are chosen anew, and a machine that never joined gets its time once more. Nothing is done
- * on a picture that is older than the last deed.
+ * until they are chosen anew, and a machine that never joined gets its time once more. What was spent
+ * is on disk, and the time in which no process looked is counted, too. Nothing is done on a picture that is older than the last deed.
  */
 import { randomUUID } from 'node:crypto';
 import type { Logger } from 'pino';
 import type { HostId } from '../../../host-agent/protocol/ids.ts';
+import { dayOf, spendByDay } from '../../planner/fleet/day-spend.ts';
 import type { FleetMachine, FleetPolicy, FleetStep } from '../../planner/fleet/fleet-seen.ts';
 import { planFleet } from '../../planner/fleet/plan-fleet.ts';
 import type { Observed } from '../../planner/observed.ts';
 import type { Offer, Provider, ProviderHost } from '../../providers/provider.ts';
-import type { EnrolmentTokens, Fleet } from '../ports.ts';
+import type { EnrolmentTokens, Evidence, Fleet } from '../ports.ts';
 import { type KnownMachine, rememberMachines, seeMachines, seeWaiting } from './see-fleet.ts';
 
 const LAUNCH_TIMEOUT_MS = 120_000;
+const DAY_MS = 86_400_000;
 const MAX_DECISIONS = 100;
 
 export interface Decision {
@@ -36,6 +38,7 @@ export interface BuyerOptions {
   readonly policy: FleetPolicy;
   readonly tokens: EnrolmentTokens;
   readonly fleet: Pick<Fleet, 'hosts'>;
+  readonly spend: Pick<Evidence, 'addSpend' | 'spendOn'>;
   readonly now: () => number;
   readonly logger: Logger;
 }
@@ -68,6 +71,11 @@ export class FleetBuyer {
     return this.#decisions;
   }
 
+  /** What was counted since midnight (UTC). */
+  get usdToday(): number {
+    return this.#options.spend.spendOn(dayOf(this.#options.now()))?.usd ?? 0;
+  }
+
   get usdPerHour(): number {
     return this.#machines.reduce((sum, { usdPerHour }) => sum + usdPerHour, 0);
   }
@@ -90,11 +98,24 @@ export class FleetBuyer {
     const machines = this.#machines;
     const waiting = seeWaiting(observed.picture);
     const lastStirMs = this.#lastStirMs;
-    const { steps, isShort } = planFleet({ offers, machines, waiting, lastStirMs }, policy, nowMs);
+    const usdToday = this.#account(nowMs);
+    const look = { offers, machines, waiting, lastStirMs, usdToday };
+    const { steps, isShort } = planFleet(look, policy, nowMs);
     if (isShort) this.#lastStirMs = nowMs;
     if (steps.length === 0) return;
     await Promise.all(steps.map((step) => this.#run(step, seen.signal)));
     this.#lastDeedMs = now();
+  }
+
+  /** Counts what the machines cost since the last look, of an earlier process too; today's sum. */
+  #account(nowMs: number): number {
+    const { spend } = this.#options;
+    const today = dayOf(nowMs);
+    const counted = spend.spendOn(today) ?? spend.spendOn(dayOf(nowMs - DAY_MS));
+    const fromMs = counted?.untilMs ?? nowMs;
+    for (const day of spendByDay({ fromMs, toMs: nowMs }, this.usdPerHour)) spend.addSpend(day);
+    if (counted === undefined) spend.addSpend({ day: today, usd: 0, untilMs: nowMs });
+    return spend.spendOn(today)?.usd ?? 0;
   }
 
   #look({ offers, machines }: SeenByProvider, observed: Observed, nowMs: number): void {

@@ -63,6 +63,8 @@ export async function simulate(options: SimulationOptions): Promise<Outcome> {
   const fleet = new SimulatedFleet({ cloud, work, moves: strategy.moves, machine: trace.machine });
   const buyer = new FleetBuyer({
     ...{ provider: cloud, policy, fleet, now: () => cloud.nowMs },
+    // Only the hour is limited here.
+    spend: { addSpend: () => undefined, spendOn: () => undefined },
     tokens: { issue: () => 'architect_simulated' },
     logger: pino({ level: 'silent' }),
   });

@@ -92,7 +92,7 @@ function stateful() {
         provider: 'ec2',
         offers: [{ id: 'm8i.xlarge/a/spot', capacity: CAPACITY, ...PRICED }],
         shut: [{ offerId: 'c5.metal/a/spot', why: 'InsufficientInstanceCapacity', untilMs: 9e12 }],
-        ...{ usdPerHour: 0.08, maxUsdPerHour: 2, decisions: [] },
+        ...{ usdPerHour: 0.08, maxUsdPerHour: 2, usdToday: 1, maxUsdPerDay: null, decisions: [] },
       }),
     },
     readiness: { check: async () => [{ name: 'redis', ready: false, detail: 'is gone' }] },
