@@ -70,10 +70,16 @@ function readMarket({ provider, buyer }: ApiSources['market']): ApiPorts['market
       shut: provider.shutOffers?.() ?? [],
       usdPerHour: buyer?.usdPerHour ?? null,
       maxUsdPerHour: provider.policy?.maxUsdPerHour ?? null,
+      usdToday: buyer?.usdToday ?? null,
+      maxUsdPerDay: finite(provider.policy?.maxUsdPerDay),
       decisions: buyer?.decisions ?? [],
       starts: buyer?.starts ?? [],
     }),
   };
+}
+
+function finite(limit: number | undefined): number | null {
+  return limit === undefined || !Number.isFinite(limit) ? null : limit;
 }
 
 async function checkReadiness(sources: ApiSources): Promise<readonly HealthCheck[]> {

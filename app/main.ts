@@ -33,6 +33,7 @@ import { createWebhookHandler } from './intake/webhooks.ts';
 import { startIntakeWorker } from './intake/worker.ts';
 import { openMasterKey } from './keys/master-key.ts';
 import { VmKeys } from './keys/vm-keys.ts';
+import { shareOf } from './labels/job-share.ts';
 import { readPolicy } from './labels/policy.ts';
 import { createLogger } from './log.ts';
 import { DEFAULT_PLANNER_CONFIG, type PlannerConfig } from './planner/observed.ts';
@@ -45,7 +46,7 @@ import { MachineWatch } from './reconciler/machine-watch.ts';
 import { Reconciler } from './reconciler/reconciler.ts';
 import { Lease } from './records/lease.ts';
 import { RecordStore } from './records/record-store.ts';
-import type { JobFacts } from './records/records.ts';
+import type { JobFacts, JobRecord } from './records/records.ts';
 import { openRedis } from './redis/open-redis.ts';
 import { ShutdownStack } from './shutdown-stack.ts';
 
@@ -109,8 +110,10 @@ async function assemble(config: Config, logger: Logger, parts: ShutdownStack): P
     ...(machines === undefined ? {} : { machines }),
     ...(buyer === undefined ? {} : { emptying: () => buyer.emptyingHosts() }),
   };
+  const pools = { pool: () => pool };
+  const share = (job: JobRecord) => shareOf(job, policy);
   const reconciler = new Reconciler({
-    ports: { ...book, ...github, ...moving, fleet, pools: { pool: () => pool }, now, logger },
+    ports: { ...book, ...github, ...moving, fleet, pools, shareOf: share, now, logger },
     lease,
     plannerConfig: plannerConfigOf(config),
     tickMs: config.tickMs,
@@ -139,8 +142,9 @@ async function assemble(config: Config, logger: Logger, parts: ShutdownStack): P
   parts.add('intake worker', startIntakeWorker({ redis, intake, logger }));
   const { pollMs: intervalMs } = config;
   const isLeader = () => lease.held;
-  const { jobSource } = github;
-  const polling = { client, book, intake, jobSource, intervalMs, isLeader, now, logger };
+  const { jobSource, runners } = github;
+  const questions = { client, jobSource, runners, intervalMs, isLeader };
+  const polling = { ...questions, book, intake, now, logger };
   parts.add('poll of GitHub', startGithubPoll(polling));
   parts.add('reconciler', { close: () => reconciler.stop() });
   reconciler.start();

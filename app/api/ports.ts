@@ -72,6 +72,9 @@ export interface MarketReader {
     readonly shut: readonly ShutOffer[];
     readonly usdPerHour: number | null;
     readonly maxUsdPerHour: number | null;
+    readonly usdToday: number | null;
+    /** Null: the day is not limited. */
+    readonly maxUsdPerDay: number | null;
     /** What was bought, emptied and given back lately, and why; the newest last. */
     readonly decisions: readonly Decision[];
     /** How long bought hosts took to run their first VM; the newest last. */

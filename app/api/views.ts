@@ -79,6 +79,9 @@ export const MarketView = z.object({
   /** What the fleet costs now; null where hosts cost nothing. */
   usdPerHour: z.number().nullable(),
   maxUsdPerHour: z.number().nullable(),
+  /** Since midnight, UTC. */
+  usdToday: z.number().nullable(),
+  maxUsdPerDay: z.number().nullable(),
   decisions: z.array(
     z.object({
       atMs: z.int(),

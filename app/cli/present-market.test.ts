@@ -15,6 +15,8 @@ const MARKET: MarketView = {
   ],
   usdPerHour: 0.16,
   maxUsdPerHour: 2,
+  usdToday: 1.25,
+  maxUsdPerDay: 20,
   decisions: [
     {
       ...{ atMs: NOW_MS - 5_000, kind: 'empty', subject: 'i-1', failed: null },
@@ -31,7 +33,7 @@ const MARKET: MarketView = {
 
 it('shows prices, what is not on sale, and each decision with its arithmetic', () => {
   expect(presentMarket(MARKET, { rows: 1, nowMs: NOW_MS })).toBe(
-    `Provider: ec2. The fleet costs $0.1600 of $2.0000 per hour.
+    `Provider: ec2. The fleet costs $0.1600 of $2.0000 per hour, and has cost $1.2500 of $20.0000 today (UTC).
 
 OFFER              VCPU  MEMORY  DISK     PER HOUR  PER VCPU  KIND  PLACE
 m8i.xlarge/a/spot  4     14 GiB  166 GiB  $0.0800   $0.0200   spot  a

@@ -16,9 +16,13 @@ export function presentMarket(
   return blocks.filter((block) => block !== '').join('\n\n');
 }
 
-function presentSpend({ provider, usdPerHour, maxUsdPerHour }: MarketView): string {
+function presentSpend(market: MarketView): string {
+  const { provider, usdPerHour, maxUsdPerHour, usdToday, maxUsdPerDay } = market;
   if (usdPerHour === null || maxUsdPerHour === null) return `Provider: ${provider}`;
-  return `Provider: ${provider}. The fleet costs ${usd(usdPerHour)} of ${usd(maxUsdPerHour)} per hour.`;
+  const hour = `The fleet costs ${usd(usdPerHour)} of ${usd(maxUsdPerHour)} per hour`;
+  const limit = maxUsdPerDay === null ? '' : ` of ${usd(maxUsdPerDay)}`;
+  const today = usdToday === null ? '' : `, and has cost ${usd(usdToday)}${limit} today (UTC)`;
+  return `Provider: ${provider}. ${hour}${today}.`;
 }
 
 function presentOffers({ offers }: MarketView, rows: number): string {

@@ -16,6 +16,7 @@ import { DatabaseSync, type StatementSync } from 'node:sqlite';
 import { z } from 'zod';
 import { ArchitectError } from '../../host-agent/protocol/errors.ts';
 import { HostId, type JobId, type MigrationId, type VmId } from '../../host-agent/protocol/ids.ts';
+import type { DaySpend } from '../planner/fleet/day-spend.ts';
 import type { Evidence } from '../reconciler/ports.ts';
 import { HostPrice } from '../records/job-cost.ts';
 import { isOpenMove, MigrationRecord, MoveWish } from '../records/migration-record.ts';
@@ -62,7 +63,15 @@ const PRICES_SCHEMA = `
     PRIMARY KEY (host_id, from_ms)
   ) STRICT, WITHOUT ROWID;
 `;
-const SCHEMAS = [SCHEMA, MOVES_SCHEMA, PRICES_SCHEMA];
+/** Since version 4: what machines have cost. */
+const SPEND_SCHEMA = `
+  CREATE TABLE spend (
+    day TEXT PRIMARY KEY, usd REAL NOT NULL, until_ms INTEGER NOT NULL
+  ) STRICT, WITHOUT ROWID;
+`;
+
+/** What each version adds to the one before, from version 0 on. */
+const SCHEMAS = [SCHEMA, MOVES_SCHEMA, PRICES_SCHEMA, SPEND_SCHEMA];
 const SCHEMA_VERSION = SCHEMAS.length;
 
 /** What GitHub says of a job comes once; what a VM lives through, again with the job's next VM. */
@@ -75,6 +84,7 @@ const FIRST_COUNTS: ReadonlySet<JobMoment> = new Set([
 const RecordRow = z.object({ record: z.string() });
 const PriceRow = z.object({ price: z.string() });
 const DrainRow = z.object({ host_id: HostId });
+const SpendRow = z.object({ day: z.string(), usd: z.number(), until_ms: z.int() });
 const MomentRow = z.object({ moment: JobMoment, at_ms: z.int() });
 
 type Table = 'job' | 'vm' | 'migration' | 'wish';
@@ -216,6 +226,20 @@ export class EvidenceStore implements Evidence {
   drainedHosts(): ReadonlySet<HostId> {
     const rows = this.#prepare('SELECT host_id FROM drain').all();
     return new Set(rows.map((row) => DrainRow.parse(row).host_id));
+  }
+
+  addSpend({ day, usd, untilMs }: DaySpend): void {
+    this.#write(
+      `INSERT INTO spend (day, usd, until_ms) VALUES (?, ?, ?)
+       ON CONFLICT (day) DO UPDATE SET usd = usd + excluded.usd, until_ms = excluded.until_ms`,
+    ).run(day, usd, Math.round(untilMs));
+  }
+
+  spendOn(day: string): DaySpend | undefined {
+    const row = this.#prepare('SELECT day, usd, until_ms FROM spend WHERE day = ?').get(day);
+    if (row === undefined) return undefined;
+    const { until_ms: untilMs, ...spend } = SpendRow.parse(row);
+    return { ...spend, untilMs };
   }
 
   rememberMachine(machineId: string, nowMs: number): void {

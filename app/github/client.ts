@@ -33,6 +33,8 @@ export interface GithubClient {
   asInstallation<T>(installationId: number, call: GithubCall<T>): Promise<T>;
   /** Whether the installation was granted it; `write` includes `read`. */
   may(installationId: number, permission: string, access: 'read' | 'write'): Promise<boolean>;
+  /** GitHub has said when it takes requests for it again, and that is still to come. */
+  isClosed(installationId: number): boolean;
   /** Whether one more look may be polled for now: limits that are near are left to what hurries. */
   mayPoll(installationId: number): boolean;
 }
@@ -86,9 +88,13 @@ class OctokitClient implements GithubClient {
     return granted === 'write' || granted === access;
   }
 
+  isClosed(installationId: number): boolean {
+    return (this.#closedUntilMs.get(installationId) ?? 0) > this.#now();
+  }
+
   mayPoll(installationId: number): boolean {
     const nowMs = this.#now();
-    if ((this.#closedUntilMs.get(installationId) ?? 0) > nowMs) return false;
+    if (this.isClosed(installationId)) return false;
     if (!mayPoll(this.#standings.get(installationId), nowMs)) return false;
     if (this.#points.lastMinute(nowMs) < POLL_UNTIL_POINTS) {
       this.#polls.note(1, nowMs);

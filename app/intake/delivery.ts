@@ -16,6 +16,8 @@ const InstallationEvent = z.object({
   }),
 });
 
+export type InstallationEvent = Readonly<z.infer<typeof InstallationEvent>>;
+
 const RawEvent = z.discriminatedUnion('name', [
   z.object({ name: z.literal('workflow_job'), payload: WorkflowJobEvent }),
   z.object({ name: z.literal('installation'), payload: InstallationEvent }),

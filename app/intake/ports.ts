@@ -8,6 +8,8 @@ export interface JobIntake {
    * answer, or a refused job's author could not be told: whoever brought the facts tries again.
    */
   applyJobFacts(facts: JobFacts, receivedAtMs: number): Promise<boolean>;
+  /** An account suspended or removed the App: its waiting jobs are let go. Rejects as the above does. */
+  closeInstallation(installationId: number, why: string): Promise<void>;
   /** Asks the reconciler to look now. Never throws. */
   nudge(): void;
 }

@@ -9,7 +9,8 @@ import { factsOfEvent } from '../github/job-facts.ts';
 import { parseLabel } from '../labels/grammar.ts';
 import { type JobFacts, vmIdOfRunner } from '../records/records.ts';
 import type { OpenRedis } from '../redis/open-redis.ts';
-import { QueuedEvent } from './delivery.ts';
+import { WHY_REMOVED, WHY_SUSPENDED } from './close-installation.ts';
+import { type InstallationEvent, QueuedEvent } from './delivery.ts';
 import type { JobIntake } from './ports.ts';
 import { INTAKE_QUEUE } from './queue.ts';
 
@@ -61,15 +62,21 @@ async function takeEvent({ data, intake, logger }: Taking): Promise<void> {
   // It was checked before it was queued: this is another version's, and no attempt will mend it.
   if (!parsed.success) throw new UnrecoverableError('the queued event is not understood');
   const event = parsed.data;
-  if (event.name === 'installation') {
-    const { action, installation } = event.payload;
-    logger.info({ action, installationId: installation.id }, 'an installation changed');
-    return;
-  }
+  if (event.name === 'installation') return takeInstallation(event.payload, { intake, logger });
   const facts = factsOfEvent(event.payload);
   if (facts === undefined || !concernsUs(facts)) return;
   await intake.applyJobFacts(facts, event.receivedAtMs);
   logger.info({ jobId: facts.id, status: facts.status }, 'a job event was taken in');
+  intake.nudge();
+}
+
+async function takeInstallation(
+  { action, installation: { id } }: InstallationEvent,
+  { intake, logger }: Pick<Taking, 'intake' | 'logger'>,
+): Promise<void> {
+  logger.info({ action, installationId: id }, 'an installation changed');
+  if (action === 'suspend') await intake.closeInstallation(id, WHY_SUSPENDED);
+  if (action === 'deleted') await intake.closeInstallation(id, WHY_REMOVED);
   intake.nudge();
 }
 

@@ -74,6 +74,8 @@ export class Reconciler {
     this.#doubts = new DoubtSettler(this.#ports, () => this.nudge());
     this.#leases = new LeaseKeeper(this.#ports);
     this.#runner = new StepRunner({
+      admit: (step) =>
+        step.kind !== 'assign-job' || options.ports.runners.mayMint(step.installationId),
       prepare: (step) => prepareStep(EXECUTORS, this.#ports, step),
       onDone: () => this.nudge(),
       now: options.ports.now,

@@ -3,6 +3,7 @@
  * nobody else. Bounds and memory:
  *
  *   one step at a time per VM, and one start per job   a plan made meanwhile says the same again
+ *   registrations at GitHub's pace         what has to wait holds up nothing else, and is planned again
  *   MAX_STEPS_IN_FLIGHT in all                         the rest is planned again at the next tick
  *   a failed step's key pauses for PAUSE_MS            a nudge must not turn a fault into a storm
  *   a done step is not repeated for DONE_PAUSE_MS      its effect shows in a report a moment later
@@ -19,6 +20,8 @@ const DONE_PAUSE_MS = 1_000;
 const ASSIGN_PAUSE_MS = 12_000;
 
 export interface StepRunnerOptions {
+  /** Asked of a step that could begin now; false: it is planned again. Unset: every one may. */
+  readonly admit?: (step: Step) => boolean;
   readonly prepare: (step: Step) => Promise<SlowPart>;
   readonly onDone: () => void;
   readonly now: () => number;
@@ -51,6 +54,7 @@ export class StepRunner {
     const key = keyOf(step);
     if (this.#inFlight.has(key) || this.#isPaused(step)) return;
     if (this.#inFlight.size >= MAX_STEPS_IN_FLIGHT) return;
+    if (this.#options.admit?.(step) === false) return;
     const prepared = this.#options.prepare(step);
     this.#inFlight.set(key, this.#finish(step, key, prepared));
     await prepared.catch(() => undefined);

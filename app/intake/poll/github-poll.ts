@@ -3,17 +3,19 @@
  * by the process that holds the lease only.
  *
  *   the App's log of deliveries ─▶ failed ones are sent again
- *   installations ─▶ open jobs of each repository ─▶ records ─▶ nudge
+ *   installations ─▶ open jobs of each repository, then runners ─▶ records ─▶ nudge
  *
  * Rounds never overlap. A part that fails is logged, holds up no other, and is asked again next time.
  */
 import type { Logger } from 'pino';
 import type { JobPoll, JobSurvey } from './poll-jobs.ts';
+import type { RunnerPoll } from './poll-runners.ts';
 import type { Redelivery } from './redeliver-failed.ts';
 
 export interface GithubPollOptions {
   readonly survey: Pick<JobSurvey, 'installations'>;
   readonly jobs: Pick<JobPoll, 'round'>;
+  readonly runners: Pick<RunnerPoll, 'round'>;
   readonly redelivery: Pick<Redelivery, 'round'>;
   readonly intervalMs: number;
   readonly isLeader: () => boolean;
@@ -43,11 +45,12 @@ export class GithubPoll {
 
   /** One round, for whoever drives it by hand. Never rejects. */
   async round(): Promise<void> {
-    const { survey, jobs, redelivery, nudge } = this.#options;
+    const { survey, jobs, runners, redelivery, nudge } = this.#options;
     await this.#attempt('failed deliveries', () => redelivery.round());
-    await this.#attempt('jobs', async () => {
-      const { items } = await survey.installations();
-      if (await jobs.round(items)) nudge();
+    await this.#attempt('jobs and runners', async () => {
+      const installations = await survey.installations();
+      if (await jobs.round(installations)) nudge();
+      if (await runners.round(installations.items)) nudge();
     });
   }
 

@@ -1,6 +1,7 @@
 /**
  * One round of asking GitHub for open jobs, so that none is missed whatever became of its webhooks:
  *
+ *   installations that are suspended or gone → their waiting jobs are let go
  *   each repository, the one not looked at for longest first
  *     open jobs that concern us → records
  *     our open jobs of it that a whole list does not show → asked one by one: over, or vanished
@@ -16,6 +17,7 @@ import type { JobSource } from '../../reconciler/ports.ts';
 import { applyJobFacts, type JobBook } from '../../records/apply-job-facts.ts';
 import { vanish } from '../../records/job-state.ts';
 import type { JobFacts, JobRecord } from '../../records/records.ts';
+import { closeInstallations, WHY_REMOVED, WHY_SUSPENDED } from '../close-installation.ts';
 import type { JobIntake } from '../ports.ts';
 
 const LOOKS_AT_ONCE = 4;
@@ -49,11 +51,17 @@ export class JobPoll {
   }
 
   /** True when a record changed. One installation or repository that fails holds up no other. */
-  async round(installations: readonly Installation[]): Promise<boolean> {
-    const { survey, logger } = this.#ports;
+  async round({ items, complete }: Listed<Installation>): Promise<boolean> {
+    const { survey, book, now, logger } = this.#ports;
+    const whyClosed = (id: number) => {
+      const found = items.find((one) => one.id === id);
+      if (found === undefined) return complete ? WHY_REMOVED : undefined;
+      return found.suspended ? WHY_SUSPENDED : undefined;
+    };
+    let changed = await closeInstallations({ book, whyClosed, nowMs: now() });
     const places: JobPlace[] = [];
     const whole = new Set<number>();
-    for (const { id, suspended } of installations) {
+    for (const { id, suspended } of items) {
       if (suspended || !survey.mayPoll(id)) continue;
       try {
         const listed = await survey.repositories(id);
@@ -63,8 +71,7 @@ export class JobPoll {
         logger.warn({ err, installationId: id }, 'an installation could not be polled');
       }
     }
-    const known = groupByPlace(await this.#ports.book.store.listOpenJobs());
-    let changed = false;
+    const known = groupByPlace(await book.store.listOpenJobs());
     await inParallel(this.#inTurn(places), async (place) => {
       changed = (await this.#look(place, known.get(keyOf(place)) ?? [])) || changed;
     });

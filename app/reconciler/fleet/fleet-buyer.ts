@@ -4,12 +4,13 @@
  *   look at offers, machines, agents, jobs ─→ planFleet ─→ launch | empty | keep | terminate
  *
  * What is remembered here may be lost: after a restart, machines that were being emptied serve again
- * until they are chosen anew, and a machine that never joined gets its time once more. Nothing is done
- * on a picture that is older than the last deed.
+ * until they are chosen anew, and a machine that never joined gets its time once more. What was spent
+ * is on disk, and the time in which no process looked is counted, too. Nothing is done on a picture that is older than the last deed.
  */
 import { randomUUID } from 'node:crypto';
 import type { Logger } from 'pino';
 import type { HostId } from '../../../host-agent/protocol/ids.ts';
+import { dayOf, spendByDay } from '../../planner/fleet/day-spend.ts';
 import type { FleetMachine, FleetPolicy, FleetStep } from '../../planner/fleet/fleet-seen.ts';
 import { planFleet } from '../../planner/fleet/plan-fleet.ts';
 import type { Observed } from '../../planner/observed.ts';
@@ -21,6 +22,7 @@ import { addStart, advanceStarts, type HostStart } from './host-starts.ts';
 import { type KnownMachine, rememberMachines, seeMachines, seeWaiting } from './see-fleet.ts';
 
 const LAUNCH_TIMEOUT_MS = 120_000;
+const DAY_MS = 86_400_000;
 const MAX_DECISIONS = 100;
 
 export interface Decision {
@@ -39,7 +41,7 @@ export interface BuyerOptions {
   readonly policy: FleetPolicy;
   readonly tokens: EnrolmentTokens;
   readonly fleet: Pick<Fleet, 'hosts'>;
-  readonly evidence: Pick<Evidence, 'rememberPrice'>;
+  readonly evidence: Pick<Evidence, 'rememberPrice' | 'addSpend' | 'spendOn'>;
   readonly now: () => number;
   readonly logger: Logger;
 }
@@ -84,6 +86,11 @@ export class FleetBuyer {
     this.#starts = advanceStarts(this.#starts, this.#options.fleet.hosts(), observed, nowMs);
   }
 
+  /** What was counted since midnight (UTC). */
+  get usdToday(): number {
+    return this.#options.evidence.spendOn(dayOf(this.#options.now()))?.usd ?? 0;
+  }
+
   get usdPerHour(): number {
     return this.#machines.reduce((sum, { usdPerHour }) => sum + usdPerHour, 0);
   }
@@ -106,11 +113,24 @@ export class FleetBuyer {
     const machines = this.#machines;
     const waiting = seeWaiting(observed.picture);
     const lastStirMs = this.#lastStirMs;
-    const { steps, isShort } = planFleet({ offers, machines, waiting, lastStirMs }, policy, nowMs);
+    const usdToday = this.#account(nowMs);
+    const look = { offers, machines, waiting, lastStirMs, usdToday };
+    const { steps, isShort } = planFleet(look, policy, nowMs);
     if (isShort) this.#lastStirMs = nowMs;
     if (steps.length === 0) return;
     await Promise.all(steps.map((step) => this.#run(step, seen.signal)));
     this.#lastDeedMs = now();
+  }
+
+  /** Counts what the machines cost since the last look, of an earlier process too; today's sum. */
+  #account(nowMs: number): number {
+    const { evidence } = this.#options;
+    const today = dayOf(nowMs);
+    const counted = evidence.spendOn(today) ?? evidence.spendOn(dayOf(nowMs - DAY_MS));
+    const fromMs = counted?.untilMs ?? nowMs;
+    for (const day of spendByDay({ fromMs, toMs: nowMs }, this.usdPerHour)) evidence.addSpend(day);
+    if (counted === undefined) evidence.addSpend({ day: today, usd: 0, untilMs: nowMs });
+    return evidence.spendOn(today)?.usd ?? 0;
   }
 
   #look({ offers, machines }: SeenByProvider, observed: Observed, nowMs: number): void {

@@ -1,6 +1,8 @@
 /** The buyer and the EC2 provider on the fake EC2: what is bought joins as a host of the test's fleet. */
 import { pino } from 'pino';
 import { afterEach, beforeEach, expect, it } from 'vitest';
+import type { DaySpend } from '../../../app/planner/fleet/day-spend.ts';
+import type { FleetPolicy } from '../../../app/planner/fleet/fleet-seen.ts';
 import { host, job, NOW_MS, planned, vm } from '../../../app/planner/moves-world.ts';
 import type { Observed } from '../../../app/planner/observed.ts';
 import type { Ec2Provider } from '../../../app/providers/ec2/ec2-provider.ts';
@@ -23,6 +25,8 @@ let buyer: FleetBuyer;
 let hosts: FleetHost[];
 let issued: string[];
 let prices: (HostPrice & { readonly hostId: HostId })[];
+let spent: Map<string, DaySpend>;
+let limits: Partial<FleetPolicy>;
 let nowMs: number;
 let picture: Observed;
 
@@ -33,6 +37,8 @@ beforeEach(async () => {
   hosts = [];
   issued = [];
   prices = [];
+  spent = new Map();
+  limits = {};
   picture = { jobs: [], hosts: [], vms: [], migrations: [], wishes: [], leftCopies: [] };
   buyer = openBuyer();
 });
@@ -46,7 +52,7 @@ function openBuyer(): FleetBuyer {
   if (policy === undefined) throw new Error('EC2 hosts cost money');
   return new FleetBuyer({
     provider,
-    policy: { ...policy, minHosts: 0, maxUsdPerHour: 0.5, headroom: { kind: 'off' } },
+    policy: { ...policy, minHosts: 0, maxUsdPerHour: 0.5, headroom: { kind: 'off' }, ...limits },
     tokens: {
       issue: () => {
         issued.push(`architect_${issued.length}`);
@@ -54,7 +60,13 @@ function openBuyer(): FleetBuyer {
       },
     },
     fleet: { hosts: () => hosts },
-    evidence: { rememberPrice: (hostId, price) => void prices.push({ hostId, ...price }) },
+    evidence: {
+      rememberPrice: (hostId, price) => void prices.push({ hostId, ...price }),
+      addSpend: ({ day, usd, untilMs }) => {
+        spent.set(day, { day, usd: usd + (spent.get(day)?.usd ?? 0), untilMs });
+      },
+      spendOn: (day) => spent.get(day),
+    },
     now: () => nowMs,
     logger: pino({ level: 'silent' }),
   });
@@ -94,6 +106,32 @@ it('buys for what waits, once, and gives it back when it is empty and calm', asy
   await look();
   expect(alive()).toEqual([]);
   expect(buyer.decisions.map(({ kind }) => kind)).toEqual(['launch', 'empty', 'terminate']);
+});
+
+it('buys nothing more once the day’s money is spent, and knows that after a restart', async () => {
+  limits = { maxUsdPerDay: 1 };
+  nowMs = Date.parse('2030-01-01T00:00:00Z');
+  buyer = openBuyer();
+  picture = { ...picture, jobs: [queued(1)] };
+  await look();
+  const [id = ''] = alive();
+  join(id);
+  picture = { ...picture, jobs: [job(1)], vms: [vm(1)] };
+  await look();
+  const rate = buyer.usdPerHour;
+  const hoursLeft = 1 / rate - 2;
+  buyer = openBuyer();
+  await look(hoursLeft * 60 + 5);
+  expect(buyer.usdToday).toBeCloseTo(
+    ((nowMs - Date.parse('2030-01-01T00:01:00Z')) / 3_600_000) * rate,
+    1,
+  );
+  picture = { ...picture, jobs: [job(1), queued(2), queued(3), queued(4)] };
+  await look();
+  expect(alive()).toEqual([id]);
+  await look((24 - hoursLeft) * 60);
+  await look();
+  expect(alive().length).toBeGreaterThan(1);
 });
 
 it('does nothing before there is a picture, or on one that is older than its last deed', async () => {

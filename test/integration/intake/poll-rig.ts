@@ -4,6 +4,7 @@ import { pino } from 'pino';
 import { EvidenceStore } from '../../../app/evidence/evidence-store.ts';
 import { createGithubClient } from '../../../app/github/client.ts';
 import { createGithubJobSource } from '../../../app/github/job-source.ts';
+import { createGithubRunners } from '../../../app/github/runners.ts';
 import { classifyFacts } from '../../../app/intake/classify-facts.ts';
 import { createJobIntake } from '../../../app/intake/job-intake.ts';
 import { startGithubPoll } from '../../../app/intake/poll/start-github-poll.ts';
@@ -45,12 +46,13 @@ export async function startPollRig(given: Partial<GivenOptions> = {}) {
   };
   const intake = createJobIntake({ book, notices, nudge, logger });
   const jobSource = createGithubJobSource({ client, logger });
+  const runners = createGithubRunners({ client });
   const poll = startGithubPoll({
-    ...{ client, book, intake, jobSource, logger },
+    ...{ client, book, intake, jobSource, runners, logger },
     ...{ now: () => Date.now() + aheadMs, isLeader: () => true, intervalMs: NEVER_MS },
   });
   return {
-    ...{ fixture, store, evidence, client, told, poll },
+    ...{ fixture, store, evidence, client, runners, told, poll },
     nudges: () => nudges,
     /** The poll's clock; the simulated GitHub's stays. */
     passMs: (ms: number) => {

@@ -1,6 +1,8 @@
 import { afterEach, describe, expect, it } from 'vitest';
+import { MAX_MINTS_PER_MINUTE } from '../../../app/github/runners.ts';
 import type { JobRecord } from '../../../app/records/records.ts';
 import type { GivenOptions } from '../../fakes/github/options.ts';
+import { vmRecord } from '../../fixtures/records.ts';
 import { type PollRig, startPollRig } from './poll-rig.ts';
 
 const oneJob = (label = 'architect') => `
@@ -151,9 +153,154 @@ describe('failed deliveries', () => {
   });
 });
 
+describe('runners', () => {
+  const vm = (runnerId: number, over: Parameters<typeof vmRecord>[0] = {}) =>
+    vmRecord({ phase: 'assigned', runnerId, runnerName: 'architect-vm-1', ...over });
+
+  /** A queued job, and a VM with a runner for it. */
+  async function assigned() {
+    await start();
+    const { job } = push();
+    await rig.poll.round();
+    const forJob = String(job.id);
+    const [record] = await stored();
+    if (record === undefined) throw new Error('the job is not known');
+    const wanted = { origin: record.origin, labels: ['architect'], runnerName: 'architect-vm-1' };
+    const minted = await rig.runners.mint(wanted);
+    if (minted.kind === 'refused') throw new Error(minted.why);
+    const runner = rig.fixture.github.simulation.world.runners.get(minted.runnerId);
+    if (runner === undefined) throw new Error('the runner is not known');
+    await putVm(vm(minted.runnerId, { forJob }));
+    return { job, runner };
+  }
+
+  async function putVm(record: ReturnType<typeof vmRecord>) {
+    rig.evidence.rememberVm(record);
+    await rig.store.putVm(record, Date.now());
+  }
+  const wordOfVm = async () => (await rig.store.listVms()).map(({ runnerWord }) => runnerWord);
+
+  it('that wait are left as they are', async () => {
+    await assigned();
+    await rig.poll.round();
+    expect(await wordOfVm()).toEqual([null]);
+  });
+
+  it('at a job that the App may not see are known to be taken', async () => {
+    const { runner } = await assigned();
+    runner.job = push('elsewhere').job;
+    await rig.poll.round();
+    expect(await wordOfVm()).toEqual(['taken']);
+  });
+
+  it('at their own job are known by it', async () => {
+    const { runner, job } = await assigned();
+    runner.job = job;
+    rig.fixture.github.simulation.jobs.start(job, runner);
+    await rig.poll.round();
+    expect(await wordOfVm()).toEqual([null]);
+    expect(await stored()).toMatchObject([{ state: 'in-progress', vmId: 'vm-1' }]);
+  });
+
+  it('that expired are known to be gone', async () => {
+    const { runner } = await assigned();
+    rig.fixture.github.simulation.world.runners.delete(runner.id);
+    await rig.poll.round();
+    expect(await wordOfVm()).toEqual(['gone']);
+  });
+
+  it('without a VM are removed, but no busy one and none of another fleet', async () => {
+    const { runner, job } = await assigned();
+    const { runners } = rig.fixture.github.simulation.world;
+    await rig.store.deleteVm(vm(1).id);
+    const foreign = { ...runner, id: runner.id + 1, name: 'architect-vm-9' };
+    runners.set(foreign.id, foreign);
+    runner.job = job;
+    await rig.poll.round();
+    expect([...runners.keys()]).toEqual([runner.id, foreign.id]);
+    runner.job = undefined;
+    await rig.poll.round();
+    expect([...runners.keys()]).toEqual([foreign.id]);
+  });
+});
+
+describe('an installation', () => {
+  it('that is suspended lets its waiting jobs go, and has them again when it is back', async () => {
+    await start();
+    push();
+    await rig.poll.round();
+    await rig.fixture.control('PATCH', '/installations/1', { suspended: true });
+    await rig.poll.round();
+    expect(await stored()).toMatchObject([
+      { state: 'completed', conclusion: null, why: expect.stringContaining('suspended') },
+    ]);
+    await rig.fixture.control('PATCH', '/installations/1', { suspended: false });
+    await rig.poll.round();
+    expect(await stored()).toMatchObject([{ state: 'queued', why: null }]);
+  });
+
+  it('that is removed and made anew brings its jobs under its new id', async () => {
+    await start();
+    push();
+    await rig.poll.round();
+    await rig.fixture.control('DELETE', '/installations/1');
+    await rig.poll.round();
+    expect(await stored()).toMatchObject([{ state: 'completed', origin: { installationId: 1 } }]);
+    await rig.fixture.control('POST', '/installations', { login: 'acme' });
+    await rig.poll.round();
+    expect(await stored()).toMatchObject([{ state: 'queued', origin: { installationId: 2 } }]);
+  });
+
+  it('beside another is polled with a token of its own', async () => {
+    await start();
+    const { world } = rig.fixture.github.simulation;
+    const other = world.addAccount('other', 'User');
+    const repository = world.addRepository(other, 'gadgets');
+    world.addInstallation(other, { ...world.options.permissions, administration: 'write' });
+    rig.fixture.github.simulation.push(repository, oneJob());
+    push();
+    await rig.poll.round();
+    const origins = (await stored()).map(({ origin }) => [origin.installationId, origin.scope]);
+    expect(origins.toSorted()).toEqual([
+      [1, 'organization'],
+      [2, 'repository'],
+    ]);
+    for (const { id, origin } of await stored()) {
+      const wanted = { origin, labels: ['architect'], runnerName: `architect-vm-${id}` };
+      expect((await rig.runners.mint(wanted)).kind).toBe('minted');
+    }
+  });
+});
+
 it('works on an Enterprise Server', async () => {
   await start({ restPath: '/api/v3' });
   push();
   await rig.poll.round();
   expect(await stored()).toMatchObject([{ state: 'queued' }]);
+});
+
+it('GitHub never has to limit what the pace of registrations lets through', async () => {
+  await start();
+  const origin = { installationId: 1, owner: 'acme', repo: 'widgets', runId: 1, headSha: 'a' };
+  const outcomes: string[] = [];
+  while (rig.runners.mayMint(1)) {
+    const wanted = { origin: { ...origin, scope: 'organization' as const }, labels: ['architect'] };
+    const runnerName = `architect-vm-${outcomes.length}`;
+    outcomes.push((await rig.runners.mint({ ...wanted, runnerName })).kind);
+  }
+  expect(outcomes).toHaveLength(MAX_MINTS_PER_MINUTE);
+  expect(new Set(outcomes)).toEqual(new Set(['minted']));
+  await rig.poll.round();
+  expect(rig.client.isClosed(1)).toBe(false);
+});
+
+it('registers nothing while GitHub has said to wait', async () => {
+  await start();
+  const fault = { path: '/generate-jitconfig', status: 403, count: 1 };
+  const headers = { 'retry-after': '60' };
+  await rig.fixture.control('POST', '/faults/api', { ...fault, headers });
+  expect(rig.runners.mayMint(1)).toBe(true);
+  await expect(mint('one')).rejects.toMatchObject({ code: 'GITHUB_RATE_LIMITED' });
+  expect(rig.runners.mayMint(1)).toBe(false);
+  expect(rig.runners.mayMint(2)).toBe(true);
 });

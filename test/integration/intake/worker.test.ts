@@ -70,6 +70,19 @@ test('events in the wrong order and twice all arrive', async () => {
   expect(seen).toEqual(['completed', 'in_progress', 'queued', 'queued']);
 });
 
+test.each([
+  ['suspend', [5]],
+  ['deleted', [5]],
+  ['unsuspend', []],
+])('of an installation’s %s the records hear where jobs have to go', async (action, heard) => {
+  const { closed, nudges, intake } = recordingIntake();
+  work(intake);
+  const installation = { id: 5, account: { login: 'octo' } };
+  await rig.send({ event: 'installation', body: JSON.stringify({ action, installation }) });
+  await vi.waitUntil(() => nudges() === 1, WAIT);
+  expect(closed).toEqual(heard);
+});
+
 test('an event whose records fail is tried again', async () => {
   const { applied, nudges, intake } = recordingIntake();
   let failures = 1;

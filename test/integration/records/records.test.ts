@@ -105,8 +105,7 @@ describe('evidence of an older version', () => {
     older.close();
     const database = new DatabaseSync(path);
     database.exec('DROP TABLE migration; DROP TABLE wish; DROP TABLE drain; DROP TABLE machine');
-    database.exec('DROP TABLE price');
-    database.exec('PRAGMA user_version = 1');
+    database.exec('DROP TABLE price; DROP TABLE spend; PRAGMA user_version = 1');
     database.close();
     const newer = EvidenceStore.open(path);
     onTestFinished(() => newer.close());
@@ -114,6 +113,9 @@ describe('evidence of an older version', () => {
     expect(newer.movesOf(job.id)).toEqual([]);
     newer.setDrained(HostId.parse('host-1'), true, 1);
     newer.rememberMachine('m-1', 1);
+    for (const untilMs of [5, 9]) newer.addSpend({ day: '2026-11-25', usd: 0.25, untilMs });
+    expect(newer.spendOn('2026-11-25')).toEqual({ day: '2026-11-25', usd: 0.5, untilMs: 9 });
+    expect(newer.spendOn('2026-11-26')).toBeUndefined();
     expect([...newer.drainedHosts()]).toEqual(['host-1']);
     expect([newer.wasMachine('m-1'), newer.wasMachine('m-2')]).toEqual([true, false]);
     const price = {
