@@ -7,7 +7,7 @@
  *   MAX_STEPS_IN_FLIGHT in all                         the rest is planned again at the next tick
  *   a failed step's key pauses for PAUSE_MS            a nudge must not turn a fault into a storm
  *   a done step is not repeated for DONE_PAUSE_MS      its effect shows in a report a moment later
- *   a move is not aborted for as long after it began   nor does its source's word come before that
+ *   a move is not aborted so soon after it was begun   that its source has it shows in a report, too
  */
 import type { Logger } from 'pino';
 import type { Step } from '../planner/step.ts';

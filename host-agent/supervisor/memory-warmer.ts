@@ -12,7 +12,7 @@ import type { Digest } from '../protocol/ids.ts';
 import { openPool } from './pool-artifacts.ts';
 
 /** From the template's being here until its memory is read. */
-const WARM_AFTER_MS = 3_000;
+const WARM_AFTER_MS = 6_000;
 
 export interface WarmerParts {
   readonly artifacts: Pick<ArtifactKeeper, 'state' | 'want'>;
