@@ -106,6 +106,7 @@ async function assemble(config: Config, logger: Logger, parts: ShutdownStack): P
   const buyer = openBuyer({ provider, tokens, fleet, spend: evidence, now, logger });
   const moving = {
     keys,
+    rerunLost: config.rerunLost,
     ...(machines === undefined ? {} : { machines }),
     ...(buyer === undefined ? {} : { emptying: () => buyer.emptyingHosts() }),
   };
