@@ -53,6 +53,7 @@ const Environment = z.object({
   ARCHITECT_TICK_MS: z.coerce.number().int().min(50).max(60_000).default(2_000),
   ARCHITECT_POLL_SECONDS: z.coerce.number().int().min(1).max(3_600).default(60),
   ARCHITECT_CANCEL_REFUSED_RUNS: Flag.default(false),
+  ARCHITECT_RERUN_LOST: Flag.default(false),
   ARCHITECT_RUNNER_GROUP_ID: z.coerce.number().int().min(1).default(1),
   ARCHITECT_LOG_LEVEL: z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info'),
   REDIS_URL: z.url({ protocol: /^rediss?$/ }).optional(),
@@ -97,6 +98,8 @@ export interface Config {
   /** How often GitHub is asked for what its webhooks should have told. */
   readonly pollMs: number;
   readonly cancelRefusedRuns: boolean;
+  /** Jobs that lost their machine are run again, as soon as GitHub takes that. */
+  readonly rerunLost: boolean;
   /** GitHub's group that runners join: it decides which repositories' jobs may get one. */
   readonly runnerGroupId: number;
   readonly logLevel: string;
@@ -146,6 +149,7 @@ export function readConfig(environment: NodeJS.ProcessEnv): Config {
     tickMs: env.ARCHITECT_TICK_MS,
     pollMs: env.ARCHITECT_POLL_SECONDS * 1_000,
     cancelRefusedRuns: env.ARCHITECT_CANCEL_REFUSED_RUNS,
+    rerunLost: env.ARCHITECT_RERUN_LOST,
     runnerGroupId: env.ARCHITECT_RUNNER_GROUP_ID,
     logLevel: env.ARCHITECT_LOG_LEVEL,
     redisUrl: env.REDIS_URL,

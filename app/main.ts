@@ -107,6 +107,7 @@ async function assemble(config: Config, logger: Logger, parts: ShutdownStack): P
   const buyer = openBuyer({ provider, tokens, fleet, evidence, now, logger });
   const moving = {
     keys,
+    rerunLost: config.rerunLost,
     ...(machines === undefined ? {} : { machines }),
     ...(buyer === undefined ? {} : { emptying: () => buyer.emptyingHosts() }),
   };

@@ -29,6 +29,7 @@ export class EvidenceError extends ArchitectError {
 
 const BUSY_TIMEOUT_MS = 5_000;
 const MAX_OPEN = 20_000;
+const MAX_RERUNS = 1_000;
 /** More moves of one job than anybody can look through. */
 const MAX_MOVES = 1_000;
 
@@ -63,8 +64,9 @@ const PRICES_SCHEMA = `
     PRIMARY KEY (host_id, from_ms)
   ) STRICT, WITHOUT ROWID;
 `;
-/** Since version 4: what machines have cost. */
+/** Since version 4: what machines have cost, and finding the lost jobs that are to be run again. */
 const SPEND_SCHEMA = `
+  CREATE INDEX IF NOT EXISTS job_rerun ON job (id) WHERE json_extract(record, '$.rerun') = 'wanted';
   CREATE TABLE spend (
     day TEXT PRIMARY KEY, usd REAL NOT NULL, until_ms INTEGER NOT NULL
   ) STRICT, WITHOUT ROWID;
@@ -163,6 +165,13 @@ export class EvidenceStore implements Evidence {
 
   openJobs(): readonly JobRecord[] {
     return this.#readOpen('job', JobRecord);
+  }
+
+  jobsToRerun(): readonly JobRecord[] {
+    const wanted = `json_extract(record, '$.rerun') = 'wanted'`;
+    return this.#prepare(`SELECT record FROM job WHERE ${wanted} ORDER BY id LIMIT ${MAX_RERUNS}`)
+      .all()
+      .map((row) => JobRecord.parse(JSON.parse(RecordRow.parse(row).record)));
   }
 
   openVms(): readonly VmRecord[] {

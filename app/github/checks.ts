@@ -40,8 +40,20 @@ export function createGithubNotices(options: GithubNoticesOptions): JobNotices {
       if (options.cancelRefusedRuns) await cancelRun(options, job);
     },
     lost: (job, cause) =>
-      writeCheck(options, { job, title: 'This job lost its machine', summary: cause }),
+      writeCheck(options, { job, title: 'This job lost its machine', summary: lossOf(job, cause) }),
   };
+}
+
+/** What happened, what it cost, and what comes next. */
+function lossOf({ startedAtMs, lostAtMs, class: size, rerun }: JobRecord, cause: string): string {
+  const parts = [cause];
+  if (startedAtMs !== null && lostAtMs !== null) {
+    const minutes = Math.max(1, Math.round((lostAtMs - startedAtMs) / 60_000));
+    const gib = Math.round(size.memoryMib / 1024);
+    parts.push(`It had run for ${minutes} min on ${size.vcpus} vCPUs and ${gib} GiB of memory.`);
+  }
+  if (rerun === 'wanted') parts.push('It is run again as soon as its workflow run has ended.');
+  return parts.join(' ');
 }
 
 async function writeCheck(options: GithubNoticesOptions, notice: Notice): Promise<void> {

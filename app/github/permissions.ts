@@ -13,7 +13,7 @@ export const OPTIONAL_PERMISSIONS = {
   administration: 'write',
   /** A refused or lost job is explained by a check on its commit. */
   checks: 'write',
-  /** Runs of refused jobs are cancelled (ARCHITECT_CANCEL_REFUSED_RUNS). */
+  /** Runs of refused jobs are cancelled (ARCHITECT_CANCEL_REFUSED_RUNS), lost jobs run again (ARCHITECT_RERUN_LOST). */
   actions: 'write',
 } as const;
 

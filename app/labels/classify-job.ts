@@ -150,6 +150,14 @@ export function wantsRewind(labels: readonly string[]): boolean {
   });
 }
 
+/** Whether the job must never be run again, whatever became of it. */
+export function refusesRerun(labels: readonly string[]): boolean {
+  return labels.some((label) => {
+    const parsed = parseLabel(label);
+    return parsed.kind === 'parsed' && parsed.request.rerun === false;
+  });
+}
+
 function instanceClassOf({ cpu, ram, disk, arch }: NamedClass): InstanceClass {
   return { vcpus: cpu, memoryMib: ram * 1024, diskGib: disk, arch };
 }

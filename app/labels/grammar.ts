@@ -11,7 +11,7 @@
  *   key    opaque, 1–128 of A-Z a-z 0-9 . _ - ; makes the label unlike other jobs' labels
  *   rewind true | false: after its host's sudden death the job goes on from its last checkpoint,
  *          and what it did since then is done again
- *   rerun  true | false                   reserved: accepted, without effect yet
+ *   rerun  true | false: a lost job is never run again where false, whatever the operator allows
  *
  * Everything that begins with `architect` is ours: what cannot be understood is refused with a
  * reason, never passed over, since no other runner would pick such a job up either.

@@ -16,6 +16,8 @@ export interface ExecutorPorts extends JobBook {
   /** By the operator's policy. */
   readonly shareOf: (job: JobRecord) => JobShare;
   readonly keys: Keys;
+  /** The operator wants lost jobs run again where GitHub and their labels allow it. */
+  readonly rerunLost?: boolean;
   /** Unset: nobody can say for sure that a host is gone. */
   readonly machines?: Machines;
   /** Hosts that are to be given back: drained, as if the operator had said so. */

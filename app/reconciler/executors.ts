@@ -16,7 +16,7 @@
  */
 import { ArchitectError } from '../../host-agent/protocol/errors.ts';
 import type { JobId } from '../../host-agent/protocol/ids.ts';
-import { wantsRewind } from '../labels/classify-job.ts';
+import { refusesRerun, wantsRewind } from '../labels/classify-job.ts';
 import type { StepKind } from '../planner/step.ts';
 import { applyJobFacts } from '../records/apply-job-facts.ts';
 import { type JobRecord, runnerNameOf, type VmRecord } from '../records/records.ts';
@@ -250,7 +250,13 @@ async function loseJob(ports: ExecutorPorts, step: StepOf<'lose-job'>): Promise<
     const job = await ports.store.updateJob(jobId, nowMs, (stored) => {
       lostNow = isOpen(stored) && stored?.state === before?.state;
       return stored !== undefined && lostNow
-        ? { ...stored, state: 'lost', why: whyLost(cause, stored) }
+        ? {
+            ...stored,
+            state: 'lost',
+            why: whyLost(cause, stored),
+            lostAtMs: nowMs,
+            rerun: rerunOf(ports, stored),
+          }
         : undefined;
     });
     if (job === undefined || !lostNow) return;
@@ -259,6 +265,12 @@ async function loseJob(ports: ExecutorPorts, step: StepOf<'lose-job'>): Promise<
     ports.logger.error({ jobId, vmId: job.vmId, cause }, 'the job is lost');
     await ports.notices.lost(job, job.why ?? cause);
   };
+}
+
+/** One that never ran is still queued on GitHub: there is nothing to run again. */
+function rerunOf({ rerunLost }: ExecutorPorts, job: JobRecord): JobRecord['rerun'] {
+  const isWanted = rerunLost === true && job.state === 'in-progress' && !refusesRerun(job.labels);
+  return isWanted ? 'wanted' : null;
 }
 
 /** GitHub's `in_progress` may come after its VM's end was settled: the evidence still knows why. */

@@ -85,6 +85,8 @@ export interface Evidence {
   moment(jobId: JobId, moment: JobMoment, atMs: number): void;
   timeline(jobId: JobId): readonly { readonly moment: JobMoment; readonly atMs: number }[];
   openJobs(): readonly JobRecord[];
+  /** Lost jobs that GitHub is still to be asked to run again. */
+  jobsToRerun(): readonly JobRecord[];
   /** VMs that had not ended when they were last written. */
   openVms(): readonly VmRecord[];
   readJob(jobId: JobId): JobRecord | undefined;

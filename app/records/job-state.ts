@@ -64,9 +64,11 @@ function first(
     runnerName: null,
     vmId: null,
     vmsStarted: 0,
+    rerun: null,
     queuedAtMs: facts.createdAtMs,
     startedAtMs: null,
     completedAtMs: null,
+    lostAtMs: null,
   };
 }
 
@@ -115,7 +117,7 @@ function complete(record: JobRecord, facts: JobFacts, nowMs: number): JobRecord 
   };
   if (record.state === 'refused') return ended;
   if (record.state === 'lost' && facts.conclusion !== 'success') return ended;
-  return { ...ended, state: 'completed', why: null };
+  return { ...ended, state: 'completed', why: null, rerun: null };
 }
 
 /** GitHub gives a start time to jobs that were cancelled in the queue, too; they had no runner. */

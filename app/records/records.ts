@@ -39,9 +39,13 @@ export const JobRecord = z.object({
   runnerName: z.string().max(128).nullable(),
   vmId: VmId.nullable(),
   vmsStarted: z.int().min(0),
+  /** Of a lost job: whether GitHub is to run it again, or was asked to. */
+  rerun: z.enum(['wanted', 'asked', 'given-up']).nullable().default(null),
   queuedAtMs: z.int(),
   startedAtMs: z.int().nullable(),
   completedAtMs: z.int().nullable(),
+  /** When it was found to be lost. */
+  lostAtMs: z.int().nullable().default(null),
 });
 export type JobRecord = Readonly<z.infer<typeof JobRecord>>;
 

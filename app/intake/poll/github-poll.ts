@@ -4,6 +4,7 @@
  *
  *   the App's log of deliveries ─▶ failed ones are sent again
  *   installations ─▶ open jobs of each repository, then runners ─▶ records ─▶ nudge
+ *   lost jobs ─▶ run again once their workflow runs have ended
  *
  * Rounds never overlap. A part that fails is logged, holds up no other, and is asked again next time.
  */
@@ -11,11 +12,13 @@ import type { Logger } from 'pino';
 import type { JobPoll, JobSurvey } from './poll-jobs.ts';
 import type { RunnerPoll } from './poll-runners.ts';
 import type { Redelivery } from './redeliver-failed.ts';
+import type { Reruns } from './rerun-lost.ts';
 
 export interface GithubPollOptions {
   readonly survey: Pick<JobSurvey, 'installations'>;
   readonly jobs: Pick<JobPoll, 'round'>;
   readonly runners: Pick<RunnerPoll, 'round'>;
+  readonly reruns: Pick<Reruns, 'round'>;
   readonly redelivery: Pick<Redelivery, 'round'>;
   readonly intervalMs: number;
   readonly isLeader: () => boolean;
@@ -45,13 +48,14 @@ export class GithubPoll {
 
   /** One round, for whoever drives it by hand. Never rejects. */
   async round(): Promise<void> {
-    const { survey, jobs, runners, redelivery, nudge } = this.#options;
+    const { survey, jobs, runners, reruns, redelivery, nudge } = this.#options;
     await this.#attempt('failed deliveries', () => redelivery.round());
     await this.#attempt('jobs and runners', async () => {
       const installations = await survey.installations();
       if (await jobs.round(installations)) nudge();
       if (await runners.round(installations.items)) nudge();
     });
+    await this.#attempt('lost jobs', () => reruns.round());
   }
 
   async #attempt(what: string, work: () => Promise<void>): Promise<void> {

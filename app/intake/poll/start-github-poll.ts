@@ -1,6 +1,7 @@
 /** Puts the poll together over the real client. */
 import type { GithubClient } from '../../github/client.ts';
 import { listDeliveries, redeliver } from '../../github/delivery-log.ts';
+import { askRerun, readRun } from '../../github/reruns.ts';
 import { listRunners } from '../../github/runners.ts';
 import { listInstallations, listOpenJobs, listRepositories } from '../../github/survey.ts';
 import type { JobIntake } from '../ports.ts';
@@ -8,10 +9,11 @@ import { GithubPoll, type GithubPollOptions } from './github-poll.ts';
 import { JobPoll, type JobPollPorts, type JobSurvey } from './poll-jobs.ts';
 import { RunnerPoll, type RunnerPollPorts } from './poll-runners.ts';
 import { Redelivery } from './redeliver-failed.ts';
+import { Reruns } from './rerun-lost.ts';
 
 export interface GithubPolling
   extends Omit<JobPollPorts, 'survey' | 'intake'>,
-    Omit<GithubPollOptions, 'survey' | 'jobs' | 'runners' | 'redelivery' | 'nudge'> {
+    Omit<GithubPollOptions, 'survey' | 'jobs' | 'runners' | 'reruns' | 'redelivery' | 'nudge'> {
   readonly client: GithubClient;
   readonly runners: RunnerPollPorts['runners'];
   readonly intake: JobIntake;
@@ -34,8 +36,16 @@ export function startGithubPoll(polling: GithubPolling): StartedGithubPoll {
   };
   const redelivery = new Redelivery({ ...polling, log });
   const runners = new RunnerPoll({ ...polling, survey });
+  const reruns = new Reruns({
+    ...polling,
+    reruns: {
+      readRun: (origin) => readRun(client, origin),
+      askRerun: (origin, plan) => askRerun(client, origin, plan),
+      mayPoll: survey.mayPoll,
+    },
+  });
   const nudge = () => intake.nudge();
-  const poll = new GithubPoll({ ...polling, survey, jobs, runners, redelivery, nudge });
+  const poll = new GithubPoll({ ...polling, survey, jobs, runners, reruns, redelivery, nudge });
   poll.start();
   return {
     round: () => poll.round(),

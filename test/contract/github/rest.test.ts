@@ -163,6 +163,33 @@ describe('runs, jobs and checks', () => {
     expect(after.data).toMatchObject({ run_attempt: 2, status: 'queued', conclusion: null });
   });
 
+  it('are run again one by one, or all that failed, but not while the run goes on', async () => {
+    const run = fixture.push(
+      `${WORKFLOW}  more:\n    runs-on: architect\n    steps: [{ run: ok }]\n`,
+    );
+    const { jobs } = fixture.github.simulation;
+    const [first, second] = run.jobs;
+    if (first === undefined || second === undefined) throw new Error('two jobs are wanted');
+    jobs.complete(first, 'failure');
+    const again = `POST ${REPO}/jobs/{job_id}/rerun`;
+    const failed = `POST ${REPO}/runs/{run_id}/rerun-failed-jobs`;
+    const parameters = { job_id: first.id, run_id: run.id };
+    const octokit = fixture.asInstallation();
+    const early = octokit.request(again, { ...place, ...parameters });
+    await expect(early).rejects.toMatchObject({ status: 403 });
+    jobs.complete(second, 'success');
+    expect(await call('installation', again, parameters)).toMatchObject({ status: 201 });
+    const third = run.jobs.at(-1);
+    if (third !== undefined) jobs.complete(third, 'failure');
+    expect(await call('installation', failed, parameters)).toMatchObject({ status: 201 });
+    expect(run.jobs.map(({ attempt, plan }) => [attempt, plan.key])).toEqual([
+      [1, 'build'],
+      [1, 'more'],
+      [2, 'build'],
+      [3, 'build'],
+    ]);
+  });
+
   it('show a job as it ends on a runner, which then is gone', async () => {
     const run = fixture.push(WORKFLOW.replace('architect', 'ran'));
     const { exitCode } = await fixture.startRunner(await fixture.mint('runs-it', ['RAN', 'more']));

@@ -126,15 +126,33 @@ function serveRunChanges(server: FastifyInstance, simulation: Simulation): void 
   });
   server.post('/repos/:owner/:repo/actions/runs/:run/rerun', async (request, reply) => {
     const run = findRun(simulation, request, 'write');
-    if (runStatus(run) !== 'completed') {
-      throw new Refusal({ status: 403, message: 'This workflow is already running' });
-    }
-    if (run.attempt > MAX_RERUNS) {
-      throw new Refusal({ status: 403, message: 'This workflow run was re-run too often.' });
-    }
+    refuseRerun(run);
     jobs.rerun(run);
     return reply.code(201).send({});
   });
+  server.post('/repos/:owner/:repo/actions/runs/:run/rerun-failed-jobs', async (request, reply) => {
+    const run = findRun(simulation, request, 'write');
+    refuseRerun(run);
+    jobs.rerun(run, ({ conclusion }) => conclusion !== 'success');
+    return reply.code(201).send({});
+  });
+  server.post('/repos/:owner/:repo/actions/jobs/:job/rerun', async (request, reply) => {
+    const repository = authorize(simulation, request, 'actions', 'write');
+    const { id, attempt, run } = findJob(simulation, repository, request);
+    if (attempt !== run.attempt)
+      throw new Refusal({ status: 403, message: 'Not the last attempt' });
+    refuseRerun(run);
+    jobs.rerun(run, (job) => job.id === id);
+    return reply.code(201).send({});
+  });
+}
+
+/** Throws the 403 answer. */
+function refuseRerun(run: Run): void {
+  if (runStatus(run) !== 'completed')
+    throw new Refusal({ status: 403, message: 'This workflow is already running' });
+  if (run.attempt > MAX_RERUNS)
+    throw new Refusal({ status: 403, message: 'This workflow run was re-run too often.' });
 }
 
 function authorize(

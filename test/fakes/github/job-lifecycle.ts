@@ -39,8 +39,10 @@ export class JobLifecycle {
     return jobs;
   }
 
-  rerun(run: Run): void {
-    const plans = run.jobs.filter((job) => job.attempt === run.attempt).map((job) => job.plan);
+  /** A new attempt, of some of the jobs of the one before; unset: of all. */
+  rerun(run: Run, again: (job: Job) => boolean = () => true): void {
+    const before = run.jobs.filter((job) => job.attempt === run.attempt);
+    const plans = before.filter(again).map((job) => job.plan);
     run.attempt += 1;
     run.attemptStartedAtMs = Date.now();
     this.queue(run, plans);

@@ -207,6 +207,21 @@ describe('notices', () => {
     expect(calls().filter((call) => call === CANCEL)).toHaveLength(2);
   });
 
+  test('a lost job’s check says what happened, what it cost and what comes next', async () => {
+    api.answers[CHECKS] = [none];
+    api.answers[CHECK] = [{ status: 201, body: {} }];
+    const times = { startedAtMs: 1, lostAtMs: 12 * 60_000, rerun: 'wanted' } as const;
+    await notices(false).lost({ ...record, state: 'lost', ...times }, 'Its host is gone.');
+    const checks = api.seen.filter(({ path }) => path === '/repos/octo/app/check-runs');
+    expect(checks[0]?.body).toMatchObject({
+      output: {
+        summary: expect.stringMatching(
+          /^Its host is gone\. It had run for 12 min on \d+ vCPUs and \d+ GiB of memory\. It is run again/,
+        ),
+      },
+    });
+  });
+
   test('without the permission nothing is written and nothing fails', async () => {
     await api.close();
     api = await startFakeApi({ actions: 'read', checks: 'read' });

@@ -111,6 +111,22 @@ describe('reconciler', () => {
     expect(world.fleet.countOf('start-vm')).toBe(1);
   });
 
+  it.each([
+    ['wanted by the operator', true, 'architect', ['1']],
+    ['marked by its author', true, 'architect/rerun=false', []],
+    ['not wanted', false, 'architect', []],
+  ])('has a lost job run again: %s', async (_, rerunLost, label, ids) => {
+    world.rerunLost = rerunLost;
+    world.labels = [label];
+    world.newReconciler().start();
+    await world.tell(world.github.set(1, 'queued'));
+    const vmId = await assignedVm();
+    await world.tell(world.github.set(1, 'in_progress', vmId));
+    world.fleet.change(vmId, { phase: 'failed', why: 'QEMU died' });
+    await until(async () => expect(await stateOf(1)).toBe('lost'));
+    expect(world.evidence.jobsToRerun().map(({ id }) => id)).toEqual(ids);
+  });
+
   it('still knows the cause when the VM was settled before its in_progress came', async () => {
     world.newReconciler().start();
     await world.tell(world.github.set(1, 'queued'));

@@ -300,6 +300,7 @@ export class World {
   /** Of reconcilers made from now on. */
   config: Partial<PlannerConfig> = {};
   labels: readonly string[] = ['architect'];
+  rerunLost = false;
   readonly evidence: EvidenceStore;
   readonly store: RecordStore;
   readonly #redis: TestRedis;
@@ -347,6 +348,7 @@ export class World {
         pools: { pool: () => POOL },
         shareOf: (job) => shareOf(job, DEFAULT_POLICY),
         keys: KEYS,
+        rerunLost: this.rerunLost,
         machines: { isGone: ({ hostname }) => this.fleet.gone.has(hostname) },
         now: Date.now,
         logger: pino({ level: 'debug' }, { write }),

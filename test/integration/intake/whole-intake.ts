@@ -1,0 +1,159 @@
+/**
+ * Everything between GitHub and the hosts, put together as in production: webhooks, queue, worker, poll,
+ * reconciler, the real client. GitHub is the simulated one; hosts answer at once, and a runner that
+ * comes online there is given a queued job by GitHub, which may be any.
+ */
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { pino } from 'pino';
+import { z } from 'zod';
+import { EvidenceStore } from '../../../app/evidence/evidence-store.ts';
+import { createGithubClient } from '../../../app/github/client.ts';
+import { createGithubJobSource } from '../../../app/github/job-source.ts';
+import { createGithubRunners } from '../../../app/github/runners.ts';
+import { classifyFacts } from '../../../app/intake/classify-facts.ts';
+import { createJobIntake } from '../../../app/intake/job-intake.ts';
+import { startGithubPoll } from '../../../app/intake/poll/start-github-poll.ts';
+import { openIntakeQueue } from '../../../app/intake/queue.ts';
+import { createWebhookHandler, WEBHOOK_PATH } from '../../../app/intake/webhooks.ts';
+import { startIntakeWorker } from '../../../app/intake/worker.ts';
+import { VmKeys } from '../../../app/keys/vm-keys.ts';
+import { shareOf } from '../../../app/labels/job-share.ts';
+import { DEFAULT_POLICY } from '../../../app/labels/policy.ts';
+import { DEFAULT_PLANNER_CONFIG } from '../../../app/planner/observed.ts';
+import type { JobNotices } from '../../../app/reconciler/ports.ts';
+import { Reconciler } from '../../../app/reconciler/reconciler.ts';
+import { Lease } from '../../../app/records/lease.ts';
+import { RecordStore } from '../../../app/records/record-store.ts';
+import type { JobFacts } from '../../../app/records/records.ts';
+import { openRedis } from '../../../app/redis/open-redis.ts';
+import { ShutdownStack } from '../../../app/shutdown-stack.ts';
+import { FleetInMemory, POOL } from '../../bench/throughput/fleet-in-memory.ts';
+import { APP_ID, GitHubFixture, KEYS, WEBHOOK_SECRET } from '../../contract/github/fixture.ts';
+import type { Job, Runner } from '../../fakes/github/model.ts';
+import type { GivenOptions } from '../../fakes/github/options.ts';
+
+const FLEET = 'whole';
+const HOSTS = 8;
+const TICK_MS = 100;
+const POLL_MS = 500;
+const JOB_MS = 50;
+
+export type WholeIntake = Awaited<ReturnType<typeof startWholeIntake>>;
+
+/** Which of the queued jobs GitHub gives a runner; undefined: none now. */
+export type Choose = (runner: Runner, queued: readonly Job[]) => Job | undefined;
+
+export async function startWholeIntake(given: Partial<GivenOptions> = {}) {
+  const dataDir = await mkdtemp(join(tmpdir(), 'ar-whole-'));
+  const logger = pino({ level: 'silent' });
+  const parts = new ShutdownStack(logger);
+  parts.add('folder', { close: () => rm(dataDir, { recursive: true, force: true }) });
+  const fixture = parts.add('GitHub', await GitHubFixture.start(given));
+  const github = {
+    ...{ apiUrl: fixture.github.url, appId: APP_ID, privateKey: KEYS.privateKey },
+    webhookSecret: WEBHOOK_SECRET,
+  };
+  const redis = parts.add(
+    'redis',
+    await openRedis({ dataDir, fleet: FLEET, redisUrl: undefined }, logger),
+  );
+  const { commands } = redis.connections;
+  const evidence = parts.add('evidence', EvidenceStore.open(join(dataDir, 'evidence.db')));
+  const store = new RecordStore({ redis: commands, fleet: FLEET });
+  const policy = DEFAULT_POLICY;
+  const classify = (facts: JobFacts) => classifyFacts(facts, { policy, pool: POOL, evidence });
+  const book = { store, evidence, classify };
+  const queue = parts.add('queue', openIntakeQueue(redis, logger));
+  const webhooks = await createWebhookHandler({ github, queue, logger });
+  fixture.github.simulation.webhooks.url = await serveWebhooks(webhooks, parts);
+  const client = createGithubClient({ github, logger });
+  const fleet = new FleetInMemory(HOSTS, (name) => work.online(name));
+  const work = new RunnersAtWork(fixture, fleet);
+  const { notices, complaints } = collectComplaints();
+  const outside = {
+    runners: createGithubRunners({ client }),
+    jobSource: createGithubJobSource({ client, logger }),
+  };
+  const lease = new Lease({ redis: commands, fleet: FLEET });
+  const reconciler = new Reconciler({
+    ports: {
+      ...{ ...book, ...outside, fleet, notices, logger, now: Date.now },
+      pools: { pool: () => POOL },
+      shareOf: (job) => shareOf(job, policy),
+      keys: new VmKeys(randomBytes(32)),
+    },
+    lease,
+    plannerConfig: DEFAULT_PLANNER_CONFIG,
+    tickMs: TICK_MS,
+  });
+  const intake = createJobIntake({ book, notices, nudge: () => reconciler.nudge(), logger });
+  parts.add('worker', startIntakeWorker({ redis, intake, logger }));
+  const isLeader = () => lease.held;
+  const asking = { ...outside, client, book, intake, isLeader, intervalMs: POLL_MS };
+  parts.add('poll', startGithubPoll({ ...asking, now: Date.now, logger }));
+  parts.add('reconciler', { close: () => reconciler.stop() });
+  reconciler.start();
+  return { fixture, fleet, store, evidence, work, complaints, close: () => parts.close() };
+}
+
+async function serveWebhooks(
+  handler: Awaited<ReturnType<typeof createWebhookHandler>>,
+  parts: ShutdownStack,
+): Promise<string> {
+  const server = createServer((request, response) => {
+    if (!handler(request, response)) response.writeHead(404).end();
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  parts.add('front door', {
+    close: async () => {
+      server.closeAllConnections();
+      server.close();
+      await once(server, 'close');
+    },
+  });
+  const { port } = z.object({ port: z.int() }).parse(server.address());
+  return `http://127.0.0.1:${port}${WEBHOOK_PATH}`;
+}
+
+function collectComplaints(): { notices: JobNotices; complaints: readonly string[] } {
+  const complaints: string[] = [];
+  const note = async (job: { readonly id: string }, why: string) => {
+    complaints.push(`${job.id}: ${why}`);
+  };
+  return { notices: { refused: note, lost: note }, complaints };
+}
+
+/** What GitHub and the guests do: a runner takes a job, runs it for a moment, and is gone. */
+export class RunnersAtWork {
+  readonly #fixture: GitHubFixture;
+  readonly #fleet: FleetInMemory;
+  /** How often each job was started. */
+  readonly starts = new Map<number, number>();
+  choose: Choose = (_runner, [first]) => first;
+
+  constructor(fixture: GitHubFixture, fleet: FleetInMemory) {
+    this.#fixture = fixture;
+    this.#fleet = fleet;
+  }
+
+  online(name: string): void {
+    const { world, jobs } = this.#fixture.github.simulation;
+    const runner = [...world.runners.values()].find((one) => one.name === name);
+    const queued = [...world.jobs.values()].filter(({ status }) => status === 'queued');
+    const job = runner === undefined ? undefined : this.choose(runner, queued);
+    if (runner === undefined || job === undefined) return;
+    runner.job = job;
+    this.starts.set(job.id, (this.starts.get(job.id) ?? 0) + 1);
+    jobs.start(job, runner);
+    setTimeout(() => {
+      jobs.complete(job, 'success');
+      this.#fleet.runnerExited(name);
+    }, JOB_MS);
+  }
+}
