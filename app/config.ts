@@ -35,7 +35,8 @@ const Environment = z.object({
   ARCHITECT_POLICY_FILE: z.string().startsWith('/').optional(),
   ARCHITECT_IMAGE_PROFILE: z.enum(['small', 'full']).default('full'),
   ARCHITECT_CPU_MODEL: z.string().min(1).default('qemu64'),
-  ARCHITECT_PROVIDER: z.enum(['local', 'static']).default('local'),
+  ARCHITECT_PROVIDER: z.enum(['local', 'static', 'ec2']).default('local'),
+  ARCHITECT_EC2_FILE: z.string().startsWith('/').optional(),
   ARCHITECT_LOCAL_HOSTS: z.coerce.number().int().min(0).max(50).default(2),
   ARCHITECT_LOCAL_HOST_SIZE: z
     .string()
@@ -70,7 +71,9 @@ export interface Config {
   readonly policyFile: string | undefined;
   readonly imageProfile: 'small' | 'full';
   readonly cpuModel: string;
-  readonly provider: 'local' | 'static';
+  readonly provider: 'local' | 'static' | 'ec2';
+  /** What the operator says of EC2; needed by that provider. */
+  readonly ec2File: string | undefined;
   readonly local: {
     readonly hosts: number;
     readonly vcpus: number;
@@ -120,6 +123,7 @@ export function readConfig(environment: NodeJS.ProcessEnv): Config {
     imageProfile: env.ARCHITECT_IMAGE_PROFILE,
     cpuModel: env.ARCHITECT_CPU_MODEL,
     provider: env.ARCHITECT_PROVIDER,
+    ec2File: env.ARCHITECT_EC2_FILE,
     local: {
       hosts: env.ARCHITECT_LOCAL_HOSTS,
       vcpus,

@@ -3,7 +3,7 @@
  * first that is not ends the soak with exit code 1 and its output. With `--model`, instead: the
  * token's protocol, explored within larger bounds than `npm test` has time for; `--hops`: one VM that
  * moves back and forth and compares what it has in memory and on its disk; `--faults`: every fault at
- * every step of a move.
+ * every step of a move; `--cpu-models`: a VM of each CPU model moves.
  */
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -13,6 +13,7 @@ import { execa } from 'execa';
 import { formatDuration, formatTable } from '../app/cli/table.ts';
 import { DemoReport } from '../app/demo/report.ts';
 import { soakModel } from './model/authority/run-soak.ts';
+import { soakCpuModels } from './soak-cpu-models.ts';
 import { soakFaults, soakHops } from './soak-moves.ts';
 
 const DEFAULT_RUNS = 20;
@@ -20,7 +21,7 @@ const DEFAULT_HOPS = 50;
 const MAX_RUNS = 10_000;
 const RUN_LIMIT_MS = 15 * 60_000;
 const END_LIMIT_MS = 60_000;
-const EXAMPLES = ['--runs 100', '--hops 10', '--faults', '--model'];
+const EXAMPLES = ['--runs 100', '--hops 10', '--faults', '--model', '--cpu-models'];
 const CLI = join(import.meta.dirname, '../app/cli/architect.ts');
 
 interface SoakOptions {
@@ -29,6 +30,7 @@ interface SoakOptions {
   readonly hops?: number | true;
   readonly faults?: true;
   readonly model?: true;
+  readonly cpuModels?: true;
 }
 
 interface Run {
@@ -48,6 +50,7 @@ await new Command('npm run soak --')
   .option('--hops [n]', `let one VM hop from host to host instead (${DEFAULT_HOPS})`, parseRuns)
   .option('--faults', 'let every fault hit a move at every step instead')
   .option('--model', "explore the token's protocol instead, within larger bounds")
+  .option('--cpu-models', 'move a VM of each CPU model instead')
   .addHelpText(
     'after',
     `\nExamples:\n${EXAMPLES.map((args) => `  npm run soak -- ${args}`).join('\n')}`,
@@ -57,10 +60,13 @@ await new Command('npm run soak --')
   })
   .parseAsync();
 
-async function soakWhatIsAsked({ runs, hops, faults, model }: SoakOptions): Promise<boolean> {
+async function soakWhatIsAsked(options: SoakOptions): Promise<boolean> {
+  const { runs, hops, faults, model, cpuModels } = options;
+  const write = (text: string) => process.stdout.write(`${text}\n`);
   if (hops !== undefined) return await soakHops(hops === true ? DEFAULT_HOPS : hops);
   if (faults === true) return await soakFaults();
-  if (model === true) return soakModel((text) => process.stdout.write(`${text}\n`));
+  if (model === true) return soakModel(write);
+  if (cpuModels === true) return await soakCpuModels(write);
   return await soak(runs);
 }
 

@@ -7,6 +7,7 @@ import { addHostsCommand } from './commands/hosts.ts';
 import { addJobCommand } from './commands/job.ts';
 import { addJobsCommand } from './commands/jobs.ts';
 import { addDrainCommand, addDrillCommand, addMigrateCommand } from './commands/migrate.ts';
+import { addOffersCommand } from './commands/offers.ts';
 import { addStartCommand } from './commands/start.ts';
 import { addVmsCommand } from './commands/vms.ts';
 import type { Output } from './output.ts';
@@ -46,6 +47,7 @@ function buildProgram(output: Terminal): Command {
   addJobCommand(program, output);
   addHostsCommand(program, output);
   addVmsCommand(program, output);
+  addOffersCommand(program, output);
   addHostCommand(program, output);
   addMigrateCommand(program, output);
   addDrainCommand(program, output);

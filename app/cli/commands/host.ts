@@ -4,6 +4,7 @@ import { HostId } from '../../../host-agent/protocol/ids.ts';
 import { IssuedToken } from '../../api/views.ts';
 import { callApi, findApi } from '../api-client.ts';
 import { joinFleet } from '../join/join.ts';
+import { readJoinToken } from '../join/join-token.ts';
 import { leaveFleet } from '../join/leave.ts';
 import { type Output, show } from '../output.ts';
 import { formatDuration } from '../table.ts';
@@ -27,10 +28,10 @@ export function addHostCommand(program: Command, output: Output): void {
   host
     .command('join')
     .description('turn this machine into a host: needs root, and Debian 12 or 13')
-    .argument('<token>', 'as printed by: architect host token')
+    .argument('<token>', 'as printed by: architect host token; - reads it from standard input')
     .option('--foreground', 'run the host-agent here instead of as a service', false)
-    .action((token: string, { foreground }: { foreground: boolean }) =>
-      joinFleet({ token, foreground, output }),
+    .action(async (token: string, { foreground }: { foreground: boolean }) =>
+      joinFleet({ token: await readJoinToken(token, process.stdin), foreground, output }),
     );
   host
     .command('leave')

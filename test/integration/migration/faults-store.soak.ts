@@ -72,7 +72,7 @@ test('a store that was never there', async () => {
   const path = join(dir, 'a file');
   await writeFile(path, 'not a folder');
   agents = await MovingAgents.start(['one', 'two'], {
-    store: { kind: 'folder', path: join(path, 'store') },
+    store: async () => ({ kind: 'folder', path: join(path, 'store') }),
   });
   const vmId = await agents.startVm('one');
   await agents.move(vmId, { from: 'one', to: 'two' });
@@ -81,7 +81,9 @@ test('a store that was never there', async () => {
 
 /** Much of it is in the store, and nowhere else a move would look first. */
 async function startSealed(): Promise<VmId> {
-  agents = await MovingAgents.start(['one', 'two'], { store: { kind: 'folder', path: dir } });
+  agents = await MovingAgents.start(['one', 'two'], {
+    store: async () => ({ kind: 'folder', path: dir }),
+  });
   const vmId = await agents.startVm('one');
   await agents.vm('one', vmId, ({ tracking }) => (tracking?.bytesInStore ?? 0) > 0);
   return vmId;

@@ -9,7 +9,11 @@ import type { SwitchoverStep } from '../../../host-agent/migration/switchover-tr
 import { PoolSpec } from '../../../host-agent/protocol/host-facts.ts';
 import { MigrationId, VmId } from '../../../host-agent/protocol/ids.ts';
 import type { AgentRequest } from '../../../host-agent/protocol/messages.ts';
-import type { MigrationReport, VmKey } from '../../../host-agent/protocol/migration-messages.ts';
+import type {
+  MigrationReport,
+  PeerEndpoint,
+  VmKey,
+} from '../../../host-agent/protocol/migration-messages.ts';
 import type { StoreSpec } from '../../../host-agent/protocol/store-spec.ts';
 import type { VmReport } from '../../../host-agent/protocol/vm-report.ts';
 import { type AgentChild, TestFleet, until } from '../host-agent/agent-fleet.ts';
@@ -31,6 +35,18 @@ export interface Way {
   readonly cpuShare?: number;
   /** Between the target's consent and the source's beginning. */
   readonly dial?: () => Promise<void>;
+  /** Where the source dials instead of the target's own port. */
+  readonly through?: (peer: PeerEndpoint) => Promise<PeerEndpoint>;
+}
+
+export interface Setting {
+  /** Named by the control plane; made when the hosts' network is there, on this address of it. */
+  readonly store?: (address: string) => Promise<StoreSpec>;
+  /** Else the one that set-up prepared. */
+  readonly pool?: PoolSpec;
+  readonly artifactsDir?: string;
+  /** Before any agent starts. */
+  readonly prepare?: (control: TestFleet) => Promise<void>;
 }
 
 export interface Move {
@@ -40,34 +56,29 @@ export interface Move {
 
 export class MovingAgents implements AsyncDisposable {
   readonly control: TestFleet;
+  /** Of this process on the hosts' network. */
+  readonly address = ADDRESS;
+  readonly #artifactsDir: string;
   readonly #agents = new Map<string, AgentChild>();
   readonly #epochs = new Map<VmId, number>();
   readonly #keys = new Map<VmId, VmKey>();
   /** What each agent said last, for a test that failed. */
   readonly #said = new Map<string, string[]>();
 
-  private constructor(control: TestFleet) {
+  private constructor(control: TestFleet, { artifactsDir = `${HOME}/artifacts` }: Setting) {
     this.control = control;
+    this.#artifactsDir = artifactsDir;
   }
 
   /** Each name is a host; resolves when all of them have the template. */
-  static async start(
-    names: readonly string[],
-    {
-      store,
-      prepare,
-    }: {
-      readonly store?: StoreSpec;
-      /** Before any agent starts. */
-      readonly prepare?: (control: TestFleet) => Promise<void>;
-    } = {},
-  ): Promise<MovingAgents> {
+  static async start(names: readonly string[], setting: Setting = {}): Promise<MovingAgents> {
     await removeNetwork();
     await makeNetwork(names);
-    const place = { address: ADDRESS, pool: readPool() };
+    const store = await setting.store?.(ADDRESS);
+    const place = { address: ADDRESS, pool: setting.pool ?? readPool() };
     const control = await TestFleet.open({ ...place, ...(store === undefined ? {} : { store }) });
-    await prepare?.(control);
-    const agents = new MovingAgents(control);
+    await setting.prepare?.(control);
+    const agents = new MovingAgents(control, setting);
     for (const name of names) await agents.enrol(name);
     for (const name of names) await agents.host(name);
     return agents;
@@ -80,7 +91,7 @@ export class MovingAgents implements AsyncDisposable {
 
   startAgent(name: string, extra: Record<string, string> = {}): void {
     const env = {
-      ...{ ARCHITECT_ARTIFACTS: `${HOME}/artifacts`, ARCHITECT_AGENT_NAME: name },
+      ...{ ARCHITECT_ARTIFACTS: this.#artifactsDir, ARCHITECT_AGENT_NAME: name },
       ...{ NODE_OPTIONS: `--import=${HOLD_STEP}`, ARCHITECT_TEST_HOLD: this.#holdFile(name) },
       ...extra,
     };
@@ -171,7 +182,8 @@ export class MovingAgents implements AsyncDisposable {
   }
 
   /** Both are asked; what becomes of it is in `migration`. */
-  async beginMove(vmId: VmId, { from, to, deadlineMs, cpuShare = 1, dial = nothing }: Way) {
+  async beginMove(vmId: VmId, way: Way): Promise<MigrationId> {
+    const { from, to, deadlineMs, cpuShare = 1, dial = nothing, through } = way;
     const migrationId = MigrationId.parse(`mig-${randomUUID().slice(0, 8)}`);
     const epoch = (this.#epochs.get(vmId) ?? 1) + 1;
     this.#epochs.set(vmId, epoch);
@@ -190,8 +202,9 @@ export class MovingAgents implements AsyncDisposable {
     if (received.kind === 'refused') throw new Error(received.why);
     if (received.peer === undefined) throw new Error('the target named no port');
     await dial();
+    const peer = (await through?.(received.peer)) ?? received.peer;
     const sent = await this.control.request(source, {
-      ...{ ...move, kind: 'send-vm', to: target.id, peer: received.peer, cpuShare },
+      ...{ ...move, kind: 'send-vm', to: target.id, peer, cpuShare },
     });
     if (sent.kind === 'refused') {
       const { why } = sent;
@@ -274,10 +287,8 @@ export class MovingAgents implements AsyncDisposable {
 
   /** Of one VM always the same: what is in a store stays readable. */
   #keyOf(vmId: VmId): VmKey {
-    const key = this.#keys.get(vmId) ?? {
-      plain: randomBytes(32).toString('base64'),
-      wrapped: '',
-    };
+    const known = this.#keys.get(vmId);
+    const key = known ?? { plain: randomBytes(32).toString('base64'), wrapped: '' };
     this.#keys.set(vmId, key);
     return key;
   }
@@ -288,7 +299,7 @@ export class MovingAgents implements AsyncDisposable {
 }
 
 function readPool(): PoolSpec {
-  const [path] = globSync(`${HOME}/artifacts/pools/small-*-tcg-*.json`);
+  const [path] = globSync(`${HOME}/artifacts/pools/small-*-tcg-qemu64.json`);
   if (path === undefined) throw new Error('No prepared pool: run "npm run setup" first.');
   return PoolSpec.parse(JSON.parse(readFileSync(path, 'utf8')));
 }
