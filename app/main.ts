@@ -38,6 +38,7 @@ import { DEFAULT_PLANNER_CONFIG, type PlannerConfig } from './planner/observed.t
 import { readPool } from './pool.ts';
 import { atLeastPool } from './pools/at-least-pool.ts';
 import { openProvider } from './providers/open-provider.ts';
+import type { NoticeListener, Provider } from './providers/provider.ts';
 import type { EnrolledHosts } from './providers/static/static-provider.ts';
 import { type BuyerOptions, FleetBuyer } from './reconciler/fleet/fleet-buyer.ts';
 import { MachineWatch } from './reconciler/machine-watch.ts';
@@ -138,6 +139,7 @@ async function assemble(config: Config, logger: Logger, parts: ShutdownStack): P
   parts.add('intake worker', startIntakeWorker({ redis, intake, logger }));
   parts.add('reconciler', { close: () => reconciler.stop() });
   reconciler.start();
+  parts.add('notices', listenForNotices(provider, { fleet, lease }));
   logger.info({ listen: config.listen, pool: pool.id }, 'the control plane is up');
 }
 
@@ -145,6 +147,23 @@ async function assemble(config: Config, logger: Logger, parts: ShutdownStack): P
 function openBuyer(parts: Omit<BuyerOptions, 'policy'>): FleetBuyer | undefined {
   const { policy } = parts.provider;
   return policy === undefined ? undefined : new FleetBuyer({ ...parts, policy });
+}
+
+function listenForNotices(
+  provider: Provider,
+  { fleet, lease }: { readonly fleet: AgentFleet; readonly lease: Lease },
+) {
+  const closing = new AbortController();
+  const listener: NoticeListener = {
+    isListening: () => lease.held,
+    heard: ({ machineId, notice }) => fleet.hear(machineId, notice),
+  };
+  const listening = provider.watchNotices?.(listener, closing.signal);
+  const close = async () => {
+    closing.abort();
+    await listening;
+  };
+  return { close };
 }
 
 function plannerConfigOf({ linkBytesPerSecond, store }: Config): PlannerConfig {

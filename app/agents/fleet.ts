@@ -12,6 +12,7 @@ import { randomUUID } from 'node:crypto';
 import type { Logger } from 'pino';
 import { type RawData, WebSocket } from 'ws';
 import type { PoolSpec } from '../../host-agent/protocol/host-facts.ts';
+import type { HostNotice } from '../../host-agent/protocol/host-notice.ts';
 import type { HostId } from '../../host-agent/protocol/ids.ts';
 import {
   AgentFrame,
@@ -24,6 +25,7 @@ import type { StoreSpec } from '../../host-agent/protocol/store-spec.ts';
 import type { Fleet, FleetHost } from '../reconciler/ports.ts';
 import { admit } from './admission.ts';
 import type { EnrolmentStore } from './enrolment.ts';
+import { HeardNotices } from './heard-notices.ts';
 import { describeHost, type HostEvent, type HostState, stepHost } from './host-connection.ts';
 import { hostAway, PendingRequests } from './pending-requests.ts';
 
@@ -59,6 +61,7 @@ export interface AgentFleetOptions {
 export class AgentFleet implements Fleet {
   readonly #entries = new Map<HostId, Entry>();
   readonly #listeners = new Set<() => void>();
+  readonly #heard = new HeardNotices();
   readonly #options: AgentFleetOptions;
   readonly #timer: NodeJS.Timeout;
 
@@ -74,7 +77,19 @@ export class AgentFleet implements Fleet {
   }
 
   hosts(): readonly FleetHost[] {
-    return [...this.#entries].map(([id, entry]) => describeHost(id, entry.hostname, entry.state));
+    return [...this.#entries].map(([id, entry]) =>
+      this.#heard.addTo(describeHost(id, entry.hostname, entry.state)),
+    );
+  }
+
+  /** What the cloud says of a host elsewhere. Whoever hears it first counts. */
+  hear(hostname: string, notice: HostNotice): void {
+    if (!this.#heard.note(hostname, notice)) return;
+    this.#options.logger.info(
+      { hostname, notice },
+      'a notice was heard elsewhere than on its host',
+    );
+    this.#notify();
   }
 
   onChange(listener: () => void): () => void {

@@ -14,6 +14,13 @@ import type { Output } from './output.ts';
 
 export type ExitCode = 0 | 1 | 2;
 
+const EXAMPLES = `
+Examples:
+  architect start            a control plane, with its settings in the environment
+  architect jobs --json      what runs and what waits
+  architect job 4711         one job: where it is, why it waits, how it moved
+  architect drain h-000001   move all VMs off a host`;
+
 export interface Terminal extends Output {
   writeError(text: string): void;
 }
@@ -34,6 +41,7 @@ export async function runProgram(argv: readonly string[], output: Terminal): Pro
 function buildProgram(output: Terminal): Command {
   const program = new Command('architect')
     .description('GitHub Actions runners in microVMs, which move when a host is reclaimed')
+    .addHelpText('after', EXAMPLES)
     .showHelpAfterError('Use --help to see what there is.')
     // Subcommands inherit this and the output, so both are set before they are added.
     .exitOverride()

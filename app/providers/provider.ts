@@ -3,6 +3,7 @@
  * what runs on it is the host-agent's to say. Nothing outside a provider's folder knows its name.
  */
 import type { Capacity } from '../../host-agent/protocol/host-facts.ts';
+import type { HostNotice } from '../../host-agent/protocol/host-notice.ts';
 import type { FleetPolicy } from '../planner/fleet/fleet-seen.ts';
 
 export interface Offer {
@@ -42,6 +43,18 @@ export interface ShutOffer {
   readonly untilMs: number;
 }
 
+/** A cloud's word on one of its machines, heard elsewhere than on the machine. */
+export interface MachineNotice {
+  readonly machineId: string;
+  readonly notice: HostNotice;
+}
+
+export interface NoticeListener {
+  /** Of several processes one listens: what another took would be lost to it. */
+  readonly isListening: () => boolean;
+  readonly heard: (notice: MachineNotice) => void;
+}
+
 export interface Provider {
   readonly name: string;
   /** How many hosts this provider keeps while the fleet has no other policy. */
@@ -59,4 +72,6 @@ export interface Provider {
   /** The cloud takes this machine back: its like is not bought for a while. */
   noteReclaim?(machineId: string): void;
   shutOffers?(): readonly ShutOffer[];
+  /** Until the signal; it tries again by itself. Unset: only the machines themselves hear notices. */
+  watchNotices?(listener: NoticeListener, signal: AbortSignal): Promise<void>;
 }

@@ -7,7 +7,7 @@
  *
  * The host has one notice at a time: an interruption before a hint, the soonest of several.
  */
-import type { HostNotice, NoticeSource } from '../protocol/host-notice.ts';
+import { type HostNotice, mostUrgent, type NoticeSource } from '../protocol/host-notice.ts';
 import { type Clocks, judgeDeadline } from './judge-deadline.ts';
 import type { SaidNotice } from './topic-answer.ts';
 
@@ -41,11 +41,5 @@ export function post(board: NoticeBoard, { source, topic, said, clocks }: TopicN
 }
 
 export function currentNotice(board: NoticeBoard): HostNotice | null {
-  const [first = null] = [...board.values()].map(({ notice }) => notice).toSorted(bySeverity);
-  return first;
-}
-
-function bySeverity(a: HostNotice, b: HostNotice): number {
-  if (a.kind !== b.kind) return a.kind === 'interruption' ? -1 : 1;
-  return (a.deadlineMs ?? 0) - (b.deadlineMs ?? 0) || a.seenAtMs - b.seenAtMs;
+  return mostUrgent([...board.values()].map(({ notice }) => notice));
 }

@@ -20,3 +20,12 @@ export const HostNotice = z.object({
   seenAtMs: z.int(),
 });
 export type HostNotice = Readonly<z.infer<typeof HostNotice>>;
+
+/** An interruption before a hint, the soonest of several, of equals the one that was seen first. */
+export function mostUrgent(notices: readonly HostNotice[]): HostNotice | null {
+  const [first = null] = notices.toSorted((a, b) => {
+    if (a.kind !== b.kind) return a.kind === 'interruption' ? -1 : 1;
+    return (a.deadlineMs ?? 0) - (b.deadlineMs ?? 0) || a.seenAtMs - b.seenAtMs;
+  });
+  return first;
+}

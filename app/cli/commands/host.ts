@@ -24,12 +24,14 @@ export function addHostCommand(program: Command, output: Output): void {
     .description('print a one-time token that turns a machine into a host')
     .option('--ttl <minutes>', 'how long it can be used (1 to 10080)', parseMinutes, 60)
     .option('--json', 'print JSON', false)
+    .addHelpText('after', '\nExample:\n  architect host token --ttl 15')
     .action((options: { ttl: number; json: boolean }) => printToken(output, options));
   host
     .command('join')
-    .description('turn this machine into a host: needs root, and Debian 12 or 13')
+    .description('turn this machine into a host: needs root, and Debian 12 or 13 or Ubuntu 24.04')
     .argument('<token>', 'as printed by: architect host token; - reads it from standard input')
     .option('--foreground', 'run the host-agent here instead of as a service', false)
+    .addHelpText('after', '\nExample:\n  sudo architect host join - < token.txt')
     .action(async (token: string, { foreground }: { foreground: boolean }) =>
       joinFleet({ token: await readJoinToken(token, process.stdin), foreground, output }),
     );
@@ -37,11 +39,13 @@ export function addHostCommand(program: Command, output: Output): void {
     .command('leave')
     .description('stop the host-agent on this machine and remove its service')
     .option('--force', 'even while VMs are here; their jobs fail', false)
+    .addHelpText('after', '\nExample:\n  sudo architect host leave')
     .action(({ force }: { force: boolean }) => leaveFleet({ force, output }));
   host
     .command('revoke')
     .description("revoke a host's certificate for good")
     .argument('<id>', 'as listed by: architect hosts')
+    .addHelpText('after', '\nExample:\n  architect host revoke worker-1-a1b2c3')
     .action((id: string) => revoke(output, id));
 }
 

@@ -5,10 +5,9 @@ import {
   type FleetMachine,
   type FleetPolicy,
   type FleetSeen,
-  type FleetStep,
   type FleetVm,
 } from './fleet-seen.ts';
-import { planFleet } from './plan-fleet.ts';
+import { type FleetPlan, planFleet } from './plan-fleet.ts';
 
 const NOW_MS = 10_000_000;
 const SMALL = { vcpus: 2, memoryMib: 4096, diskGib: 20, arch: 'x64' } as const;
@@ -43,13 +42,24 @@ function planned(seen: Partial<FleetSeen>, policy: Partial<FleetPolicy> = {}): s
   );
 }
 
-function steps(seen: Partial<FleetSeen>, policy: Partial<FleetPolicy> = {}): FleetStep[] {
+function steps(seen: Partial<FleetSeen>, policy: Partial<FleetPolicy> = {}) {
+  return plan(seen, policy).steps;
+}
+
+function plan(seen: Partial<FleetSeen>, policy: Partial<FleetPolicy> = {}): FleetPlan {
   return planFleet(
     { offers: OFFERS, machines: [], waiting: [], lastStirMs: 0, ...seen },
     { ...DEFAULT_FLEET_POLICY, minHosts: 0, headroom: { kind: 'off' }, ...policy },
     NOW_MS,
   );
 }
+
+it('is short of room for what can be had, not for what nobody sells', () => {
+  const giant = { ...LARGE, vcpus: 4_096 };
+  expect(plan({ waiting: [SMALL] }).isShort).toBe(true);
+  expect(plan({ waiting: [SMALL], machines: [machine(1)] }).isShort).toBe(false);
+  expect(plan({ waiting: [giant], machines: [machine(1)] }).isShort).toBe(false);
+});
 
 describe('buying', () => {
   it.each([

@@ -24,22 +24,29 @@ import { shapeOf } from './fleet-room.ts';
 import type { FleetMachine, FleetPolicy, FleetSeen, FleetStep } from './fleet-seen.ts';
 import { planThrift } from './plan-thrift.ts';
 
-export function planFleet(seen: FleetSeen, policy: FleetPolicy, nowMs: number): FleetStep[] {
+export interface FleetPlan {
+  readonly steps: readonly FleetStep[];
+  /** What waits, and could be had, has no room: the fleet is not calm. */
+  readonly isShort: boolean;
+}
+
+export function planFleet(seen: FleetSeen, policy: FleetPolicy, nowMs: number): FleetPlan {
   const ended = seen.machines.flatMap((machine) => endOf(machine, policy, nowMs));
   const gone = new Set(ended.map(({ machineId }) => machineId));
   const machines = seen.machines.filter(({ machineId }) => !gone.has(machineId));
   const waiting = withRoomSomewhere(seen);
   const lacking = findLacking({ machines, waiting, headroom: policy.headroom });
+  const isShort = lacking.real.length > 0;
+  const plan = (steps: readonly FleetStep[]) => ({ steps: [...ended, ...steps], isShort });
   const kept = keepSome(machines, lacking);
-  if (kept !== undefined) return [...ended, kept];
+  if (kept !== undefined) return plan([kept]);
   // What is given back in this look is paid for until it has ended.
   const launches = planLaunches({ ...seen, lacking, policy, staying: machines.filter(isStaying) });
-  if (launches.length > 0 || lacking.real.length > 0) return [...ended, ...launches];
+  if (launches.length > 0 || isShort) return plan(launches);
   const hinted = machines.find(({ state, vms }) => state === 'leaving' && vms.length === 0);
-  if (hinted === undefined)
-    return [...ended, ...planThrift({ ...seen, machines, waiting }, policy, nowMs)];
+  if (hinted === undefined) return plan(planThrift({ ...seen, machines, waiting }, policy, nowMs));
   const why = 'Its cloud wants it back, and nothing is on it.';
-  return [...ended, { kind: 'empty', machineId: hinted.machineId, why }];
+  return plan([{ kind: 'empty', machineId: hinted.machineId, why }]);
 }
 
 /** What nobody sells and nobody has must not keep the rest from being put in order. */

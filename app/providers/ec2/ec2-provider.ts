@@ -11,7 +11,14 @@
 import type { Logger } from 'pino';
 import type { PoolSpec } from '../../../host-agent/protocol/host-facts.ts';
 import type { FleetPolicy } from '../../planner/fleet/fleet-seen.ts';
-import type { LaunchRequest, Offer, Provider, ProviderHost, ShutOffer } from '../provider.ts';
+import type {
+  LaunchRequest,
+  NoticeListener,
+  Offer,
+  Provider,
+  ProviderHost,
+  ShutOffer,
+} from '../provider.ts';
 import { CircuitBreaker } from './circuit-breaker.ts';
 import { Ec2UnavailableError } from './ec2-errors.ts';
 import { EC2_LIMITS, type Ec2Limits, Ec2Requests, type Ec2Sdk } from './ec2-requests.ts';
@@ -19,6 +26,7 @@ import { type Ec2Settings, policyOf } from './ec2-settings.ts';
 import { describeInstance, listInstances } from './instances.ts';
 import { type LaunchTools, launchHost, terminateInstances } from './launch.ts';
 import { Ec2Market } from './market.ts';
+import { type SqsSdk, watchNoticeQueue } from './notice-queue.ts';
 import { RecentLaunches } from './recent-launches.ts';
 import { sweepTemplates } from './sweep-templates.ts';
 import { untilAborted } from './until-aborted.ts';
@@ -35,6 +43,8 @@ export interface Ec2ProviderOptions {
   readonly pool: Pick<PoolSpec, 'id' | 'template' | 'arch' | 'accelerator' | 'cpuVendor'>;
   readonly now: () => number;
   readonly logger: Logger;
+  /** For `noticeQueue`. */
+  readonly sqs?: SqsSdk | undefined;
   /** Tests shorten them. */
   readonly limits?: Ec2Limits;
 }
@@ -50,6 +60,7 @@ export class Ec2Provider implements Provider {
   readonly #launching = new Map<string, Promise<ProviderHost>>();
   /** Of each machine that was listed last. */
   #offerOf: ReadonlyMap<string, string> = new Map();
+  readonly #sqs: SqsSdk | undefined;
   #sweptAtMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: Ec2ProviderOptions) {
@@ -58,6 +69,7 @@ export class Ec2Provider implements Provider {
     this.policy = policyOf(settings);
     const requests = new Ec2Requests(sdk, settings, limits);
     const market = new Ec2Market({ requests, settings, pool, now });
+    this.#sqs = options.sqs;
     const breaker = new CircuitBreaker();
     const ours = { fleet, ownerId };
     this.#tools = { requests, market, breaker, settings, ours, pool, now, logger };
@@ -103,6 +115,15 @@ export class Ec2Provider implements Provider {
   noteReclaim(machineId: string): void {
     const offerId = this.#offerOf.get(machineId);
     if (offerId !== undefined) this.#tools.breaker.fail(offerId, RECLAIMED, this.#tools.now());
+  }
+
+  /** Does nothing where the settings name no queue. */
+  async watchNotices(listener: NoticeListener, signal: AbortSignal): Promise<void> {
+    const { settings, now, logger } = this.#tools;
+    const { noticeQueue: queueUrl, region, endpoint } = settings;
+    if (queueUrl === undefined || this.#sqs === undefined) return;
+    const queue = { sqs: this.#sqs, queueUrl, region, endpoint, now, logger };
+    await watchNoticeQueue(queue, listener, signal);
   }
 
   shutOffers(): readonly ShutOffer[] {

@@ -77,6 +77,8 @@ const Ec2Settings = z.strictObject({
     .record(z.string().regex(/^ARCHITECT_[A-Z_]+$/), z.string().max(1_000))
     .default({}),
   fleet: Fleet,
+  /** URL of the SQS queue that EventBridge tells of interruptions. */
+  noticeQueue: z.url().optional(),
   /** Instead of AWS's own: for tests. */
   endpoint: z.url().optional(),
 });

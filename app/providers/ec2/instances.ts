@@ -3,7 +3,7 @@ import { z } from 'zod';
 import type { ProviderHost } from '../provider.ts';
 import { offerIdOf } from './compose-offers.ts';
 import type { Ec2Requests } from './ec2-requests.ts';
-import { LAUNCH_TAG, type Ours, ownTags } from './launch-template.ts';
+import { filtersOf, isOurs, LAUNCH_TAG, type Ours, ownTags, Tags } from './own-tags.ts';
 import { collectPages } from './pages.ts';
 
 const PAGE_SIZE = 500;
@@ -16,7 +16,7 @@ const Instance = z.object({
   State: z.object({ Name: z.string() }),
   Placement: z.object({ AvailabilityZone: z.string() }),
   InstanceLifecycle: z.string().optional(),
-  Tags: z.array(z.object({ Key: z.string(), Value: z.string() })).default([]),
+  Tags,
 });
 
 export interface OurInstance {
@@ -39,10 +39,7 @@ export async function listInstances(
     const pages = call.sdk.paginateDescribeInstances(
       { client: call.client, pageSize: PAGE_SIZE },
       {
-        Filters: [
-          ...tags.map(({ Key, Value }) => ({ Name: `tag:${Key}`, Values: [Value ?? ''] })),
-          { Name: 'instance-state-name', Values: SHOWN_STATES },
-        ],
+        Filters: [...filtersOf(tags), { Name: 'instance-state-name', Values: SHOWN_STATES }],
       },
       { abortSignal: call.abortSignal },
     );
@@ -55,10 +52,7 @@ export async function listInstances(
 /** Undefined for what is not ours, whatever the filter let through. Pure. */
 export function readInstance(raw: unknown, ours: Ours): OurInstance | undefined {
   const instance = Instance.safeParse(raw).data;
-  if (instance === undefined) return undefined;
-  const tags = new Map(instance.Tags.map(({ Key, Value }) => [Key, Value]));
-  const isOurs = ownTags(ours).every(({ Key, Value }) => tags.get(Key ?? '') === Value);
-  if (!isOurs) return undefined;
+  if (instance === undefined || !isOurs(instance.Tags, ours)) return undefined;
   const zone = instance.Placement.AvailabilityZone;
   return {
     host: {
@@ -67,7 +61,7 @@ export function readInstance(raw: unknown, ours: Ours): OurInstance | undefined 
       state: stateOf(instance.State.Name),
       launchedAtMs: instance.LaunchTime.getTime(),
     },
-    clientToken: tags.get(LAUNCH_TAG),
+    clientToken: instance.Tags.find(({ Key }) => Key === LAUNCH_TAG)?.Value,
   };
 }
 

@@ -9,16 +9,7 @@
 import type { RequestLaunchTemplateData, Tag } from '@aws-sdk/client-ec2';
 import type { Ec2Settings } from './ec2-settings.ts';
 import type { Virtualization } from './host-type.ts';
-
-export const FLEET_TAG = 'architect:fleet';
-/** Of one control plane's data folder: another fleet of the same name is someone else's. */
-export const OWNER_TAG = 'architect:owner';
-export const LAUNCH_TAG = 'architect:launch';
-
-export interface Ours {
-  readonly fleet: string;
-  readonly ownerId: string;
-}
+import { LAUNCH_TAG, type Ours, ownTags } from './own-tags.ts';
 
 export interface InstancePlan {
   readonly ours: Ours;
@@ -78,13 +69,6 @@ export function composeTemplate(plan: InstancePlan): RequestLaunchTemplateData {
 /** Up to 128 letters, digits and `-`, as EC2 wants it. */
 export function templateNameOf({ fleet, ownerId }: Ours, clientToken: string): string {
   return `architect-${fleet}-${ownerId}-${clientToken}`.slice(0, 128);
-}
-
-export function ownTags({ fleet, ownerId }: Ours): Tag[] {
-  return [
-    { Key: FLEET_TAG, Value: fleet },
-    { Key: OWNER_TAG, Value: ownerId },
-  ];
 }
 
 function tagsOf({ ours, pool, generation, clientToken }: InstancePlan): Tag[] {

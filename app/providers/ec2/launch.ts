@@ -19,8 +19,9 @@ import { Ec2CapacityError, Ec2QuotaError, errorOf, seeFault } from './ec2-errors
 import type { Ec2Requests } from './ec2-requests.ts';
 import type { Ec2Settings } from './ec2-settings.ts';
 import { listInstances } from './instances.ts';
-import { composeTemplate, type Ours, ownTags, templateNameOf } from './launch-template.ts';
+import { composeTemplate, templateNameOf } from './launch-template.ts';
 import type { Ec2Market } from './market.ts';
+import { type Ours, ownTags } from './own-tags.ts';
 import { type Attempt, planAttempts } from './plan-attempts.ts';
 import { composeUserData } from './user-data.ts';
 

@@ -1,10 +1,9 @@
-/** The EC2 provider from its settings file. The SDK is loaded here only: it is large. */
+/** The EC2 provider from its settings file. The SDKs are loaded here only: they are large. */
 import { randomBytes } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
 import type { PoolSpec } from '../../../host-agent/protocol/host-facts.ts';
-import { writeDurably } from '../../durable-file.ts';
+import { readIfThere, writeDurably } from '../../durable-file.ts';
 import { Ec2Provider } from './ec2-provider.ts';
 import { readEc2Settings } from './ec2-settings.ts';
 
@@ -23,25 +22,17 @@ export async function openEc2(given: {
   const settings = readEc2Settings(settingsFile);
   const ownerId = await ensureOwnerId(dataDir);
   const sdk = await import('@aws-sdk/client-ec2');
-  return new Ec2Provider({ sdk, settings, fleet, ownerId, pool, now: Date.now, logger });
+  const sqs = settings.noticeQueue === undefined ? undefined : await import('@aws-sdk/client-sqs');
+  return new Ec2Provider({ sdk, sqs, settings, fleet, ownerId, pool, now: Date.now, logger });
 }
 
 /** Instances carry it as a tag: what another control plane bought is never touched. */
 async function ensureOwnerId(dataDir: string): Promise<string> {
   const path = join(dataDir, OWNER_FILE);
+  // A file that cannot be read must not make a new owner: the old one's hosts cost money.
   const known = await readIfThere(path);
   if (known !== undefined) return known.trim();
   const ownerId = randomBytes(OWNER_BYTES).toString('hex');
   await writeDurably(path, `${ownerId}\n`);
   return ownerId;
-}
-
-/** Whatever else keeps the file from being read must not make a new owner: the old one's hosts cost money. */
-async function readIfThere(path: string): Promise<string | undefined> {
-  try {
-    return await readFile(path, 'utf8');
-  } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined;
-    throw error;
-  }
 }

@@ -1,7 +1,7 @@
 /** Launch templates that a crash left: ours, and older than any launch takes. They carry dead tokens. */
 import { z } from 'zod';
 import type { Ec2Requests } from './ec2-requests.ts';
-import { type Ours, ownTags } from './launch-template.ts';
+import { filtersOf, isOurs, type Ours, ownTags, Tags } from './own-tags.ts';
 import { collectPages } from './pages.ts';
 
 const LEFT_AFTER_MS = 900_000;
@@ -10,7 +10,7 @@ const PAGE_SIZE = 200;
 const Template = z.object({
   LaunchTemplateId: z.string(),
   CreateTime: z.date(),
-  Tags: z.array(z.object({ Key: z.string(), Value: z.string() })).default([]),
+  Tags,
 });
 
 /** Answers how many it deleted. `nowMs` may be off by minutes: EC2's clock is another. */
@@ -19,21 +19,17 @@ export async function sweepTemplates(
   ours: Ours,
   { nowMs, signal }: { readonly nowMs: number; readonly signal: AbortSignal },
 ): Promise<number> {
-  const tags = ownTags(ours);
   const raw = await requests.run('list the launch templates', signal, async (call) => {
     const pages = call.sdk.paginateDescribeLaunchTemplates(
       { client: call.client, pageSize: PAGE_SIZE },
-      { Filters: tags.map(({ Key, Value }) => ({ Name: `tag:${Key}`, Values: [Value ?? ''] })) },
+      { Filters: filtersOf(ownTags(ours)) },
       { abortSignal: call.abortSignal },
     );
     return await collectPages(pages, ({ LaunchTemplates }) => LaunchTemplates);
   });
   const left = raw.flatMap((one) => {
     const template = Template.safeParse(one).data;
-    const isOurs = tags.every(({ Key, Value }) =>
-      template?.Tags.some((tag) => tag.Key === Key && tag.Value === Value),
-    );
-    if (template === undefined || !isOurs) return [];
+    if (template === undefined || !isOurs(template.Tags, ours)) return [];
     return nowMs - template.CreateTime.getTime() > LEFT_AFTER_MS ? [template.LaunchTemplateId] : [];
   });
   for (const LaunchTemplateId of left)

@@ -10,7 +10,6 @@
 import { randomUUID } from 'node:crypto';
 import type { Logger } from 'pino';
 import type { HostId } from '../../../host-agent/protocol/ids.ts';
-import { findLacking } from '../../planner/fleet/fleet-demand.ts';
 import type { FleetMachine, FleetPolicy, FleetStep } from '../../planner/fleet/fleet-seen.ts';
 import { planFleet } from '../../planner/fleet/plan-fleet.ts';
 import type { Observed } from '../../planner/observed.ts';
@@ -90,10 +89,9 @@ export class FleetBuyer {
     this.#look(seen, observed.picture, nowMs);
     const machines = this.#machines;
     const waiting = seeWaiting(observed.picture);
-    const { real } = findLacking({ machines, waiting, headroom: { kind: 'off' } });
-    if (real.length > 0) this.#lastStirMs = nowMs;
     const lastStirMs = this.#lastStirMs;
-    const steps = planFleet({ offers, machines, waiting, lastStirMs }, policy, nowMs);
+    const { steps, isShort } = planFleet({ offers, machines, waiting, lastStirMs }, policy, nowMs);
+    if (isShort) this.#lastStirMs = nowMs;
     if (steps.length === 0) return;
     await Promise.all(steps.map((step) => this.#run(step, seen.signal)));
     this.#lastDeedMs = now();

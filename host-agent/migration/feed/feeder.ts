@@ -98,10 +98,11 @@ export class Feeder {
   }
 
   /**
-   * The image is complete: sends what is left and the devices' state, as it comes. Resolves when QEMU's socket has
-   * taken the last byte; QEMU has loaded it a little later. That byte is held back until `diskIsClosed`:
-   * QEMU opens its disks after it has read to the very end (savevm.c, qemu_loadvm_state; migration.c,
-   * process_incoming_migration_bh), and loading the devices takes longer than closing the disk.
+   * The image is complete: sends what is left and the devices' state, as it comes. Resolves when
+   * QEMU's socket has taken the last byte; QEMU has loaded it a little later. That byte is held back
+   * until `diskIsClosed`: QEMU opens its disks after it has read to the very end (savevm.c,
+   * qemu_loadvm_state; migration.c, process_incoming_migration_bh), and loading the devices takes
+   * longer than closing the disk.
    */
   async finish(
     deviceState: Iterable<Buffer> | AsyncIterable<Buffer>,

@@ -22,7 +22,8 @@ export const MAX_STEP_MS = 5_000;
 const FIRST_CPU_MS_PER_BYTE = 10 / (1024 * 1024);
 /** Until the store's pace is known. */
 const FIRST_STEP_BYTES = 2 * PACK_TARGET_BYTES;
-const LAST_STEPS = 5;
+/** What is older says nothing any more. */
+export const LAST_STEPS = 5;
 
 export interface PastSeal {
   /** 0: the store did not take it. */

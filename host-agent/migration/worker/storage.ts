@@ -9,7 +9,7 @@ import { openBackend } from '../../chunks/open-backend.ts';
 import { VmId } from '../../protocol/ids.ts';
 import { RANGE_BYTES } from '../image/block-image.ts';
 import { DISK_AREA } from '../peer/peer-frames.ts';
-import { type PastSeal, planSeal } from '../seal/plan-seal.ts';
+import { LAST_STEPS, type PastSeal, planSeal } from '../seal/plan-seal.ts';
 import { Sealer, type SealTarget, type StepResult } from '../seal/sealer.ts';
 import { chooseCold } from '../tracking/choose-cold.ts';
 import { areasOf, type VmImages } from '../transfer/areas.ts';
@@ -19,9 +19,8 @@ import type { OpenData, TrackingFigures } from './data-commands.ts';
 
 /** Of one step: the stream is not read meanwhile. */
 const STEP_LIMIT_MS = 30_000;
-/** Looked for in one go; no step is larger. */
+/** No step is larger. */
 const MAX_COLD_RANGES = 2 ** 15;
-const MAX_HISTORY = 10;
 
 /** A VM's store and the way into it. */
 export interface OpenStore {
@@ -75,16 +74,17 @@ export class Storage {
   async seal(images: VmImages, stop: AbortSignal): Promise<void> {
     const sealer = this.sealerOf(images);
     if (sealer === undefined) return;
-    const targets = this.#chooseTargets(images, sealer);
-    const coldBytes = targets.length * RANGE_BYTES;
-    const restedMs = performance.now() - this.#restsSinceMs;
-    const { limitBytes } = planSeal({ coldBytes, restedMs, history: this.#seals });
+    const past = { restedMs: performance.now() - this.#restsSinceMs, history: this.#seals };
+    // Most pulses can pay for nothing, and need not look at every page of a large guest.
+    const most = planSeal({ ...past, coldBytes: MAX_COLD_RANGES * RANGE_BYTES });
+    const targets = this.#chooseTargets(images, { sealer, limitBytes: most.limitBytes });
+    const { limitBytes } = planSeal({ ...past, coldBytes: targets.length * RANGE_BYTES });
     if (limitBytes === 0) return;
     const signal = AbortSignal.any([stop, AbortSignal.timeout(STEP_LIMIT_MS)]);
     const seal = await timed(() => sealer.step(targets, { limitBytes, signal }));
     this.#restsSinceMs = performance.now();
     // One that was cut short says nothing of the store.
-    if (!stop.aborted) this.#seals = [...this.#seals, seal].slice(-MAX_HISTORY);
+    if (!stop.aborted) this.#seals = [...this.#seals, seal].slice(-LAST_STEPS);
   }
 
   /** Where everything is now: without a store all that is not as in base is with the peer. */
@@ -113,12 +113,17 @@ export class Storage {
     return this.#sealer;
   }
 
-  #chooseTargets({ memory }: VmImages, sealer: Sealer): readonly SealTarget[] {
+  /** More than the limit, perhaps: as much of each block. */
+  #chooseTargets(
+    { memory }: VmImages,
+    { sealer, limitBytes }: { readonly sealer: Sealer; readonly limitBytes: number },
+  ): readonly SealTarget[] {
+    const limit = Math.ceil(limitBytes / RANGE_BYTES);
     const unsealed = Map.groupBy(sealer.unsealed(), ({ area }) => area);
     const cold = memory.blocks.flatMap(({ index }, area) => {
       const candidates = (unsealed.get(area) ?? []).map(({ range }) => range);
       const chosen = chooseCold({
-        ...{ candidates, limit: MAX_COLD_RANGES },
+        ...{ candidates, limit },
         ...{ heat: memory.heatOf(index), tick: memory.tick },
       });
       return chosen.map(({ range }) => ({ area, range }));

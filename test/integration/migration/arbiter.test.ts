@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { TokenArbiter, type Told } from '../../../app/authority/token-arbiter.ts';
 import { findDoubts } from '../../../app/reconciler/find-doubts.ts';
+import { readSlots } from '../../../host-agent/journal/journal-slots.ts';
 import { TokenEntry } from '../../../host-agent/journal/token.ts';
 import type { HostId, VmId } from '../../../host-agent/protocol/ids.ts';
 import { findQemu } from '../../../host-agent/vm/launch.ts';
@@ -28,14 +29,11 @@ function journalOf(host: string, vmId: VmId): string {
   return join(agents.control.agentDir(host), 'journal', `${vmId}.json`);
 }
 
-/** Undefined while there is none, or it is being replaced. */
+/** Undefined while there is none. */
 function holderAt(host: string, vmId: VmId) {
-  try {
-    const entry = TokenEntry.parse(JSON.parse(readFileSync(journalOf(host, vmId), 'utf8')));
-    return entry.holder.kind;
-  } catch {
-    return undefined;
-  }
+  const path = journalOf(host, vmId);
+  const text = existsSync(path) ? readSlots(readFileSync(path))?.text : undefined;
+  return text === undefined ? undefined : TokenEntry.parse(JSON.parse(text)).holder.kind;
 }
 
 /** A VM of which the source has journalled that it is given, and the target hears nothing more. */
