@@ -215,6 +215,7 @@ export class VmMoves {
 
   /** The VM is not this host's: what moving it had made here goes. Idempotent. */
   async clear(): Promise<void> {
+    await this.#movable?.letGo();
     await this.#arrivals.end();
     await this.#parts.mobility.keys.remove(this.#parts.stay.journal.vmId);
   }

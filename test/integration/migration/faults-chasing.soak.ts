@@ -3,7 +3,8 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { LEAST_CPU_SHARE } from '../../../host-agent/protocol/migration-messages.ts';
 import { until } from '../host-agent/agent-fleet.ts';
 import { FaultyMove } from './faulty-move.ts';
-import { FAST_WRITER, inBackground, runInGuest } from './guest-program.ts';
+import { FAST_WRITER, inBackground } from './guest-program.ts';
+import { inGuest } from './in-guest.ts';
 import { MovingAgents } from './moving-agents.ts';
 import { cpuQuotaUs } from './vm-traces.ts';
 
@@ -20,7 +21,7 @@ afterAll(async () => {
 
 async function startWriter(): Promise<FaultyMove> {
   const vmId = await agents.startVm('one');
-  await runInGuest(agents, { vmId, host: 'one', script: inBackground(FAST_WRITER) });
+  await inGuest(agents, { vmId, host: 'one', script: inBackground(FAST_WRITER) });
   return new FaultyMove(agents, { vmId, from: 'one', to: 'two' });
 }
 

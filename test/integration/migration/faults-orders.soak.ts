@@ -1,5 +1,6 @@
-/** What the control plane may say in the middle of a move, and what clocks may do to one. */
+/** What the control plane may say, or not, in the middle of a move, and what clocks may do to one. */
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { until } from '../host-agent/agent-fleet.ts';
 import { FaultyMove, STEPS } from './faulty-move.ts';
 import { MovingAgents } from './moving-agents.ts';
 
@@ -61,6 +62,20 @@ test.each(STEPS)('the VM is stopped while %s', async (step) => {
   if (['reserving', 'precopy', 'switchover'].includes(step)) expect(holder).toBeUndefined();
   await agents.stopVm(holder ?? 'one', vmId);
 });
+
+test.each(STEPS)(
+  'the control plane is gone, from %s on: the move ends without it',
+  async (step) => {
+    await using move = await begin();
+    await move.holdAt(step);
+    await agents.control.vanish();
+    await move.release();
+    await until('the source to have nothing of it', () => !move.traces.hasJournal('one'));
+    await agents.control.listen();
+    expect(await move.settled()).toBe('two');
+    await agents.moveOnAndStop(move.vmId, 'two');
+  },
+);
 
 test('a deadline that is over, as after a jump of the clock, moves nothing', async () => {
   await using move = await begin();

@@ -16,7 +16,8 @@ import type { SwitchoverStep } from '../../../host-agent/migration/switchover-tr
 import type { HostId, MigrationId, VmId } from '../../../host-agent/protocol/ids.ts';
 import type { MigrationReport } from '../../../host-agent/protocol/migration-messages.ts';
 import { until } from '../host-agent/agent-fleet.ts';
-import { churn, inBackground, runInGuest } from './guest-program.ts';
+import { churn, inBackground } from './guest-program.ts';
+import { inGuest } from './in-guest.ts';
 import { type MovingAgents, netnsOf, type Way } from './moving-agents.ts';
 import { PeerLink } from './peer-link.ts';
 import { busiestThread, VcpuWatch } from './vcpu-watch.ts';
@@ -82,7 +83,7 @@ export class FaultyMove implements AsyncDisposable {
     { from, to }: { readonly from: string; readonly to: string },
   ): Promise<FaultyMove> {
     const vmId = await agents.startVm(from);
-    await runInGuest(agents, { vmId, host: from, script: inBackground(churn(CALM)) });
+    await inGuest(agents, { vmId, host: from, script: inBackground(churn(CALM)) });
     return new FaultyMove(agents, { vmId, from, to });
   }
 

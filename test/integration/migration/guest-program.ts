@@ -1,38 +1,10 @@
-/**
- * Programs inside a guest whose agent the test is not: QEMU has one port for the guest's agent, and
- * the host-agent is connected to it. So the host-agent is ended for a moment, as by a crash.
- */
+/** Programs that work in a guest while it moves, and what they know in the end (in-guest.ts). */
 import { z } from 'zod';
 import type { VmId } from '../../../host-agent/protocol/ids.ts';
-import { connectGuestAgent } from '../../../host-agent/vm/guest-agent/guest-agent.ts';
-import { vmFiles } from '../../../host-agent/vm/vm-files.ts';
+import { inGuest } from './in-guest.ts';
 import type { MovingAgents } from './moving-agents.ts';
-import { VmTraces } from './vm-traces.ts';
 
-const LIMIT_MS = 60_000;
 const Verdict = z.object({ rounds: z.int(), wrong: z.array(z.string()) });
-
-export async function runInGuest(
-  agents: MovingAgents,
-  { vmId, host, script }: { readonly vmId: VmId; readonly host: string; readonly script: string },
-): Promise<string> {
-  await agents.killAgent(host);
-  try {
-    const { guestAgentSocket } = vmFiles(new VmTraces(agents, vmId).vmDir(host));
-    const guest = await connectGuestAgent(guestAgentSocket, AbortSignal.timeout(LIMIT_MS));
-    try {
-      const exec = { path: '/bin/bash', args: ['-s'], stdin: script, timeoutMs: LIMIT_MS };
-      const { exitCode, stdout, stderr } = await guest.exec(exec);
-      if (exitCode !== 0) throw new Error(`exit code ${exitCode}: ${stdout} ${stderr}`);
-      return stdout.trim();
-    } finally {
-      guest.close();
-    }
-  } finally {
-    agents.startAgent(host);
-    await agents.vm(host, vmId, ({ tracking }) => tracking !== undefined);
-  }
-}
 
 /** Starts a program of Node in the guest, which goes on by itself. */
 export function inBackground(program: string): string {
@@ -137,7 +109,7 @@ export async function expectIntact(
   agents: MovingAgents,
   at: { readonly vmId: VmId; readonly host: string },
 ): Promise<{ readonly rounds: number }> {
-  const verdict = Verdict.parse(JSON.parse(await runInGuest(agents, { ...at, script: VERIFY })));
+  const verdict = Verdict.parse(JSON.parse(await inGuest(agents, { ...at, script: VERIFY })));
   if (verdict.wrong.length > 0) throw new Error(`The guest has lost ${verdict.wrong.join(', ')}.`);
   return verdict;
 }

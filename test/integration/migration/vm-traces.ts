@@ -3,13 +3,15 @@ import { existsSync, globSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import { hostTag } from '../../../host-agent/host-tag.ts';
-import { TokenHolder } from '../../../host-agent/journal/token.ts';
 import { placeName } from '../../../host-agent/net/vm-link-plan.ts';
 import { HostId, type VmId } from '../../../host-agent/protocol/ids.ts';
 import { findQemu, type QemuProcess } from '../../../host-agent/vm/launch.ts';
 import { vmFiles } from '../../../host-agent/vm/vm-files.ts';
 import { type MovingAgents, netnsOf } from './moving-agents.ts';
 import { PEER_PORTS } from './peer-link.ts';
+
+/** __SO_ACCEPTCON (include/uapi/linux/net.h), as its column shows it. */
+const LISTENS = ' 00010000 ';
 
 export class VmTraces {
   readonly #agents: MovingAgents;
@@ -28,14 +30,21 @@ export class VmTraces {
     return await findQemu(vmFiles(this.vmDir(host)).qmpSocket);
   }
 
-  /** Undefined: no journal. */
-  holder(host: string): TokenHolder['kind'] | undefined {
-    const path = this.#journalPath(host);
-    try {
-      return TokenHolder.parse(JSON.parse(readFileSync(path, 'utf8')).holder).kind;
-    } catch {
-      return undefined;
-    }
+  /** Removed last of all, and then the host may be asked to take the VM again. */
+  hasJournal(host: string): boolean {
+    return existsSync(this.#journalPath(host));
+  }
+
+  /** How many sockets listen, or did, where the VM's QEMU finds its disk's export (proc(5): net/unix). */
+  exports(host: string): number {
+    const { diskSocket } = vmFiles(this.vmDir(host));
+    const all = readFileSync(`/proc/${this.#agents.agentPid(host)}/net/unix`, 'utf8').split('\n');
+    return all.filter((line) => line.includes(LISTENS) && line.endsWith(` ${diskSocket}`)).length;
+  }
+
+  /** Whether QEMU would find one there. */
+  hasExport(host: string): boolean {
+    return existsSync(vmFiles(this.vmDir(host)).diskSocket);
   }
 
   /** A line for each; empty: the host has nothing of the VM. */
