@@ -28,6 +28,12 @@ export default defineConfig({
       ),
       suite('contract', ['test/contract/**/*.test.ts'], 2 * MINUTE_MS),
       suite('integration', ['test/integration/**/*.test.ts'], 5 * MINUTE_MS),
+      // `npm run soak -- --faults`: what takes too long for each run of the tests.
+      suite(
+        'soak',
+        ['test/integration/**/faults-*.test.ts', 'test/integration/**/*.soak.ts'],
+        5 * MINUTE_MS,
+      ),
       suite('e2e', ['test/e2e/**/*.test.ts'], 8 * MINUTE_MS),
     ],
   },

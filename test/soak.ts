@@ -1,8 +1,9 @@
 /**
  * `npm run soak`: the demo again and again. Every run must be green and leave nothing behind; the
  * first that is not ends the soak with exit code 1 and its output. With `--model`, instead: the
- * token's protocol, explored within larger bounds than `npm test` has time for; with `--cpu-models`, a
- * VM of each CPU model moves.
+ * token's protocol, explored within larger bounds than `npm test` has time for; `--hops`: one VM that
+ * moves back and forth and compares what it has in memory and on its disk; `--faults`: every fault at
+ * every step of a move; `--cpu-models`: a VM of each CPU model moves.
  */
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -13,15 +14,21 @@ import { formatDuration, formatTable } from '../app/cli/table.ts';
 import { DemoReport } from '../app/demo/report.ts';
 import { soakModel } from './model/authority/run-soak.ts';
 import { soakCpuModels } from './soak-cpu-models.ts';
+import { soakFaults, soakHops } from './soak-moves.ts';
 
 const DEFAULT_RUNS = 20;
+const DEFAULT_HOPS = 50;
 const MAX_RUNS = 10_000;
 const RUN_LIMIT_MS = 15 * 60_000;
 const END_LIMIT_MS = 60_000;
+const EXAMPLES = ['--runs 100', '--hops 10', '--faults', '--model', '--cpu-models'];
 const CLI = join(import.meta.dirname, '../app/cli/architect.ts');
 
 interface SoakOptions {
   readonly runs: number;
+  /** `true`: as many as it takes to be sure. */
+  readonly hops?: number | true;
+  readonly faults?: true;
   readonly model?: true;
   readonly cpuModels?: true;
 }
@@ -40,18 +47,30 @@ await new Command('npm run soak --')
     'Runs the demo again and again; each time it must be green and leave nothing behind.',
   )
   .option('--runs <n>', 'how many times', parseRuns, DEFAULT_RUNS)
+  .option('--hops [n]', `let one VM hop from host to host instead (${DEFAULT_HOPS})`, parseRuns)
+  .option('--faults', 'let every fault hit a move at every step instead')
   .option('--model', "explore the token's protocol instead, within larger bounds")
   .option('--cpu-models', 'move a VM of each CPU model instead')
-  .addHelpText('after', '\nExamples:\n  npm run soak -- --runs 100\n  npm run soak -- --model')
-  .action(async ({ runs, model, cpuModels }: SoakOptions) => {
-    const write = (text: string) => process.stdout.write(`${text}\n`);
-    if (model !== true && cpuModels !== true) return await soak(runs);
-    const isGood = model === true ? soakModel(write) : await soakCpuModels(write);
-    if (!isGood) process.exitCode = 1;
+  .addHelpText(
+    'after',
+    `\nExamples:\n${EXAMPLES.map((args) => `  npm run soak -- ${args}`).join('\n')}`,
+  )
+  .action(async (options: SoakOptions) => {
+    if (!(await soakWhatIsAsked(options))) process.exitCode = 1;
   })
   .parseAsync();
 
-async function soak(count: number): Promise<void> {
+async function soakWhatIsAsked(options: SoakOptions): Promise<boolean> {
+  const { runs, hops, faults, model, cpuModels } = options;
+  const write = (text: string) => process.stdout.write(`${text}\n`);
+  if (hops !== undefined) return await soakHops(hops === true ? DEFAULT_HOPS : hops);
+  if (faults === true) return await soakFaults();
+  if (model === true) return soakModel(write);
+  if (cpuModels === true) return await soakCpuModels(write);
+  return await soak(runs);
+}
+
+async function soak(count: number): Promise<boolean> {
   const stop = new AbortController();
   for (const name of ['SIGINT', 'SIGTERM'] as const) process.on(name, () => stop.abort());
   const runs: Run[] = [];
@@ -62,10 +81,10 @@ async function soak(count: number): Promise<void> {
     process.stderr.write(`${runs.length}/${count}: ${run.outcome}\n`);
     if (run.green) continue;
     process.stderr.write(`${run.output}\n`);
-    process.exitCode = 1;
     break;
   }
   process.stdout.write(`${describe(runs)}\n`);
+  return runs.every(({ green }) => green);
 }
 
 async function runDemo(signal: AbortSignal): Promise<Run> {

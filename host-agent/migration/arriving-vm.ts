@@ -6,16 +6,19 @@
  *      └──────────── anything fails, or `remove` ────────────▶ nothing is left of it here
  */
 import { mkdir } from 'node:fs/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { PeerEndpoint, ReceiveVm } from '../protocol/migration-messages.ts';
 import type { OpenPool } from '../supervisor/pool-artifacts.ts';
 import type { Networks } from '../supervisor/ports.ts';
 import { killQemu, type LaunchedQemu } from '../vm/launch.ts';
 import type { QmpClient } from '../vm/qmp/qmp-client.ts';
-import type { VmMemory } from '../vm/state-file.ts';
+import { type VmMemory, writeVmMemory } from '../vm/state-file.ts';
 import type { VmStart } from '../vm/vm-driver.ts';
+import { endVm } from '../vm/vm-ending.ts';
 import { vmFiles } from '../vm/vm-files.ts';
 import { ArrivalError, type Landing, land, memoryOf, untilLoaded } from './arrival.ts';
+import { capDelayMs } from './cap-delay.ts';
 import { CpuThrottle } from './cpu-throttle.ts';
 import { judgeMachine, MachineFacts } from './machine-facts.ts';
 import type { Mobility } from './mobility.ts';
@@ -26,6 +29,9 @@ import type { DataEvent, Json } from './worker/data-commands.ts';
 import { VmData } from './worker/vm-data.ts';
 
 const KILL_LIMIT_MS = 10_000;
+const LAST_WORDS_MS = 1_000;
+/** The source gives up at the deadline; past this it did not. */
+const GRACE_MS = 10_000;
 
 export interface ArrivingParts {
   readonly request: ReceiveVm;
@@ -50,11 +56,16 @@ export class ArrivingVm {
   readonly #loaded = Promise.withResolvers<ArrivedVm>();
   #landing: Promise<Landing & { readonly memory: VmMemory }> | undefined;
   #qemu: LaunchedQemu | undefined;
+  readonly #limit: NodeJS.Timeout;
+  #removal: Promise<void> | undefined;
 
   private constructor(parts: ArrivingParts) {
     this.#parts = parts;
     this.#loaded.promise.catch(() => undefined);
     this.#data.on((event) => this.#hear(event));
+    const leftMs = parts.request.deadlineMs + GRACE_MS - Date.now();
+    this.#limit = setTimeout(() => this.hangUp('its deadline is over'), capDelayMs(leftMs));
+    this.#limit.unref();
     void this.#data.exited.then((why) => this.#fail(`its data worker ended: ${why}`));
   }
 
@@ -85,15 +96,40 @@ export class ArrivingVm {
     this.#data.call('hangUp', { why }).catch(() => undefined);
   }
 
-  /** QEMU and worker end. Idempotent. */
-  async remove(): Promise<void> {
-    this.#fail('it is not wanted here any more');
+  /**
+   * QEMU, its limits and files, and the worker go; what was told last still leaves. Idempotent.
+   * Rejects with what could not be released, when everything was tried; then it may be tried again.
+   */
+  remove(): Promise<void> {
+    // Once only: later the same VM may be on its way here again, in the same places.
+    this.#removal ??= this.#remove().catch((error: unknown) => {
+      this.#removal = undefined;
+      throw error;
+    });
+    return this.#removal;
+  }
+
+  async #remove(): Promise<void> {
+    const why = 'it is not wanted here any more';
+    this.#fail(why);
+    clearTimeout(this.#limit);
+    await this.#killQemu();
+    const said = this.#data.call('hangUp', { why }).catch(() => undefined);
+    await Promise.race([said, sleep(LAST_WORDS_MS, undefined, { ref: false })]);
+    await this.#data.end();
     await this.#landing?.catch(() => undefined);
-    const qemu = this.#qemu;
-    await Promise.all([
-      this.#data.end(),
-      qemu === undefined ? undefined : killQemu(qemu, KILL_LIMIT_MS),
-    ]);
+    await this.#killQemu();
+    const { request, here } = this.#parts;
+    const spec = { vmId: request.vmId, ...here };
+    const qemu = this.#qemu ?? null;
+    const files = vmFiles(here.vmDir);
+    const [failure] = await endVm({ spec, files, qemu, connections: undefined });
+    if (failure !== undefined) throw failure;
+  }
+
+  /** First of all: whatever waits for it ends with it. */
+  async #killQemu(): Promise<void> {
+    if (this.#qemu !== undefined) await killQemu(this.#qemu, KILL_LIMIT_MS);
   }
 
   async #open(): Promise<PeerEndpoint> {
@@ -142,7 +178,10 @@ export class ArrivingVm {
       void qemu.ended.then((how) => this.#fail(`its QEMU ended: ${how}`));
     };
     const landing = await land({ spec, files, facts, data: this.#data, onLaunched });
-    return { ...landing, memory: memoryOf(spec, facts, landing.qemu) };
+    const memory = memoryOf(spec, facts, landing.qemu);
+    // Before the token can come: an agent that is restarted then finds what it has to go on with.
+    await writeVmMemory(files.state, memory);
+    return { ...landing, memory };
   }
 
   /** All of it was fed. */
@@ -151,6 +190,7 @@ export class ArrivingVm {
     if (landing === undefined) throw new ArrivalError('It arrived before it was announced.');
     await untilLoaded(landing.qmp);
     markSwitchover('loaded');
+    clearTimeout(this.#limit);
     this.#loaded.resolve({ ...landing, data: this.#data });
   }
 

@@ -230,6 +230,15 @@ export class MovableVm {
     stopListening();
   }
 
+  /**
+   * The VM is another host's. Its worker still talks to that host, but has nothing any more where
+   * the VM's next worker has it, should the VM come back before this one ends. Idempotent.
+   */
+  async letGo(): Promise<void> {
+    // A worker that is gone listens nowhere.
+    await this.#data.call('untrack').catch(() => undefined);
+  }
+
   /** The VM is over here. Its worker is gone when it resolves. */
   async end(): Promise<void> {
     this.#point?.stop.abort(new Error('the VM ends'));

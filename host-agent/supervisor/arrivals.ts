@@ -46,6 +46,9 @@ export class Arrivals {
   #arrived: ArrivedVm | undefined;
   /** It arrived and runs: what received it is the VM's own now. */
   #isHere = false;
+  /** Its driver has it: whatever becomes of it is the driver's to say. */
+  #isDriven = false;
+  #isConnected = true;
 
   constructor(around: ArrivalSurroundings) {
     this.#around = around;
@@ -61,11 +64,11 @@ export class Arrivals {
     const { migrationId, epoch, from: hostId } = request;
     const { log, mobility, networks, logger, desk, token } = this.#around;
     const move: PeerMove = { migrationId, epoch, hostId };
-    await mobility.keys.put(request.vmId, request.key);
     const reserved = await desk.reserve(request.vmId, move, token());
     if (reserved.kind === 'refused') return reserved;
     log.begin({ ...headOf(request), role: 'target', peer: hostId });
     try {
+      await mobility.keys.put(request.vmId, request.key);
       const onEvent = (event: DataEvent) => this.#hear(migrationId, event);
       const parts = { request, mobility, networks, logger, onEvent, ...how };
       const { arriving, peer } = await ArrivingVm.open(parts);
@@ -80,6 +83,18 @@ export class Arrivals {
 
   async abort(migrationId: MigrationId, why: string): Promise<void> {
     if (this.#current?.move.migrationId === migrationId) await this.#refuse(why);
+  }
+
+  /** All of it is here but the word that it may run, and nobody is there to say it. */
+  get isForsaken(): boolean {
+    return this.#arrived !== undefined && !this.#isConnected;
+  }
+
+  /** It is refused, for good. */
+  giveUp(why: string): void {
+    this.#arrived = undefined;
+    this.#noteAborted(why);
+    this.#current?.vm.hangUp(why);
   }
 
   /** To the source, best effort. False when nothing has come from anywhere. */
@@ -97,6 +112,11 @@ export class Arrivals {
     void this.#settleIn(arrived);
   }
 
+  /** The token is here, but the guest was not let run. */
+  cannotRun(why: string): void {
+    if (this.#arrived !== undefined) this.#bury(`It arrived and cannot run: ${why}`);
+  }
+
   /** What has not become the VM's own goes. */
   async end(): Promise<void> {
     if (this.#current !== undefined && !this.#isHere) await this.#current.vm.remove();
@@ -105,6 +125,7 @@ export class Arrivals {
   #hear(migrationId: MigrationId, event: DataEvent): void {
     const { log, hearToken } = this.#around;
     if (event.kind === 'moving') log.note(migrationId, event.figures);
+    if (event.kind === 'hung-up') this.#isConnected = false;
     if (event.kind === 'machine') log.enter(migrationId, { phase: 'precopy' });
     if (event.kind === 'told' && this.#current !== undefined) {
       hearToken(this.#current.move.hostId, event.message);
@@ -115,6 +136,7 @@ export class Arrivals {
     try {
       const arrived = await arriving.loaded;
       this.#arrived = arrived;
+      void arrived.qemu.ended.then((how) => this.#lose(how));
       await this.#around.call({ kind: 'loaded' });
       await arrived.data.call('loaded');
     } catch (error) {
@@ -124,12 +146,33 @@ export class Arrivals {
 
   /** Before the token is here: it will not come, for good. */
   async #refuse(why: string): Promise<void> {
-    const { log, call } = this.#around;
-    if (this.#current !== undefined) {
-      log.enter(this.#current.move.migrationId, { phase: 'aborted', why: why.slice(0, 500) });
-    }
+    if (this.#isHere) return;
+    // The source hears it at once: a journal that cannot be written now takes its time.
     this.#current?.vm.hangUp(why);
-    await call({ kind: 'refuse', why: why.slice(0, 500) });
+    await this.#around.call({ kind: 'refuse', why: why.slice(0, 500) });
+  }
+
+  #noteAborted(why: string): void {
+    if (this.#current === undefined) return;
+    const { migrationId } = this.#current.move;
+    this.#around.log.enter(migrationId, { phase: 'aborted', why: why.slice(0, 500) });
+  }
+
+  /** Its QEMU has ended before anybody drove it. */
+  async #lose(how: string): Promise<void> {
+    const why = `QEMU died as the VM arrived: ${how}`;
+    if (this.#isDriven) return;
+    if (!this.#isHere) await this.#refuse(why);
+    if (this.#isHere || this.#arrived !== undefined) this.#bury(why);
+  }
+
+  /** The token is here, and nothing that could run. */
+  #bury(why: string): void {
+    const migrationId = this.#current?.move.migrationId;
+    this.#arrived = undefined;
+    this.#isHere = false;
+    if (migrationId !== undefined) this.#around.log.enter(migrationId, { phase: 'lost', why });
+    this.#around.stay.bury(why);
   }
 
   async #settleIn(arrived: ArrivedVm): Promise<void> {
@@ -137,10 +180,17 @@ export class Arrivals {
     const migrationId = this.#current?.move.migrationId;
     if (migrationId !== undefined) log.enter(migrationId, { phase: 'committed' });
     try {
-      await settleIn(arrived, { adopt, logger });
+      await settleIn(arrived, {
+        adopt: (driver, data) => {
+          this.#isDriven = true;
+          adopt(driver, data);
+        },
+        logger,
+      });
       if (migrationId !== undefined) log.enter(migrationId, { phase: 'done' });
     } catch (err) {
       logger.error({ err }, 'a VM that arrived cannot be driven');
+      if (!this.#isDriven) this.#bury(`It arrived and cannot be driven: ${describeError(err)}`);
     }
   }
 }

@@ -28,6 +28,7 @@ interface Departing {
   readonly move: SendVm;
   readonly stop: AbortController;
   readonly decided: PromiseWithResolvers<'released' | 'resumed'>;
+  isGiven: boolean;
 }
 
 export class Departures {
@@ -42,6 +43,11 @@ export class Departures {
     return this.#current !== undefined;
   }
 
+  /** In which the token is being given, or is. Undefined: nothing is given. */
+  get givenEpoch(): number | undefined {
+    return this.#current?.isGiven === true ? this.#current.move.epoch : undefined;
+  }
+
   /** Answers at once; what becomes of it is in the log. The same move again changes nothing. */
   send(move: SendVm, movable: MovableVm | undefined): AgentOutcome {
     if (this.#current?.move.migrationId === move.migrationId) return { kind: 'taken' };
@@ -52,6 +58,7 @@ export class Departures {
       move,
       stop: new AbortController(),
       decided: Promise.withResolvers<'released' | 'resumed'>(),
+      isGiven: false,
     };
     this.#current = departing;
     this.#around.log.begin({ ...headOf(move), role: 'source', peer: move.to });
@@ -59,11 +66,12 @@ export class Departures {
     return { kind: 'taken' };
   }
 
-  /** False when this move is not leaving here. */
-  abort(migrationId: MigrationId, why: string): boolean {
-    if (this.#current?.move.migrationId !== migrationId) return false;
+  /** Undefined when this move is not leaving here; refused once the token is given. */
+  abort(migrationId: MigrationId, why: string): AgentOutcome | undefined {
+    if (this.#current?.move.migrationId !== migrationId) return undefined;
+    if (this.#current.isGiven) return refused('The token of this VM is given: it has moved.');
     this.#current.stop.abort(new Error(why));
-    return true;
+    return { kind: 'taken' };
   }
 
   /** The VM is over here. */
@@ -88,6 +96,7 @@ export class Departures {
             return answer.kind === 'refused' ? refused(answer.why) : undefined;
           },
           give: async () => {
+            departing.isGiven = true;
             await call({ kind: 'hand-over' });
             return await decided.promise;
           },

@@ -41,7 +41,8 @@ export interface Surroundings {
   readonly adopt: (how: AdoptHow) => Promise<VmDriver | undefined>;
   /** What the store says of a parking that an earlier agent began. Rejects when the agent ends. */
   readonly settle: (epoch: number) => Promise<Settled>;
-  readonly removeFolder: () => Promise<void>;
+  /** Ends a QEMU that no driver knows, too; its limits and its folder go with it. */
+  readonly removeRemains: () => Promise<void>;
   /** The VM runs on another host now: it is none of this one's any more. */
   readonly onVanished: () => void;
   readonly networks: Pick<Networks, 'ensure' | 'destroy'>;
@@ -95,7 +96,8 @@ export class HostedVm {
 
   /** In this host's reports: it runs here, or did. */
   get isHere(): boolean {
-    return !['arriving', 'asking', 'vanished'].includes(this.#stay.kind);
+    if (['arriving', 'asking', 'vanished'].includes(this.#stay.kind)) return false;
+    return !(this.#isGiven && this.#hasStopped());
   }
 
   get isEnded(): boolean {
@@ -188,7 +190,7 @@ export class HostedVm {
 
   /** A VM that is over before anything of it ran, or of which nothing is left. */
   bury(why: string): void {
-    this.#leave({ failed: true, why });
+    if (!this.isOver) this.#leave({ failed: true, why });
   }
 
   report(): VmReport {
@@ -208,8 +210,12 @@ export class HostedVm {
     return await this.#driver.assign({ jobId, jitConfig });
   }
 
-  /** Ends the VM for good; returns at once, the reports show when it is done. Idempotent. */
+  /**
+   * Ends the VM for good; returns at once, the reports show when it is done. Idempotent. Nothing
+   * happens while another host may have it already: who has it is to be asked again.
+   */
   stop(why: string): void {
+    if (this.#isGiven) return;
     if (this.#stay.kind === 'preparing' || this.#stay.kind === 'driven') {
       this.#leave({ failed: false, why });
     }
@@ -241,6 +247,8 @@ export class HostedVm {
       driver: () => vm.#driver,
       drive: (driver) => vm.drive(driver),
       resume: () => vm.#resume(),
+      clear: () => vm.#clear(),
+      bury: (why) => vm.bury(why),
       vanish: () => vm.#vanish(),
     };
   }
@@ -257,7 +265,13 @@ export class HostedVm {
     const journal = rewritten(this.#journal, entry);
     await this.#around.journals.write(journal);
     this.#journal = journal;
-    this.#around.onChange();
+    if (entry.holder.kind === 'self') this.#look();
+    else this.#around.onChange();
+  }
+
+  /** Whether it runs, or has ended, is another host's to say. */
+  get #isGiven(): boolean {
+    return this.moves.isGiving;
   }
 
   async #resume(): Promise<void> {
@@ -266,17 +280,25 @@ export class HostedVm {
     else this.drive(driver);
   }
 
+  /**
+   * It is not this host's: everything of it goes from here but its journal. Its QEMU is not taken
+   * over for that, which would let the guest run. Idempotent.
+   */
+  async #clear(): Promise<void> {
+    const { networks, removeRemains } = this.#around;
+    await this.#driver?.stop('Another host has this VM.');
+    await this.moves.clear();
+    await removeRemains();
+    await networks.destroy(this.#journal.vmId);
+  }
+
   /** It is another host's: everything of it goes from here, its journal last, and no report says so. */
   async #vanish(): Promise<void> {
     this.#stay = { kind: 'vanished' };
-    const { networks, journals, adopt, removeFolder, onVanished } = this.#around;
-    const { vmId } = this.#journal;
-    const driver = this.#driver ?? (await adopt({ mayRun: false }).catch(() => undefined));
-    await driver?.stop('Another host has this VM.');
-    await this.moves.remove();
-    await networks.destroy(vmId);
-    await removeFolder();
-    await journals.remove(vmId);
+    const { journals, onVanished } = this.#around;
+    await this.#clear();
+    this.moves.leave();
+    await journals.remove(this.#journal.vmId);
     this.#logger.info('the VM is no more of this host');
     this.#gone.resolve();
     onVanished();
@@ -293,10 +315,15 @@ export class HostedVm {
     return reportDriven(this.#journal, { snapshot: this.#driver.snapshot(), isEnding });
   }
 
+  #hasStopped(): boolean {
+    const phase = this.#driver?.snapshot().phase;
+    return phase === 'failed' || phase === 'stopped';
+  }
+
   #look(): void {
     const snapshot = this.#driver?.snapshot();
-    const isOver = snapshot?.phase === 'failed' || snapshot?.phase === 'stopped';
-    if (this.#stay.kind === 'driven' && isOver) {
+    const isOver = this.#hasStopped() && !this.#isGiven;
+    if (this.#stay.kind === 'driven' && isOver && snapshot !== undefined) {
       const why = snapshot.why ?? 'The VM ended.';
       this.#leave({ failed: snapshot.phase === 'failed', why });
     } else this.#around.onChange();
@@ -332,7 +359,8 @@ export class HostedVm {
     const over = this.moves.end();
     await this.#preparation;
     await over;
-    await this.#driver?.stop(end.why);
+    if (this.#isGiven) return this.#goOn();
+    await (this.#driver?.stop(end.why) ?? this.#around.removeRemains());
     await this.#around.networks.destroy(this.#journal.vmId);
     const nowMs = this.#around.nowMs();
     const report = reportEnded(this.#livingReport(), { ...end, nowMs });
@@ -343,6 +371,13 @@ export class HostedVm {
     this.moves.noteEnd();
     this.#finish(report);
     this.#around.onChange();
+  }
+
+  /** It was given in the same moment: its end is not this host's to say. */
+  #goOn(): void {
+    if (this.#stay.kind !== 'ending') return;
+    this.#stay = { kind: 'driven' };
+    this.moves.watch();
   }
 
   #finish(report: VmReport): void {

@@ -15,6 +15,10 @@ export interface MovingStay {
   drive(driver: VmDriver): void;
   /** After a restart of the agent: takes the VM's QEMU over and lets the guest go on. */
   resume(): Promise<void>;
+  /** Everything of the VM goes but its journal. Idempotent. */
+  clear(): Promise<void>;
+  /** The VM is over, and this is why. */
+  bury(why: string): void;
   /** Everything of the VM goes, its journal last; it is reported no more. */
   vanish(): Promise<void>;
 }

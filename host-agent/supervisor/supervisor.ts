@@ -31,6 +31,7 @@ import type {
   StartVm,
 } from '../protocol/messages.ts';
 import type { ReceiveVm, ResumeVm } from '../protocol/migration-messages.ts';
+import { endVm, findRemains } from '../vm/vm-ending.ts';
 import { HostedVm, type Surroundings } from './hosted-vm.ts';
 import { planRecovery, type RecoveryStep, STARTED_HALF } from './plan-recovery.ts';
 import { type Acquaintance, judgeShape, planStart, type StartDecision } from './plan-start.ts';
@@ -181,7 +182,17 @@ export class Supervisor {
     const holder = { kind: 'reserved', move: { migrationId, epoch, hostId } } as const;
     const vm = { vmId, class: size, pool: request.pool, nowMs: nowMs(), assignedJob };
     const journal = reservedHere({ ...vm, entry: { epoch, holder, lease: null } });
-    return await this.#host(journal).moves.receive(request, { pool, here: this.#hereOf(vmId) });
+    const arriving = this.#host(journal);
+    const outcome = await arriving.moves.receive(request, { pool, here: this.#hereOf(vmId) });
+    if (outcome.kind === 'refused') this.#leaveOut(arriving);
+    return outcome;
+  }
+
+  /** Nothing was journalled of it: it was never here. */
+  #leaveOut(vm: HostedVm): void {
+    const { vmId } = vm.journal;
+    if (this.#vms.get(vmId) === vm) this.#vms.delete(vmId);
+    void vm.detach();
   }
 
   /** The same epoch again is the same request again. */
@@ -319,16 +330,19 @@ export class Supervisor {
     }
   }
 
-  /** No journal, no VM: what runs in the folder is stopped, then the folder goes. */
+  /** No journal, no VM: what runs in the folder is ended, then the folder goes. */
   async #removeStray(vmId: VmId): Promise<void> {
-    const { drivers, logger } = this.#parts;
+    const { logger } = this.#parts;
     logger.warn({ vmId }, 'removing what is left of a VM that this host does not hold');
-    try {
-      const driver = await drivers.adopt(this.#folderOf(vmId), { mayRun: false });
-      await driver?.stop('This host does not hold this VM.');
-    } catch (error) {
-      logger.warn({ vmId, err: error }, 'nothing to take over in the folder');
-    }
+    await this.#removeRemains(vmId).catch((err: unknown) => {
+      logger.error({ vmId, err }, 'a VM that this host does not hold has left something behind');
+    });
+  }
+
+  /** A QEMU that no driver knows, its limits, its folder. Idempotent. */
+  async #removeRemains(vmId: VmId): Promise<void> {
+    const [failure] = await endVm(await findRemains({ vmId, ...this.#hereOf(vmId) }));
+    if (failure !== undefined) throw failure;
     await rm(this.#folderOf(vmId), { recursive: true, force: true });
   }
 
@@ -350,7 +364,7 @@ export class Supervisor {
       adopt: (how) => drivers.adopt(folder, how),
       settle: (epoch) =>
         settleParking({ vmId, epoch, store: mobility.store, signal: this.#end.signal }),
-      removeFolder: () => rm(folder, { recursive: true, force: true }),
+      removeRemains: () => this.#removeRemains(vmId),
       onVanished: () => {
         this.#vms.delete(vmId);
         onChange();

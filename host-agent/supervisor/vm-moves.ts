@@ -21,6 +21,7 @@ import type { Mobility } from '../migration/mobility.ts';
 import { MovableVm } from '../migration/movable-vm.ts';
 import type { MoveLog } from '../migration/move-log.ts';
 import { markSwitchover } from '../migration/switchover-trace.ts';
+import { cancelHold } from '../migration/tracking/held-migration.ts';
 import type { VmData } from '../migration/worker/vm-data.ts';
 import { refused } from '../protocol/errors.ts';
 import type { HostId } from '../protocol/ids.ts';
@@ -38,6 +39,7 @@ import type { VmDriver } from '../vm/vm-driver.ts';
 import { Arrivals, type PlaceHere } from './arrivals.ts';
 import { comeBack } from './comebacks.ts';
 import { Departures } from './departures.ts';
+import { describeError } from './move-words.ts';
 import type { MovingStay } from './moving-stay.ts';
 import type { Networks } from './ports.ts';
 import { VmPoints } from './vm-points.ts';
@@ -75,7 +77,7 @@ export class VmMoves {
   #resting: Promise<void> | undefined;
   #liveSinceMs: number | undefined;
   #reminders = 0;
-  readonly #timer: NodeJS.Timeout;
+  #timer: NodeJS.Timeout | undefined;
 
   constructor(parts: MovesParts) {
     this.#parts = parts;
@@ -108,6 +110,12 @@ export class VmMoves {
       parts.desk.open(journal.vmId, TokenDriver.holding(holding, this.#surroundings()));
       if (journal.ended !== null) this.noteEnd();
     }
+    this.watch();
+  }
+
+  /** What is open is said again, until it is closed; after `end`, too, if it has to be. */
+  watch(): void {
+    clearInterval(this.#timer);
     this.#timer = setInterval(() => void this.#remind().catch(() => undefined), REMIND_MS);
     this.#timer.unref();
   }
@@ -127,6 +135,13 @@ export class VmMoves {
   /** The token is here, and its lease has not lapsed. */
   get mayRun(): boolean {
     return this.#token?.mayRun === true;
+  }
+
+  /** The target may have the token, whether or not that is journalled yet; not when it is back. */
+  get isGiving(): boolean {
+    const { journal } = this.#parts.stay;
+    const givenEpoch = this.#departures.givenEpoch ?? 0;
+    return journal.holder.kind === 'given' || journal.epoch < givenEpoch;
   }
 
   /** What the VM's report says of its moving; `parking` only for what this agent knows of. */
@@ -181,7 +196,9 @@ export class VmMoves {
   }
 
   async abort({ migrationId, why }: AbortMigration): Promise<AgentOutcome> {
-    if (!this.#departures.abort(migrationId, why)) await this.#arrivals.abort(migrationId, why);
+    const leaving = this.#departures.abort(migrationId, why);
+    if (leaving !== undefined) return leaving;
+    await this.#arrivals.abort(migrationId, why);
     return { kind: 'taken' };
   }
 
@@ -196,10 +213,15 @@ export class VmMoves {
     await this.#arrivals.end();
   }
 
-  /** The VM is another host's. What is said last still gets its time to arrive there. */
-  async remove(): Promise<void> {
+  /** The VM is not this host's: what moving it had made here goes. Idempotent. */
+  async clear(): Promise<void> {
+    await this.#movable?.letGo();
     await this.#arrivals.end();
     await this.#parts.mobility.keys.remove(this.#parts.stay.journal.vmId);
+  }
+
+  /** The VM is another host's. What is said last still gets its time to arrive there. */
+  leave(): void {
     void sleep(LINGER_MS, undefined, { ref: false }).then(() => this.end());
   }
 
@@ -239,6 +261,7 @@ export class VmMoves {
         await stay.rewrite(entry);
         if (entry.holder.kind === 'given') markSwitchover('given');
         if (entry.holder.kind === 'self') markSwitchover('received');
+        if (entry.holder.kind === 'refused') this.#giveUp(entry.holder.why);
       },
       send: (to, message) => this.#send(to, message),
       askArbiter: () => {
@@ -267,6 +290,15 @@ export class VmMoves {
     return this.#arrivals.qmp ?? this.#parts.stay.driver()?.live()?.qmp;
   }
 
+  /** It will not come here, whoever decided that. The journal stays until its source knows. */
+  #giveUp(why: string): void {
+    const { stay, logger } = this.#parts;
+    this.#arrivals.giveUp(why);
+    stay.clear().catch((err: unknown) => {
+      logger.error({ err }, 'a VM that does not come has left something behind');
+    });
+  }
+
   /** The guest runs here: the token has come, or came back. */
   async #resume(): Promise<void> {
     // Whoever holds the guest still lets it go on.
@@ -275,12 +307,23 @@ export class VmMoves {
     const stopMarking = this.#qmp()?.onEvent(({ name }) => {
       if (name === 'RESUME') markSwitchover('guest runs');
     });
-    await (this.#qmp()?.run('cont') ?? this.#parts.stay.resume());
+    await this.#letRun();
     stopMarking?.();
     this.#departures.decide('resumed');
     this.#arrivals.ran();
     if (this.#resting !== undefined) this.#movable?.goOn();
     this.#resting = undefined;
+  }
+
+  async #letRun(): Promise<void> {
+    const qmp = this.#qmp();
+    if (qmp === undefined) return await this.#parts.stay.resume();
+    // A guest that runs must not be in the middle of leaving.
+    if (this.#departures.isUnderWay) await cancelHold(qmp).catch(() => undefined);
+    await qmp.run('cont').catch((error: unknown) => {
+      this.#arrivals.cannotRun(describeError(error));
+      throw error;
+    });
   }
 
   #facts() {
@@ -309,7 +352,7 @@ export class VmMoves {
     this.#points.tick();
     await this.#token?.checkLease();
     const machine = this.#token?.machine;
-    if (machine === undefined || !isOpen(machine)) return;
+    if (machine === undefined || !(isOpen(machine) || this.#arrivals.isForsaken)) return;
     this.#reminders += 1;
     await this.#token?.remind();
     if (this.#reminders % DOUBT_AFTER === 0) await this.#token?.doubt();

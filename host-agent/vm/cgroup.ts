@@ -11,6 +11,7 @@ import type { VmStart } from './vm-driver.ts';
 import { CgroupError } from './vm-errors.ts';
 
 const ROOT = '/sys/fs/cgroup';
+const V1_CONTROLLERS = ['cpu', 'memory', 'pids'] as const;
 const CPU_PERIOD_US = 100_000;
 /** Less the kernel does not take (kernel/sched/core.c, min_cfs_quota_period). */
 const MIN_CPU_QUOTA_US = 1_000;
@@ -30,12 +31,15 @@ const REMOVE_PAUSE_MS = 10;
 
 export type CgroupVersion = 'v1' | 'v2' | 'none';
 
-export interface CgroupPlan {
+export interface CgroupPlaces {
   /** Created in this order, removed in the reverse one. */
   readonly dirs: readonly string[];
-  readonly writes: readonly { readonly file: string; readonly value: string }[];
   /** The VM's process id is written to each. */
   readonly procsFiles: readonly string[];
+}
+
+export interface CgroupPlan extends CgroupPlaces {
+  readonly writes: readonly { readonly file: string; readonly value: string }[];
 }
 
 export interface CgroupRequest {
@@ -54,6 +58,16 @@ export function planCgroup(request: CgroupRequest): CgroupPlan {
   if (request.version === 'none') return { dirs: [], writes: [], procsFiles: [] };
   if (request.version === 'v2') return planV2({ group, memoryBytes, quotaUs, tasks });
   return planV1({ group, memoryBytes, quotaUs, tasks });
+}
+
+function placesOf(version: CgroupVersion, group: string): CgroupPlaces {
+  if (version === 'none') return { dirs: [], procsFiles: [] };
+  const parents = version === 'v2' ? [ROOT] : V1_CONTROLLERS.map((name) => join(ROOT, name));
+  const groups = parents.map((parent) => join(parent, group));
+  return {
+    dirs: groups.flatMap(withParents),
+    procsFiles: groups.map((dir) => join(dir, 'cgroup.procs')),
+  };
 }
 
 export function memoryLimitBytes(memoryMib: number): number {
@@ -113,14 +127,13 @@ function planV1({ group, memoryBytes, quotaUs, tasks }: Limits): CgroupPlan {
   const memory = join(ROOT, 'memory', group);
   const pids = join(ROOT, 'pids', group);
   return {
-    dirs: [cpu, memory, pids].flatMap(withParents),
+    ...placesOf('v1', group),
     writes: [
       { file: join(cpu, 'cpu.cfs_period_us'), value: String(CPU_PERIOD_US) },
       { file: join(cpu, 'cpu.cfs_quota_us'), value: String(quotaUs) },
       { file: join(memory, 'memory.limit_in_bytes'), value: String(memoryBytes) },
       { file: join(pids, 'pids.max'), value: String(tasks) },
     ],
-    procsFiles: [cpu, memory, pids].map((dir) => join(dir, 'cgroup.procs')),
   };
 }
 
@@ -132,7 +145,7 @@ function planV2({ group, memoryBytes, quotaUs, tasks }: Limits): CgroupPlan {
     value: '+cpu +memory +pids',
   }));
   return {
-    dirs: [...parents, dir],
+    ...placesOf('v2', group),
     writes: [
       ...delegations,
       { file: join(dir, 'cpu.max'), value: `${quotaUs} ${CPU_PERIOD_US}` },
@@ -140,7 +153,6 @@ function planV2({ group, memoryBytes, quotaUs, tasks }: Limits): CgroupPlan {
       { file: join(dir, 'memory.swap.max'), value: '0' },
       { file: join(dir, 'pids.max'), value: String(tasks) },
     ],
-    procsFiles: [join(dir, 'cgroup.procs')],
   };
 }
 
@@ -178,10 +190,14 @@ export async function ensureCgroup(plan: CgroupPlan): Promise<void> {
   }
 }
 
-/** Removes the VM's own groups, once its processes are gone; parents that others use stay. */
-export async function removeCgroup(plan: CgroupPlan): Promise<void> {
-  for (const dir of plan.procsFiles.map((file) => dirname(file))) await removeGroup(dir);
-  for (const dir of [...plan.dirs].reverse()) await rmdir(dir).catch(() => undefined);
+/** Removes a VM's own groups, once its processes are gone; parents that others use stay. */
+export async function removeCgroup(
+  { fleet, place, vmId }: Pick<VmStart, 'fleet' | 'place' | 'vmId'>,
+  version: CgroupVersion,
+): Promise<void> {
+  const { dirs, procsFiles } = placesOf(version, join('architect', fleet, place ?? vmId));
+  for (const dir of procsFiles.map((file) => dirname(file))) await removeGroup(dir);
+  for (const dir of [...dirs].reverse()) await rmdir(dir).catch(() => undefined);
 }
 
 /** The kernel needs a moment after the last process is reaped (EBUSY). */

@@ -1,20 +1,27 @@
 /** The end of a VM: every release is attempted, and all that failed are told. */
 import { rm } from 'node:fs/promises';
 import { z } from 'zod';
-import { cgroupOf, probeCgroup, removeCgroup } from './cgroup.ts';
-import { killQemu, type QemuProcess, waitUntilGone } from './launch.ts';
+import { probeCgroup, removeCgroup } from './cgroup.ts';
+import { findQemu, killQemu, type QemuProcess, waitUntilGone } from './launch.ts';
 import type { Connections } from './start-sequence.ts';
 import type { VmStart } from './vm-driver.ts';
-import type { VmFiles } from './vm-files.ts';
+import { type VmFiles, vmFiles } from './vm-files.ts';
 
 const QUIT_TIMEOUT_MS = 1_000;
 const KILL_TIMEOUT_MS = 10_000;
 
 export interface Ending {
-  readonly spec: VmStart;
+  readonly spec: Pick<VmStart, 'fleet' | 'place' | 'vmId'>;
   readonly files: VmFiles;
   readonly qemu: QemuProcess | null;
   readonly connections: Connections | undefined;
+}
+
+/** Of a VM that nobody drives: its QEMU is found by its socket. */
+export async function findRemains(spec: Ending['spec'] & Pick<VmStart, 'vmDir'>): Promise<Ending> {
+  const files = vmFiles(spec.vmDir);
+  const qemu = (await findQemu(files.qmpSocket)) ?? null;
+  return { spec, files, qemu, connections: undefined };
 }
 
 /** Idempotent. Never rejects: answers what could not be released. `state.json` stays. */
@@ -45,6 +52,6 @@ async function endQemu({ qemu, connections }: Ending): Promise<void> {
   connections?.guest.close();
 }
 
-async function removeLimits(spec: VmStart): Promise<void> {
-  await removeCgroup(cgroupOf(spec, await probeCgroup()));
+async function removeLimits(spec: Ending['spec']): Promise<void> {
+  await removeCgroup(spec, await probeCgroup());
 }

@@ -78,7 +78,7 @@ export interface DataCommands {
   useStore(store: StoreUse): Promise<void>;
   /** QEMU streams: pulses begin. */
   track(): Promise<void>;
-  /** No more pulses; QEMU's stream is closed. The images stay as they are. */
+  /** No more pulses; QEMU's stream and the disk's export are gone. The images stay as they are. */
   untrack(): Promise<void>;
   dial(data: DialData): Promise<void>;
   converge(data: ConvergeData): Promise<Converged>;

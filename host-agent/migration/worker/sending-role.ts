@@ -11,6 +11,7 @@
 import { PassThrough } from 'node:stream';
 import { dialPeer } from '../peer/dial-peer.ts';
 import { isChasing, LOOK_MS } from '../plan-throttle.ts';
+import { PAGE_BYTES } from '../stream/stream-format.ts';
 import { markSwitchover } from '../switchover-trace.ts';
 import { thisThread } from '../thread-priority.ts';
 import type { MemoryTracker } from '../tracking/memory-tracker.ts';
@@ -84,12 +85,11 @@ export class SendingRole {
     let look = { atMs: performance.now(), dirtyBytes: 0 };
     for (;;) {
       await sender.round(ROUND_BYTES);
-      const before = sender.figures.leftBytes;
-      await tracker.pulse(signal);
+      const { changedPages } = await tracker.pulse(signal);
       const { leftBytes, bytesPerSecond } = sender.figures;
       this.#report();
       if (leftBytes <= budgetBytes || Date.now() >= deadlineMs) break;
-      look = { ...look, dirtyBytes: look.dirtyBytes + leftBytes - before };
+      look = { ...look, dirtyBytes: look.dirtyBytes + changedPages * PAGE_BYTES };
       const ms = performance.now() - look.atMs;
       if (ms < LOOK_MS) continue;
       const rates = { dirtyBytesPerSecond: (look.dirtyBytes / ms) * 1_000, bytesPerSecond };

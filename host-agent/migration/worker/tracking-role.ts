@@ -44,10 +44,10 @@ export class TrackingRole {
     this.#parts = parts;
   }
 
-  /** Both sockets are there and QEMU's user may connect. Called again after `close`. */
+  /** Both sockets are there and QEMU's user may connect. Called again only after `close`. */
   async listen({ memorySocket, diskSocket, diskBytes, user }: ListenData): Promise<void> {
     const image = await this.#parts.images.disk(diskBytes);
-    this.#disk ??= await NbdServer.listen({ socketPath: diskSocket, image, user });
+    this.#disk = await NbdServer.listen({ socketPath: diskSocket, image, user });
     this.#connected = Promise.withResolvers();
     this.#connected.promise.catch(() => undefined);
     await rm(memorySocket, { force: true });
@@ -73,6 +73,7 @@ export class TrackingRole {
     return this.#whenConnected();
   }
 
+  /** Both sockets are gone: what listens at their places from now on is another's. Idempotent. */
   async close(): Promise<void> {
     this.#stop.abort();
     await this.#pacing;
@@ -80,11 +81,6 @@ export class TrackingRole {
     this.#tracker = undefined;
     this.#memory?.close();
     this.#memory = undefined;
-  }
-
-  /** Also the disk's export: the VM is over here. */
-  async end(): Promise<void> {
-    await this.close();
     await this.#disk?.close();
     this.#disk = undefined;
   }

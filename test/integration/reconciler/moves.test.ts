@@ -10,6 +10,7 @@ const until = <T>(check: () => T | Promise<T>) =>
   vi.waitFor(check, { timeout: 20_000, interval: 20 });
 const JOB = JobId.parse('1');
 const [ONE, TWO] = [HostId.parse('host-1'), HostId.parse('host-2')];
+const THREE = HostId.parse('host-3');
 
 let redis: TestRedis;
 let world: World;
@@ -49,6 +50,20 @@ function interrupt(hostId: HostId, inMs = 60_000): void {
   const notice = { kind: 'interruption', source: 'ec2', seenAtMs: nowMs } as const;
   world.fleet.notices.set(hostId, { ...notice, deadlineMs: nowMs + inMs });
   world.fleet.changed();
+}
+
+/** A move that does not end before the test lets it: its source was just told to send. */
+async function moveUnderWay(): Promise<MigrationId> {
+  const [sent] = await until(() => {
+    expect(requests('send-vm')).toHaveLength(1);
+    return requests('send-vm');
+  });
+  return MigrationId.parse(sent?.migrationId);
+}
+
+async function withThreeHosts(): Promise<void> {
+  await world.close();
+  world = new World(redis, `m${count}-of-three`, [ONE, TWO, THREE]);
 }
 
 function requests<K extends AgentRequest['kind']>(kind: K) {
@@ -127,12 +142,8 @@ describe('moves', () => {
     world.fleet.movesAtOnce = false;
     const vmId = await runningVm();
     interrupt(ONE);
-    const sent = await until(() => {
-      const [request] = requests('send-vm');
-      if (request === undefined) throw new Error('nothing was sent');
-      return request;
-    });
-    const { migrationId, epoch } = sent;
+    const migrationId = await moveUnderWay();
+    const epoch = 2;
     const given = {
       kind: 'given',
       move: { migrationId, epoch, hostId: TWO },
@@ -244,16 +255,15 @@ describe('moves', () => {
     await finish(vmId);
   });
 
-  it('rebuilds a move under way when Redis is emptied, and begins no other', async () => {
+  it.each([
+    ['emptied', () => redis.connect().flushall()],
+    ['killed', () => redis.crash()],
+  ])('rebuilds a move under way when Redis is %s, and begins no other', async (_, lose) => {
     world.fleet.movesAtOnce = false;
     const vmId = await runningVm();
     interrupt(ONE);
-    const [sent] = await until(() => {
-      expect(requests('send-vm')).toHaveLength(1);
-      return requests('send-vm');
-    });
-    await redis.connect().flushall();
-    const id = MigrationId.parse(sent?.migrationId);
+    const id = await moveUnderWay();
+    await lose();
     await until(async () =>
       expect(await world.store.readMigration(id)).toMatchObject({ phase: 'precopy' }),
     );
@@ -263,15 +273,56 @@ describe('moves', () => {
     await finish(vmId);
   });
 
+  it('takes a VM to the one host that stays when two get their notices at once', async () => {
+    await withThreeHosts();
+    const vmId = await runningVm();
+    interrupt(TWO);
+    interrupt(ONE);
+    await until(async () =>
+      expect(await world.store.readVm(vmId)).toMatchObject({ hostId: THREE, phase: 'busy' }),
+    );
+    expect(world.evidence.movesOf(JOB)).toMatchObject([{ phase: 'done', from: ONE, to: THREE }]);
+    await finish(vmId);
+  });
+
+  it('lets a move go on whose source gets its notice in the middle', async () => {
+    world.fleet.movesAtOnce = false;
+    const vmId = await runningVm();
+    world.evidence.setDrained(ONE, true, 1);
+    const id = await moveUnderWay();
+    interrupt(ONE);
+    await until(() =>
+      expect(world.evidence.timeline(JOB).map(({ moment }) => moment)).toContain('notice'),
+    );
+    world.fleet.commit(id);
+    await until(async () => expect(await world.store.readVm(vmId)).toMatchObject({ hostId: TWO }));
+    expect(world.evidence.movesOf(JOB)).toMatchObject([{ id, phase: 'done' }]);
+    await finish(vmId);
+  });
+
+  it('moves a VM elsewhere whose target is reclaimed in the middle', async () => {
+    await withThreeHosts();
+    world.fleet.movesAtOnce = false;
+    const vmId = await runningVm();
+    interrupt(ONE);
+    const id = await moveUnderWay();
+    world.fleet.movesAtOnce = true;
+    interrupt(TWO, 10_000);
+    await until(async () =>
+      expect(await world.store.readVm(vmId)).toMatchObject({ hostId: THREE, phase: 'busy' }),
+    );
+    expect(world.evidence.movesOf(JOB)).toMatchObject([
+      { id, phase: 'aborted', to: TWO, epoch: 2 },
+      { phase: 'done', from: ONE, to: THREE, epoch: 3 },
+    ]);
+    await finish(vmId);
+  });
+
   it('does not take the source’s end for the VM’s while it moves', async () => {
     world.fleet.movesAtOnce = false;
     const vmId = await runningVm();
     interrupt(ONE);
-    const [sent] = await until(() => {
-      expect(requests('send-vm')).toHaveLength(1);
-      return requests('send-vm');
-    });
-    const id = MigrationId.parse(sent?.migrationId);
+    const id = await moveUnderWay();
     world.fleet.say(id, 'source', { phase: 'committed' });
     world.fleet.change(vmId, { phase: 'stopped', why: 'It went over.' });
     await until(async () =>

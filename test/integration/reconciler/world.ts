@@ -293,7 +293,7 @@ export class FakeGithub implements Runners, JobSource {
 
 export class World {
   readonly github = new FakeGithub();
-  readonly fleet = new FakeFleet(['host-1', 'host-2']);
+  readonly fleet: FakeFleet;
   readonly lines: string[] = [];
   readonly lost: string[] = [];
   readonly refused: string[] = [];
@@ -307,9 +307,10 @@ export class World {
   readonly #name: string;
   readonly #running: Reconciler[] = [];
 
-  constructor(redis: TestRedis, name: string) {
+  constructor(redis: TestRedis, name: string, hosts: readonly string[] = ['host-1', 'host-2']) {
     this.#redis = redis;
     this.#name = name;
+    this.fleet = new FakeFleet(hosts);
     this.evidence = EvidenceStore.open(join(redis.folder, `${name}.db`));
     this.store = new RecordStore({ redis: redis.connect(), fleet: name });
   }

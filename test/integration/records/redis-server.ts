@@ -8,17 +8,15 @@ import { Redis } from 'ioredis';
 export interface TestRedis {
   readonly folder: string;
   connect(): Redis;
+  /** Killed, and started again at once with nothing in it: its clients connect anew by themselves. */
+  crash(): Promise<void>;
   stop(): Promise<void>;
 }
 
 export async function startTestRedis(): Promise<TestRedis> {
   const folder = await mkdtemp(join(tmpdir(), 'architect-redis-'));
   const socket = join(folder, 'redis.sock');
-  const server = execa(
-    'redis-server',
-    ['--port', '0', '--unixsocket', socket, '--save', '', '--appendonly', 'no', '--dir', folder],
-    { stdout: 'ignore', stderr: 'ignore', reject: false, cleanup: true },
-  );
+  let server = startServer(folder, socket);
   const clients: Redis[] = [];
   return {
     folder,
@@ -28,6 +26,11 @@ export async function startTestRedis(): Promise<TestRedis> {
       clients.push(client);
       return client;
     },
+    crash: async () => {
+      server.kill('SIGKILL');
+      await server;
+      server = startServer(folder, socket);
+    },
     stop: async () => {
       for (const client of clients) client.disconnect();
       server.kill('SIGKILL');
@@ -35,4 +38,14 @@ export async function startTestRedis(): Promise<TestRedis> {
       await rm(folder, { recursive: true, force: true });
     },
   };
+}
+
+function startServer(folder: string, socket: string) {
+  const keepNothing = ['--save', '', '--appendonly', 'no', '--dir', folder];
+  return execa('redis-server', ['--port', '0', '--unixsocket', socket, ...keepNothing], {
+    stdout: 'ignore',
+    stderr: 'ignore',
+    reject: false,
+    cleanup: true,
+  });
 }

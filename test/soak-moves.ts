@@ -1,0 +1,39 @@
+/** Longer tests of moves than `npm test` has time for (test/integration/migration/faults-*). */
+import { execa } from 'execa';
+
+const FOLDER = 'test/integration/migration';
+const HOP_LIMIT_MS = 60_000;
+const FAULTS_LIMIT_MS = 90 * 60_000;
+
+/** One VM hops back and forth between two hosts. False when it lost something on its way. */
+export async function soakHops(hops: number): Promise<boolean> {
+  const env = { ARCHITECT_TEST_HOPS: String(hops) };
+  const only = [`${FOLDER}/faults-hops.test.ts`];
+  return await runTests({ env, only, limitMs: (hops + 10) * HOP_LIMIT_MS });
+}
+
+/** Every fault at every step of a move. False when one had another outcome than it must. */
+export async function soakFaults(): Promise<boolean> {
+  const env = { ARCHITECT_TEST_FAULTS: 'all' };
+  return await runTests({ env, only: [`${FOLDER}/faults-`], limitMs: FAULTS_LIMIT_MS });
+}
+
+/** vitest says what failed. */
+async function runTests({
+  env,
+  only,
+  limitMs,
+}: {
+  readonly env: Record<string, string>;
+  readonly only: readonly string[];
+  readonly limitMs: number;
+}): Promise<boolean> {
+  const { exitCode } = await execa('vitest', ['run', '--project', 'soak', ...only], {
+    env,
+    preferLocal: true,
+    stdio: 'inherit',
+    reject: false,
+    timeout: limitMs,
+  });
+  return exitCode === 0;
+}
