@@ -249,15 +249,10 @@ async function loseJob(ports: ExecutorPorts, step: StepOf<'lose-job'>): Promise<
     let lostNow = false;
     const job = await ports.store.updateJob(jobId, nowMs, (stored) => {
       lostNow = isOpen(stored) && stored?.state === before?.state;
-      return stored !== undefined && lostNow
-        ? {
-            ...stored,
-            state: 'lost',
-            why: whyLost(cause, stored),
-            lostAtMs: nowMs,
-            rerun: rerunOf(ports, stored),
-          }
-        : undefined;
+      if (stored === undefined || !lostNow) return undefined;
+      const rerun = rerunOf(ports, stored);
+      const why = whyLost(cause, { ...stored, rerun });
+      return { ...stored, state: 'lost', why, lostAtMs: nowMs, rerun };
     });
     if (job === undefined || !lostNow) return;
     ports.evidence.rememberJob(job);

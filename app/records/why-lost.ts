@@ -5,13 +5,19 @@ import type { JobRecord } from './records.ts';
 const MAX_TEXT = 1_000;
 
 /**
- * The cause, and how to have the job run again. It is offered and not done: its steps may have had
- * effects, and GitHub refuses a re-run while the workflow run is still going (GitHub's REST API,
- * "Re-run a job from a workflow run"; cli.github.com/manual/gh_run_rerun).
+ * The cause, and how the job comes to run again. Where the operator did not ask for it, that is
+ * offered only: its steps may have had effects. GitHub refuses a re-run while the workflow run is
+ * still going (GitHub's REST API, "Re-run a job from a workflow run"; cli.github.com/manual/gh_run_rerun).
  */
-export function whyLost(cause: string, { id, origin }: Pick<JobRecord, 'id' | 'origin'>): string {
+export function whyLost(
+  cause: string,
+  { id, origin, rerun }: Pick<JobRecord, 'id' | 'origin' | 'rerun'>,
+): string {
   const command = `gh run rerun --job ${id} --repo ${origin.owner}/${origin.repo}`;
-  const again = ` To run it again, once GitHub has ended its run: ${command}`;
+  const again =
+    rerun === 'wanted'
+      ? ' It is run again as soon as GitHub has ended its run.'
+      : ` To run it again, once GitHub has ended its run: ${command}`;
   const what = /[.!?]$/.test(cause) ? cause : `${cause}.`;
   return `${what.slice(0, MAX_TEXT - again.length)}${again}`;
 }
