@@ -125,7 +125,7 @@ export class ArrivingVm {
     const unfit = judgeMachine(facts, request);
     if (unfit !== undefined) throw new ArrivalError(unfit.why);
     const { vmId } = request;
-    const network = await networks.ensure(vmId, facts.guestAddress);
+    const network = await networks.ensure(vmId, attachmentOf(facts, request));
     const { imageDir, templateDir } = pool;
     const spec: VmStart = {
       ...{ vmId, class: facts.class, pool: facts.pool },

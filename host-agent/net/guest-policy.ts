@@ -5,7 +5,8 @@
  *               ▲         ▲                    ▲
  *               │         │                    └ host-guard.ts: nothing from a guest to the host
  *               │         │                      itself or to another guest, masquerading
- *               │         └ forward: destinations that no guest may reach; replies only inwards
+ *               │         └ forward: destinations that no guest may reach; replies only inwards (with
+ *               │           a gateway that one sees to it: here a moved VM's flows are not known yet)
  *               └ ingress: the guest's own MAC and address only, in ARP too; no IPv6
  *
  * Invariants:
@@ -54,12 +55,25 @@ export interface GuestPolicy {
   readonly allow: readonly string[];
   /** Further prefixes that no guest may reach, CIDR. */
   readonly deny: readonly string[];
+  /** It has a gateway: what comes in was let in there. */
+  readonly hasGateway?: boolean;
 }
 
 /** The whole ruleset of a VM's new namespace, as `nft -f` reads it. */
 export function planGuard(policy: GuestPolicy): string {
-  return `${planIngress(policy)}${planForward(policy)}`;
+  return `${planIngress(policy)}${planForward(policy)}${policy.hasGateway === true ? OWN_ARP : ''}`;
 }
+
+/** Named, for `readGuestTraffic`: what the namespace itself gives to the tap. */
+export const OWN_COUNTER = 'own';
+const OWN_ARP = `table arp guard {
+  counter ${OWN_COUNTER} {}
+  chain output {
+    type filter hook output priority 0; policy accept;
+    counter name ${OWN_COUNTER}
+  }
+}
+`;
 
 /**
  * The same, in the place of what may be there, in one transaction. Not for a new namespace: a table
@@ -70,6 +84,8 @@ export function planGuardAnew(policy: GuestPolicy): string {
 delete table netdev guard
 table inet guard
 delete table inet guard
+table arp guard
+delete table arp guard
 ${planGuard(policy)}`;
 }
 
@@ -85,7 +101,8 @@ function planIngress({ guestMac, guestAddress }: GuestPolicy): string {
 `;
 }
 
-function planForward({ dns, allow, deny }: GuestPolicy): string {
+function planForward({ dns, allow, deny, hasGateway = false }: GuestPolicy): string {
+  const replies = hasGateway ? '' : ' ct state established,related';
   const resolvers = dns.map(
     (address) => `    ip daddr ${address} meta l4proto { tcp, udp } th dport 53 accept\n`,
   );
@@ -93,18 +110,19 @@ function planForward({ dns, allow, deny }: GuestPolicy): string {
   return `table inet guard {
   set never { type ipv4_addr; flags interval; auto-merge; elements = { ${[...NEVER, ...deny].join(', ')} }; }
   set private { type ipv4_addr; flags interval; auto-merge; elements = { ${PRIVATE.join(', ')} }; }
+  counter ${OWN_COUNTER} {}
   chain input {
     type filter hook input priority 0; policy drop;
   }
   chain output {
     type filter hook output priority 0; policy drop;
-    icmp type destination-unreachable icmp code frag-needed accept
+    icmp type destination-unreachable icmp code frag-needed counter name ${OWN_COUNTER} accept
   }
   chain forward {
     type filter hook forward priority 0; policy drop;
     meta nfproto ipv6 drop
     iifname "tap0" oifname "up0" jump outbound
-    iifname "up0" oifname "tap0" ct state established,related accept
+    iifname "up0" oifname "tap0"${replies} accept
   }
   chain outbound {
 ${resolvers.join('')}    ip daddr @never drop
