@@ -6,6 +6,8 @@ import { createOperations, readMoves } from './api/operations.ts';
 import type { ApiPorts, HealthCheck } from './api/ports.ts';
 import { readRecords } from './api/record-readers.ts';
 import type { IntakeQueue } from './intake/queue.ts';
+import type { Provider } from './providers/provider.ts';
+import type { FleetBuyer } from './reconciler/fleet/fleet-buyer.ts';
 import type { Evidence } from './reconciler/ports.ts';
 import type { Lease } from './records/lease.ts';
 import type { RecordStore } from './records/record-store.ts';
@@ -23,6 +25,7 @@ export interface ApiSources {
   /** The reconciler looks at what was asked for. */
   readonly nudge: () => void;
   readonly pool: ApiPorts['pool'];
+  readonly market: { readonly provider: Provider; readonly buyer: FleetBuyer | undefined };
   readonly version: string;
 }
 
@@ -49,8 +52,22 @@ export function createApiPorts(sources: ApiSources): ApiPorts {
       },
     },
     pool: sources.pool,
+    market: readMarket(sources.market),
     readiness: { check: () => checkReadiness(sources) },
     version: sources.version,
+  };
+}
+
+function readMarket({ provider, buyer }: ApiSources['market']): ApiPorts['market'] {
+  return {
+    look: async (signal) => ({
+      provider: provider.name,
+      offers: await provider.offers(signal),
+      shut: provider.shutOffers?.() ?? [],
+      usdPerHour: buyer?.usdPerHour ?? null,
+      maxUsdPerHour: provider.policy?.maxUsdPerHour ?? null,
+      decisions: buyer?.decisions ?? [],
+    }),
   };
 }
 

@@ -11,13 +11,16 @@ export class ConfigError extends ArchitectError {
   readonly retry = 'never';
 }
 
+const MAX_PORT = 65_535;
+
 const Address = z
   .string()
   .regex(/^[^:\s]+:\d{1,5}$/, 'wants HOST:PORT')
   .transform((text) => {
     const colon = text.lastIndexOf(':');
     return { host: text.slice(0, colon), port: Number(text.slice(colon + 1)) };
-  });
+  })
+  .refine(({ port }) => port <= MAX_PORT, `wants a port up to ${MAX_PORT}`);
 export type Address = Readonly<z.infer<typeof Address>>;
 
 const Flag = z.enum(['true', 'false']).transform((text) => text === 'true');
@@ -26,7 +29,7 @@ const Environment = z.object({
   ARCHITECT_HOME: z.string().startsWith('/').default('/var/lib/architect'),
   ARCHITECT_FLEET: z
     .string()
-    .regex(/^[a-z0-9]{1,12}$/)
+    .regex(/^[a-z0-9]{1,12}$/, 'wants 1 to 12 small letters and digits')
     .default('main'),
   ARCHITECT_LISTEN: Address.default({ host: '127.0.0.1', port: 3000 }),
   ARCHITECT_AGENTS_LISTEN: Address.optional(),
@@ -35,11 +38,12 @@ const Environment = z.object({
   ARCHITECT_POLICY_FILE: z.string().startsWith('/').optional(),
   ARCHITECT_IMAGE_PROFILE: z.enum(['small', 'full']).default('full'),
   ARCHITECT_CPU_MODEL: z.string().min(1).default('qemu64'),
-  ARCHITECT_PROVIDER: z.enum(['local', 'static']).default('local'),
+  ARCHITECT_PROVIDER: z.enum(['local', 'static', 'ec2']).default('local'),
+  ARCHITECT_EC2_FILE: z.string().startsWith('/').optional(),
   ARCHITECT_LOCAL_HOSTS: z.coerce.number().int().min(0).max(50).default(2),
   ARCHITECT_LOCAL_HOST_SIZE: z
     .string()
-    .regex(/^\d+cpu-\d+gb$/, 'wants for example 4cpu-8gb')
+    .regex(/^[1-9]\d*cpu-[1-9]\d*gb$/, 'wants for example 4cpu-8gb')
     .default('4cpu-8gb'),
   ARCHITECT_LOCAL_UPLINK: Flag.default(true),
   ARCHITECT_LOCAL_OUTSIDE: Flag.default(false),
@@ -70,7 +74,9 @@ export interface Config {
   readonly policyFile: string | undefined;
   readonly imageProfile: 'small' | 'full';
   readonly cpuModel: string;
-  readonly provider: 'local' | 'static';
+  readonly provider: 'local' | 'static' | 'ec2';
+  /** What the operator says of EC2; needed by that provider. */
+  readonly ec2File: string | undefined;
   readonly local: {
     readonly hosts: number;
     readonly vcpus: number;
@@ -120,6 +126,7 @@ export function readConfig(environment: NodeJS.ProcessEnv): Config {
     imageProfile: env.ARCHITECT_IMAGE_PROFILE,
     cpuModel: env.ARCHITECT_CPU_MODEL,
     provider: env.ARCHITECT_PROVIDER,
+    ec2File: env.ARCHITECT_EC2_FILE,
     local: {
       hosts: env.ARCHITECT_LOCAL_HOSTS,
       vcpus,
@@ -152,8 +159,14 @@ function describeIssues(error: z.ZodError, environment: NodeJS.ProcessEnv): stri
 }
 
 function readSecret(path: string): string {
+  const secret = readOrExplain(path).trim();
+  if (secret === '') throw new ConfigError(`${path} is empty. It has to hold the secret.`);
+  return secret;
+}
+
+function readOrExplain(path: string): string {
   try {
-    return readFileSync(path, 'utf8').trim();
+    return readFileSync(path, 'utf8');
   } catch (cause) {
     throw new ConfigError(`Cannot read ${path}. Check that the file exists and is readable.`, {
       cause,

@@ -1,6 +1,6 @@
 /** Files that must survive a crash: written beside, fsynced, renamed, and the folder fsynced. */
 import { randomBytes } from 'node:crypto';
-import { mkdir, open, rename, rm } from 'node:fs/promises';
+import { mkdir, open, readFile, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 
 /** Creates the file with mode 0600 and replaces an older one atomically; on failure nothing changed. */
@@ -13,6 +13,14 @@ export async function writeDurably(path: string, content: string): Promise<void>
     await rm(draft, { force: true });
   }
   await syncFolder(dirname(path));
+}
+
+/** Undefined: there is no such file. Whatever else keeps it from being read is thrown. */
+export async function readIfThere(path: string): Promise<string | undefined> {
+  return await readFile(path, 'utf8').catch((error: unknown) => {
+    if (codeOf(error) === 'ENOENT') return undefined;
+    throw error;
+  });
 }
 
 /** Creates the folder (0700) with all its files or not at all; false when it already exists. */
@@ -60,6 +68,10 @@ export async function syncFolder(path: string): Promise<void> {
 }
 
 function isTaken(error: unknown): boolean {
-  const code = error instanceof Error && 'code' in error ? error.code : undefined;
+  const code = codeOf(error);
   return code === 'ENOTEMPTY' || code === 'EEXIST';
+}
+
+function codeOf(error: unknown): unknown {
+  return error instanceof Error && 'code' in error ? error.code : undefined;
 }

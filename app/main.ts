@@ -39,6 +39,7 @@ import { readPool } from './pool.ts';
 import { atLeastPool } from './pools/at-least-pool.ts';
 import { openProvider } from './providers/open-provider.ts';
 import type { EnrolledHosts } from './providers/static/static-provider.ts';
+import { type BuyerOptions, FleetBuyer } from './reconciler/fleet/fleet-buyer.ts';
 import { MachineWatch } from './reconciler/machine-watch.ts';
 import { Reconciler } from './reconciler/reconciler.ts';
 import { Lease } from './records/lease.ts';
@@ -87,7 +88,7 @@ async function assemble(config: Config, logger: Logger, parts: ShutdownStack): P
   };
   const github = openGithub(config, logger);
   const enrolled = enrolledHosts(() => agents);
-  const hosts = parts.add('provider', await openProvider(config, enrolled, logger));
+  const hosts = parts.add('provider', await openProvider(config, { enrolled, pool, logger }));
   const agents = await openAgents({
     config,
     logger,
@@ -100,13 +101,19 @@ async function assemble(config: Config, logger: Logger, parts: ShutdownStack): P
   const { provider } = hosts;
   const machines = provider.knowsEnds ? new MachineWatch(evidence) : undefined;
   const keys = new VmKeys(await openMasterKey(config.dataDir));
-  const moving = { keys, ...(machines === undefined ? {} : { machines }) };
+  const tokens = launchTokens(enrolment, provider.policy?.joinLimitMs ?? LAUNCH_TOKEN_TTL_MS);
+  const buyer = openBuyer({ provider, tokens, fleet, now, logger });
+  const moving = {
+    keys,
+    ...(machines === undefined ? {} : { machines }),
+    ...(buyer === undefined ? {} : { emptying: () => buyer.emptyingHosts() }),
+  };
   const reconciler = new Reconciler({
     ports: { ...book, ...github, ...moving, fleet, pools: { pool: () => pool }, now, logger },
     lease,
     plannerConfig: plannerConfigOf(config),
     tickMs: config.tickMs,
-    hosts: { provider, tokens: launchTokens(enrolment), watch: machines },
+    hosts: { provider, tokens, watch: machines, buyer },
     onFollow: () => fleet.disconnectAll('another process reconciles'),
   });
   const queue = parts.add('intake queue', openIntakeQueue(redis, logger));
@@ -118,6 +125,7 @@ async function assemble(config: Config, logger: Logger, parts: ShutdownStack): P
     queue,
     nudge: () => reconciler.nudge(),
     pool: () => pool,
+    market: { provider, buyer },
     version: VERSION,
   });
   const webhooks = await createWebhookHandler({ github: config.github, queue, logger });
@@ -131,6 +139,12 @@ async function assemble(config: Config, logger: Logger, parts: ShutdownStack): P
   parts.add('reconciler', { close: () => reconciler.stop() });
   reconciler.start();
   logger.info({ listen: config.listen, pool: pool.id }, 'the control plane is up');
+}
+
+/** Undefined: the provider's hosts cost nothing, so it keeps as many as it is told to. */
+function openBuyer(parts: Omit<BuyerOptions, 'policy'>): FleetBuyer | undefined {
+  const { policy } = parts.provider;
+  return policy === undefined ? undefined : new FleetBuyer({ ...parts, policy });
 }
 
 function plannerConfigOf({ linkBytesPerSecond, store }: Config): PlannerConfig {
@@ -197,10 +211,9 @@ async function openAgents(given: AgentParts): Promise<AgentDoor> {
   return { enrolment, fleet, endpoint };
 }
 
-function launchTokens(enrolment: EnrolmentStore) {
-  return {
-    issue: () => enrolment.issueEnrolmentToken({ ttlMs: LAUNCH_TOKEN_TTL_MS, nowMs: Date.now() }),
-  };
+/** Good for as long as a machine is given to join. */
+function launchTokens(enrolment: EnrolmentStore, ttlMs: number) {
+  return { issue: () => enrolment.issueEnrolmentToken({ ttlMs, nowMs: Date.now() }) };
 }
 
 /** What the static provider lists: every machine that joined and was not revoked. */

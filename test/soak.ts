@@ -1,7 +1,8 @@
 /**
  * `npm run soak`: the demo again and again. Every run must be green and leave nothing behind; the
  * first that is not ends the soak with exit code 1 and its output. With `--model`, instead: the
- * token's protocol, explored within larger bounds than `npm test` has time for.
+ * token's protocol, explored within larger bounds than `npm test` has time for; with `--cpu-models`, a
+ * VM of each CPU model moves.
  */
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -11,12 +12,19 @@ import { execa } from 'execa';
 import { formatDuration, formatTable } from '../app/cli/table.ts';
 import { DemoReport } from '../app/demo/report.ts';
 import { soakModel } from './model/authority/run-soak.ts';
+import { soakCpuModels } from './soak-cpu-models.ts';
 
 const DEFAULT_RUNS = 20;
 const MAX_RUNS = 10_000;
 const RUN_LIMIT_MS = 15 * 60_000;
 const END_LIMIT_MS = 60_000;
 const CLI = join(import.meta.dirname, '../app/cli/architect.ts');
+
+interface SoakOptions {
+  readonly runs: number;
+  readonly model?: true;
+  readonly cpuModels?: true;
+}
 
 interface Run {
   readonly beganAt: Date;
@@ -33,10 +41,13 @@ await new Command('npm run soak --')
   )
   .option('--runs <n>', 'how many times', parseRuns, DEFAULT_RUNS)
   .option('--model', "explore the token's protocol instead, within larger bounds")
+  .option('--cpu-models', 'move a VM of each CPU model instead')
   .addHelpText('after', '\nExamples:\n  npm run soak -- --runs 100\n  npm run soak -- --model')
-  .action(async ({ runs, model }: { readonly runs: number; readonly model?: true }) => {
-    if (model !== true) return await soak(runs);
-    if (!soakModel((text) => process.stdout.write(`${text}\n`))) process.exitCode = 1;
+  .action(async ({ runs, model, cpuModels }: SoakOptions) => {
+    const write = (text: string) => process.stdout.write(`${text}\n`);
+    if (model !== true && cpuModels !== true) return await soak(runs);
+    const isGood = model === true ? soakModel(write) : await soakCpuModels(write);
+    if (!isGood) process.exitCode = 1;
   })
   .parseAsync();
 

@@ -2,7 +2,7 @@
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
 import { link, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { writeDurably } from '../durable-file.ts';
+import { readIfThere, writeDurably } from '../durable-file.ts';
 
 const TOKEN_BYTES = 32;
 
@@ -10,8 +10,8 @@ const TOKEN_BYTES = 32;
 export async function ensureApiToken(dataDir: string): Promise<string> {
   const path = join(dataDir, 'api-token');
   const draft = `${path}.${randomBytes(6).toString('hex')}`;
-  const known = await readToken(path);
-  if (known !== undefined) return known;
+  const known = await readIfThere(path);
+  if (known !== undefined) return known.trim();
   try {
     await writeDurably(draft, `${randomBytes(TOKEN_BYTES).toString('base64url')}\n`);
     await link(draft, path).catch(ignoreExisting);
@@ -24,15 +24,6 @@ export async function ensureApiToken(dataDir: string): Promise<string> {
 /** Constant in time, whatever was presented. */
 export function isAuthorized(header: string | undefined, token: string): boolean {
   return timingSafeEqual(sha256(header ?? ''), sha256(`Bearer ${token}`));
-}
-
-async function readToken(path: string): Promise<string | undefined> {
-  try {
-    return (await readFile(path, 'utf8')).trim();
-  } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined;
-    throw error;
-  }
 }
 
 function ignoreExisting(error: unknown): void {

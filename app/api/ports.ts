@@ -1,6 +1,8 @@
 /** What the API reads and asks of the rest, one small interface each. */
 import type { PoolSpec } from '../../host-agent/protocol/host-facts.ts';
 import type { HostId, JobId, MigrationId, VmId } from '../../host-agent/protocol/ids.ts';
+import type { Offer, ShutOffer } from '../providers/provider.ts';
+import type { Decision } from '../reconciler/fleet/fleet-buyer.ts';
 import type { FleetHost } from '../reconciler/ports.ts';
 import type { MigrationRecord, MoveWish } from '../records/migration-record.ts';
 import type { JobMoment, JobRecord, VmRecord } from '../records/records.ts';
@@ -55,6 +57,19 @@ export interface HostDoor {
   revoke(hostId: HostId): boolean;
 }
 
+export interface MarketReader {
+  /** Throws what the provider throws when it cannot say what it sells. */
+  look(signal: AbortSignal): Promise<{
+    readonly provider: string;
+    readonly offers: readonly Offer[];
+    readonly shut: readonly ShutOffer[];
+    readonly usdPerHour: number | null;
+    readonly maxUsdPerHour: number | null;
+    /** What was bought, emptied and given back lately, and why; the newest last. */
+    readonly decisions: readonly Decision[];
+  }>;
+}
+
 export interface HealthCheck {
   /** `redis`, `lease`, `agents-endpoint` …: named in the answer of /readyz. */
   readonly name: string;
@@ -76,6 +91,7 @@ export interface ApiPorts {
   readonly moves: MoveReader;
   readonly operations: Operations;
   readonly pool: () => PoolSpec;
+  readonly market: MarketReader;
   readonly readiness: Readiness;
   readonly version: string;
 }

@@ -4,6 +4,7 @@ import { HostId, JobId } from '../../host-agent/protocol/ids.ts';
 import { lockMarginMs } from '../records/lock-margin.ts';
 import type { VmRecord } from '../records/records.ts';
 import { JobRecord } from '../records/records.ts';
+import { MARKET_ROUTES } from './market-routes.ts';
 import { MOVE_ROUTES } from './move-routes.ts';
 import type { ApiPorts } from './ports.ts';
 import { type Route, route } from './route.ts';
@@ -141,6 +142,7 @@ export const ROUTES: readonly Route[] = [
     }),
   }),
   ...MOVE_ROUTES,
+  ...MARKET_ROUTES,
   route({
     method: 'GET',
     path: '/pool',

@@ -58,6 +58,36 @@ export const HostView = z.object({
 });
 export type HostView = Readonly<z.infer<typeof HostView>>;
 
+const OfferView = z.object({
+  id: z.string(),
+  capacity: Capacity,
+  spot: z.boolean(),
+  pricePerHourUsd: z.number(),
+  place: z.string(),
+});
+
+/** What the provider sells, and why what was chosen was chosen. */
+export const MarketView = z.object({
+  provider: z.string(),
+  /** The cheapest per vCPU first. */
+  offers: z.array(OfferView),
+  /** Not on sale for a while, and why. */
+  shut: z.array(z.object({ offerId: z.string(), why: z.string(), untilMs: z.int() })),
+  /** What the fleet costs now; null where hosts cost nothing. */
+  usdPerHour: z.number().nullable(),
+  maxUsdPerHour: z.number().nullable(),
+  decisions: z.array(
+    z.object({
+      atMs: z.int(),
+      kind: z.enum(['launch', 'empty', 'keep', 'terminate']),
+      subject: z.string(),
+      why: z.string(),
+      failed: z.string().nullable(),
+    }),
+  ),
+});
+export type MarketView = Readonly<z.infer<typeof MarketView>>;
+
 export const JobList = z.object({ jobs: z.array(JobView) });
 export const VmList = z.object({ vms: z.array(VmView) });
 export const HostList = z.object({ hosts: z.array(HostView) });

@@ -53,8 +53,14 @@ export function judgeRewind(situation: RewindSituation): RewindJudgement {
   const { leaseUntilMs, notedSinceMs, holders, gone, nowMs } = situation;
   const known = holders ?? [];
   if (known.length > 0 && known.every((hostId) => gone.has(hostId))) return { kind: 'rewind' };
-  const untilMs = (leaseUntilMs ?? notedSinceMs + LEASE_MS) + LEASE_MARGIN_MS;
-  return nowMs > untilMs ? { kind: 'rewind' } : { kind: 'wait', untilMs };
+  const untilMs = leaseUntilMs ?? notedSinceMs + LEASE_MS;
+  if (nowMs >= surelyOverAtMs(untilMs)) return { kind: 'rewind' };
+  return { kind: 'wait', untilMs: untilMs + LEASE_MARGIN_MS };
+}
+
+/** From when on, on the control plane's clock, no guest runs under a lease that ends at `leaseUntilMs`. */
+export function surelyOverAtMs(leaseUntilMs: number): number {
+  return leaseUntilMs + LEASE_MARGIN_MS + 1;
 }
 
 export type LeaseJudgement =

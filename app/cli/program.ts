@@ -7,11 +7,19 @@ import { addHostsCommand } from './commands/hosts.ts';
 import { addJobCommand } from './commands/job.ts';
 import { addJobsCommand } from './commands/jobs.ts';
 import { addDrainCommand, addDrillCommand, addMigrateCommand } from './commands/migrate.ts';
+import { addOffersCommand } from './commands/offers.ts';
 import { addStartCommand } from './commands/start.ts';
 import { addVmsCommand } from './commands/vms.ts';
 import type { Output } from './output.ts';
 
 export type ExitCode = 0 | 1 | 2;
+
+const EXAMPLES = `
+Examples:
+  architect start            a control plane, with its settings in the environment
+  architect jobs --json      what runs and what waits
+  architect job 4711         one job: where it is, why it waits, how it moved
+  architect drain h-000001   move all VMs off a host`;
 
 export interface Terminal extends Output {
   writeError(text: string): void;
@@ -33,6 +41,7 @@ export async function runProgram(argv: readonly string[], output: Terminal): Pro
 function buildProgram(output: Terminal): Command {
   const program = new Command('architect')
     .description('GitHub Actions runners in microVMs, which move when a host is reclaimed')
+    .addHelpText('after', EXAMPLES)
     .showHelpAfterError('Use --help to see what there is.')
     // Subcommands inherit this and the output, so both are set before they are added.
     .exitOverride()
@@ -46,6 +55,7 @@ function buildProgram(output: Terminal): Command {
   addJobCommand(program, output);
   addHostsCommand(program, output);
   addVmsCommand(program, output);
+  addOffersCommand(program, output);
   addHostCommand(program, output);
   addMigrateCommand(program, output);
   addDrainCommand(program, output);

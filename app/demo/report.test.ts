@@ -43,6 +43,7 @@ it('reports the moves that the job survived', () => {
   ]);
   expect(DemoReport.shape.moves.parse(moves)).toEqual([{ from: 'a', to: 'b', ...figures }]);
   expect(formatMoves(moves)).toContain('stood for 21 ms; 3 B from the host, 4 B from the chunk');
+  expect(formatMoves([])).toBe('the job was done before its VM had moved');
   const [move] = moves;
   if (move === undefined) throw new Error('no move');
   expect(formatMoves([{ ...move, blackoutMs: null }])).toContain('stood for an unknown time');

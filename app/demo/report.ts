@@ -80,6 +80,7 @@ export function formatTimeline(timeline: DemoReport['timeline']): string {
 
 /** One line per move. */
 export function formatMoves(moves: DemoReport['moves']): string {
+  if (moves.length === 0) return 'the job was done before its VM had moved';
   return moves
     .map(({ from, to, blackoutMs, bytesFromSource, bytesFromStore }) => {
       const away = blackoutMs === null ? 'an unknown time' : `${blackoutMs.toFixed(0)} ms`;

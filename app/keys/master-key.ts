@@ -1,9 +1,9 @@
 /** The master key that VMs' keys are wrapped with: one file (0600) in the data folder, made once. */
 import { randomBytes } from 'node:crypto';
-import { link, readFile, rm } from 'node:fs/promises';
+import { link, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ArchitectError } from '../../host-agent/protocol/errors.ts';
-import { syncFolder, writeDurably } from '../durable-file.ts';
+import { readIfThere, syncFolder, writeDurably } from '../durable-file.ts';
 
 export const MASTER_KEY_FILE = 'master.key';
 export const KEY_BYTES = 32;
@@ -36,10 +36,7 @@ export async function openMasterKey(dataDir: string): Promise<Buffer> {
 }
 
 async function readKey(path: string): Promise<Buffer | undefined> {
-  const text = await readFile(path, 'utf8').catch((error: unknown) => {
-    if (codeOf(error) === 'ENOENT') return undefined;
-    throw error;
-  });
+  const text = await readIfThere(path);
   if (text === undefined) return undefined;
   const key = Buffer.from(text.trim(), 'base64');
   if (key.length === KEY_BYTES) return key;

@@ -73,7 +73,7 @@ function causeOfDeath(vm: ObservedVm, world: World): string | undefined {
 function causeOfAbsence(vm: ObservedVm, host: ObservedHost, world: World): string | undefined {
   const { config, nowMs } = world;
   const isOver = nowMs - host.stateSinceMs >= config.hostAwayTimeoutMs;
-  const mayRewind = vm.rewindable && leaseIsOver(vm, world);
+  const mayRewind = vm.rewindable && leaseIsOver(vm, host, world);
   if (!host.gone && !isOver && !mayRewind) return undefined;
   const what = host.gone ? 'is gone, without having been emptied' : 'has been away for too long';
   return `Its host ${vm.hostId} ${what}.${checkpointAge(vm, host)}`;
@@ -97,11 +97,17 @@ function canRewind(vm: ObservedVm, world: World): boolean {
   if (vm.lastCheckpointAtMs === undefined || !vm.keyed) return false;
   const host = world.hosts.get(vm.hostId);
   if (host?.state === 'connected' || host?.state === 'draining') return false;
-  return host?.gone === true || leaseIsOver(vm, world);
+  return host?.gone === true || leaseIsOver(vm, host, world);
 }
 
-function leaseIsOver({ leaseOverAtMs }: ObservedVm, { nowMs }: World): boolean {
-  return leaseOverAtMs !== undefined && nowMs >= leaseOverAtMs;
+/** After a while of ours its agent has not come back either: it would be let go on where it stands. */
+function leaseIsOver(
+  { leaseOverAtMs }: ObservedVm,
+  host: ObservedHost | undefined,
+  { nowMs, config }: World,
+): boolean {
+  if (leaseOverAtMs === undefined || nowMs < leaseOverAtMs) return false;
+  return host === undefined || nowMs - host.stateSinceMs >= config.comebackLimitMs;
 }
 
 function jobIsOpen(vm: ObservedVm, world: World): boolean {

@@ -26,7 +26,7 @@ export function departureOf(host: ObservedHost, config: PlannerConfig): Departur
     return { host, deadlineMs, because: `Its host is taken back (${notice.source}).` };
   }
   const deadlineMs = Number.POSITIVE_INFINITY;
-  if (drained) return { host, deadlineMs, because: 'The operator drains its host.' };
+  if (drained) return { host, deadlineMs, because: 'Its host is drained.' };
   if (notice === undefined) return undefined;
   return { host, deadlineMs, because: `Its host may be taken back soon (${notice.source}).` };
 }

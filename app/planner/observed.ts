@@ -136,6 +136,8 @@ export interface PlannerConfig {
   readonly completionGraceMs: number;
   /** A VM whose host is away this long is held for dead. */
   readonly hostAwayTimeoutMs: number;
+  /** An agent that still runs has dialled again by then, after an end of the control plane, too. */
+  readonly comebackLimitMs: number;
   /** What each host's link carries; store and other hosts share it. */
   readonly linkBytesPerSecond: number;
   /** There is a chunk store: VMs can be parked. */
@@ -171,6 +173,7 @@ export const DEFAULT_PLANNER_CONFIG: PlannerConfig = Object.freeze({
   assignTimeoutMs: 300_000,
   completionGraceMs: 20_000,
   hostAwayTimeoutMs: 60_000,
+  comebackLimitMs: 30_000,
   linkBytesPerSecond: 125_000_000,
   canPark: true,
   maxMovesPerSource: 2,

@@ -226,7 +226,7 @@ describe('planMoves', () => {
     [
       'host gone, opted in: rewound',
       { hosts: [gone, host(2)], jobs: [rewindableJob], vms: [vm(1, rewindable)] },
-      ['rewound vm-1>host-2 epoch 4'],
+      ['rewound vm-1>host-2 epoch 1000000'],
     ],
     [
       '… where there is room',
@@ -241,11 +241,29 @@ describe('planMoves', () => {
     [
       'host away, its run lease surely over: rewound',
       {
-        hosts: [away(1_000), host(2)],
+        hosts: [away(30_000), host(2)],
         jobs: [rewindableJob],
         vms: [vm(1, { ...rewindable, leaseOverAtMs: NOW_MS })],
       },
-      ['rewound vm-1>host-2 epoch 4'],
+      ['rewound vm-1>host-2 epoch 1000000'],
+    ],
+    [
+      '… but its agent may come back: wait',
+      {
+        hosts: [away(29_999), host(2)],
+        jobs: [rewindableJob],
+        vms: [vm(1, { ...rewindable, leaseOverAtMs: NOW_MS })],
+      },
+      [],
+    ],
+    [
+      '… or its run lease may be in force: wait',
+      {
+        hosts: [away(30_000), host(2)],
+        jobs: [rewindableJob],
+        vms: [vm(1, { ...rewindable, leaseOverAtMs: NOW_MS + 1 })],
+      },
+      [],
     ],
     [
       'no checkpoint: lost',

@@ -11,6 +11,7 @@
  * above all earlier ones of its VM; nothing is aborted once its token is given.
  */
 import type { MigrationId, VmId } from '../../host-agent/protocol/ids.ts';
+import { epochOfRewind } from '../../host-agent/protocol/token-messages.ts';
 import { isOpenMove } from '../records/migration-record.ts';
 import { planEvacuation } from './evacuate.ts';
 import type { Judged, World } from './judge-vm.ts';
@@ -94,7 +95,7 @@ function planRewind(vm: ObservedVm, planning: Planning): Step | undefined {
     vmId: vm.id,
     from: vm.hostId,
     to: target.id,
-    epoch: vm.lastEpoch + 1,
+    epoch: epochOfRewind(vm.lastEpoch),
     how: 'rewound',
     because: `Its host died. It goes on from its checkpoint of ${ageS} s ago.`,
   };

@@ -1,6 +1,8 @@
 /** The provider that the configuration names, and where its hosts reach this control plane. */
 import type { Logger } from 'pino';
+import type { PoolSpec } from '../../host-agent/protocol/host-facts.ts';
 import { type Address, type Config, ConfigError } from '../config.ts';
+import { openEc2 } from './ec2/open-ec2.ts';
 import { createLocalNetwork } from './local/local-network.ts';
 import { createLocalProvider } from './local/local-provider.ts';
 import type { Provider } from './provider.ts';
@@ -15,26 +17,39 @@ export interface OpenProvider {
   close(): Promise<void>;
 }
 
+interface ProviderParts {
+  readonly enrolled: EnrolledHosts;
+  readonly pool: PoolSpec;
+  readonly logger: Logger;
+}
+
 /**
  * The local provider's network is there when this resolves; its hosts come when they are launched.
  * Throws ConfigError when the configuration lacks what the provider needs.
  */
 export async function openProvider(
   config: Config,
-  enrolled: EnrolledHosts,
-  logger: Logger,
+  { enrolled, pool, logger }: ProviderParts,
 ): Promise<OpenProvider> {
   if (config.provider === 'local') return await openLocal(config, logger);
   if (config.agentsUrl === undefined) {
     throw new ConfigError(
-      'The static provider needs ARCHITECT_AGENTS_URL: the https:// URL at which hosts reach this machine.',
+      `The ${config.provider} provider needs ARCHITECT_AGENTS_URL: the https:// URL at which hosts reach this machine.`,
     );
   }
-  return {
-    provider: createStaticProvider(enrolled),
-    agentsListen: config.agentsListen ?? { host: '0.0.0.0', port: AGENTS_PORT },
-    close: async () => undefined,
-  };
+  const agentsListen = config.agentsListen ?? { host: '0.0.0.0', port: AGENTS_PORT };
+  if (config.provider === 'static') {
+    const provider = createStaticProvider(enrolled);
+    return { provider, agentsListen, close: async () => undefined };
+  }
+  const { ec2File, dataDir, fleet } = config;
+  if (ec2File === undefined) {
+    throw new ConfigError(
+      'The ec2 provider needs ARCHITECT_EC2_FILE: a JSON file. See "Hosts from EC2" in README.md.',
+    );
+  }
+  const provider = await openEc2({ settingsFile: ec2File, dataDir, fleet, pool, logger });
+  return { provider, agentsListen, close: async () => provider.close() };
 }
 
 async function openLocal(config: Config, logger: Logger): Promise<OpenProvider> {

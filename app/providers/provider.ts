@@ -3,6 +3,7 @@
  * what runs on it is the host-agent's to say. Nothing outside a provider's folder knows its name.
  */
 import type { Capacity } from '../../host-agent/protocol/host-facts.ts';
+import type { FleetPolicy } from '../planner/fleet/fleet-seen.ts';
 
 export interface Offer {
   readonly id: string;
@@ -18,6 +19,10 @@ export interface ProviderHost {
   readonly offerId: string;
   readonly state: 'launching' | 'running' | 'terminating';
   readonly launchedAtMs: number;
+  /** What it is expected to offer to VMs, before it has joined. */
+  readonly capacity?: Capacity;
+  /** What it costs now, also when its offer is no longer sold. */
+  readonly pricePerHourUsd?: number;
 }
 
 export interface LaunchRequest {
@@ -26,6 +31,15 @@ export interface LaunchRequest {
   readonly clientToken: string;
   /** Single-use enrolment token (`architect_…`) that the new host's agent presents. */
   readonly enrolmentToken: string;
+  /** Whatever is bought in the offer's place costs no more. Unset: no more than the offer. */
+  readonly maxPricePerHourUsd?: number;
+}
+
+/** What is not on sale at the moment although it is listed, or was. */
+export interface ShutOffer {
+  readonly offerId: string;
+  readonly why: string;
+  readonly untilMs: number;
 }
 
 export interface Provider {
@@ -34,10 +48,15 @@ export interface Provider {
   readonly desiredHosts: number;
   /** A machine that it does not list any more has ended for sure, and all VMs on it. */
   readonly knowsEnds: boolean;
+  /** Its hosts cost money: they are bought and given back by need. Unset: `desiredHosts` are kept. */
+  readonly policy?: FleetPolicy;
   offers(signal: AbortSignal): Promise<readonly Offer[]>;
   launch(request: LaunchRequest, signal: AbortSignal): Promise<ProviderHost>;
   /** Every host of this fleet, by tag; nothing of anyone else's. */
   list(signal: AbortSignal): Promise<readonly ProviderHost[]>;
   /** Idempotent: an unknown machine is already terminated. */
   terminate(machineId: string, signal: AbortSignal): Promise<void>;
+  /** The cloud takes this machine back: its like is not bought for a while. */
+  noteReclaim?(machineId: string): void;
+  shutOffers?(): readonly ShutOffer[];
 }

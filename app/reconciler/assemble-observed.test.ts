@@ -23,7 +23,6 @@ function assembled(over: Partial<Readings>) {
     wishes: [],
     drained: new Set(),
     isGone: () => false,
-    leaseOverAtMs: () => undefined,
     lookingSinceMs: 5,
     nowMs: 9,
     ...over,

@@ -18,6 +18,7 @@
 import type { PoolSpec } from '../../host-agent/protocol/host-facts.ts';
 import type { HostId, JobId, VmId } from '../../host-agent/protocol/ids.ts';
 import type { VmReport } from '../../host-agent/protocol/vm-report.ts';
+import { surelyOverAtMs } from '../authority/rewind.ts';
 import { wantsRewind } from '../labels/classify-job.ts';
 import type {
   Observed,
@@ -44,7 +45,6 @@ export interface Readings {
   readonly wishes: readonly MoveWish[];
   readonly drained: ReadonlySet<HostId>;
   readonly isGone: (host: FleetHost) => boolean;
-  readonly leaseOverAtMs: (vmId: VmId) => number | undefined;
   /** When this process began to look. */
   readonly lookingSinceMs: number;
   readonly nowMs: number;
@@ -90,8 +90,7 @@ export function assembleObserved(readings: Readings): Assembled {
         ...merged.map(({ now, report }) => {
           const host = hosts.get(now.hostId);
           const isNew = hasArrived(moves.get(now.id), nowMs);
-          const lease = readings.leaseOverAtMs(now.id);
-          return observeVm(now, { report, isMissing: !isNew && lacks(host, now.id), lease });
+          return observeVm(now, { report, isMissing: !isNew && lacks(host, now.id) });
         }),
         ...unknown.map((reported) => observeUnknown(reported, runs, nowMs)),
       ],
@@ -262,10 +261,9 @@ function stateOf(host: FleetHost, drained: ReadonlySet<HostId>): ObservedHost['s
 interface VmSight {
   readonly report: VmReport | undefined;
   readonly isMissing: boolean;
-  readonly lease: number | undefined;
 }
 
-function observeVm(record: VmRecord, { report, isMissing, lease }: VmSight): ObservedVm {
+function observeVm(record: VmRecord, { report, isMissing }: VmSight): ObservedVm {
   return {
     id: record.id,
     hostId: record.hostId,
@@ -284,7 +282,7 @@ function observeVm(record: VmRecord, { report, isMissing, lease }: VmSight): Obs
     keyed: record.wrappedKey !== null,
     rewindable: record.rewindable,
     lastCheckpointAtMs: record.lastCheckpointAtMs ?? undefined,
-    leaseOverAtMs: lease,
+    leaseOverAtMs: record.leaseUntilMs === null ? undefined : surelyOverAtMs(record.leaseUntilMs),
   };
 }
 

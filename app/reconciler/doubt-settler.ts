@@ -7,10 +7,14 @@ import type { HostId, VmId } from '../../host-agent/protocol/ids.ts';
 import { TokenArbiter } from '../authority/token-arbiter.ts';
 import type { ExecutorPorts } from './executor.ts';
 import type { Doubt } from './find-doubts.ts';
+import { noteLease } from './lease-keeper.ts';
 
 const RETRY_MS = 2_000;
 
-export type SettlerPorts = Pick<ExecutorPorts, 'fleet' | 'machines' | 'now' | 'logger' | 'signal'>;
+export type SettlerPorts = Pick<
+  ExecutorPorts,
+  'store' | 'evidence' | 'fleet' | 'machines' | 'now' | 'logger' | 'signal'
+>;
 
 export class DoubtSettler {
   readonly #ports: SettlerPorts;
@@ -26,8 +30,10 @@ export class DoubtSettler {
     this.#arbiter = new TokenArbiter({
       request: (hostId, request) => fleet.request(hostId, request, signal),
       isGone: async (hostId) => this.#isGone(hostId),
-      lease: async (vmId) => {
-        throw new Error(`No run lease is granted to ${vmId}: nobody grants any.`);
+      lease: async (vmId, token) => {
+        const answer = await noteLease(ports, { vmId, ...token });
+        if (answer === undefined) throw new Error(`There is no record of ${vmId} to lease it by.`);
+        return answer;
       },
       logger,
     });

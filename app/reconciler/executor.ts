@@ -1,18 +1,10 @@
 /** What every executor is: from a step to the records that announce it, and what is left to do. */
 import type { Logger } from 'pino';
+import type { HostId } from '../../host-agent/protocol/ids.ts';
 import type { Step, StepKind } from '../planner/step.ts';
 import type { JobBook } from '../records/apply-job-facts.ts';
 import type { VmRecord } from '../records/records.ts';
-import type {
-  Fleet,
-  JobNotices,
-  JobSource,
-  Keys,
-  Machines,
-  PoolSource,
-  RunLeases,
-  Runners,
-} from './ports.ts';
+import type { Fleet, JobNotices, JobSource, Keys, Machines, PoolSource, Runners } from './ports.ts';
 
 export interface ExecutorPorts extends JobBook {
   readonly fleet: Fleet;
@@ -23,8 +15,8 @@ export interface ExecutorPorts extends JobBook {
   readonly keys: Keys;
   /** Unset: nobody can say for sure that a host is gone. */
   readonly machines?: Machines;
-  /** Unset: no lease is known, so none has surely expired. */
-  readonly leases?: RunLeases;
+  /** Hosts that are to be given back: drained, as if the operator had said so. */
+  readonly emptying?: () => ReadonlySet<HostId>;
   readonly now: () => number;
   readonly logger: Logger;
   readonly signal: AbortSignal;

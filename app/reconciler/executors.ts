@@ -27,6 +27,7 @@ import {
   type SlowPart,
   type StepOf,
 } from './executor.ts';
+import { noteLease } from './lease-keeper.ts';
 import {
   abortMigration,
   endMigration,
@@ -87,6 +88,7 @@ async function startVm(ports: ExecutorPorts, step: StepOf<'start-vm'>): Promise<
   return async () => {
     const { vmId, hostId, class: size } = step;
     const key = wrappedKey === null ? undefined : ports.keys.unwrap(vmId, wrappedKey);
+    if (rewindable) await noteLease(ports, { vmId, hostId, epoch: 1 });
     const request = { kind: 'start-vm', vmId, class: size, pool, key, rewindable } as const;
     const outcome = await ports.fleet.request(hostId, request, ports.signal);
     if (outcome.kind === 'taken') return;
@@ -126,6 +128,7 @@ async function recordNewVm(
     rewindable,
     wrappedKey: ports.keys.issue(step.vmId).wrapped,
     lastCheckpointAtMs: null,
+    leaseUntilMs: null,
     pool: ports.pools.pool(),
   };
   ports.evidence.rememberVm(record);

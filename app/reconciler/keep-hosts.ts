@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import type { Logger } from 'pino';
 import type { Provider } from '../providers/provider.ts';
 import { hasReported } from './assemble-observed.ts';
+import type { FleetBuyer, SeenByProvider } from './fleet/fleet-buyer.ts';
 import type { MachineWatch } from './machine-watch.ts';
 import { type HostStep, planHosts } from './plan-hosts.ts';
 import type { EnrolmentTokens, Fleet, FleetHost } from './ports.ts';
@@ -16,6 +17,9 @@ export interface HostKeeperPorts {
   readonly fleet: Fleet;
   /** Told of each complete list. */
   readonly watch?: MachineWatch | undefined;
+  /** Of a provider whose hosts cost money. Unset: `desiredHosts` are kept. */
+  readonly buyer?: FleetBuyer | undefined;
+  readonly observed: SeenByProvider['observed'];
   readonly now: () => number;
   readonly logger: Logger;
   readonly signal: AbortSignal;
@@ -29,6 +33,10 @@ export async function keepHosts(ports: HostKeeperPorts): Promise<void> {
     ports.provider.list(look),
   ]);
   ports.watch?.note(machines, ports.now());
+  if (ports.buyer !== undefined) {
+    const { observed, signal } = ports;
+    return await ports.buyer.keep({ offers, machines, observed, signal });
+  }
   const steps = planHosts(
     {
       desiredHosts: ports.provider.desiredHosts,

@@ -13,7 +13,7 @@ import type { Evidence } from './ports.ts';
 
 export type ObserverPorts = Pick<
   ExecutorPorts,
-  'store' | 'evidence' | 'fleet' | 'pools' | 'machines' | 'leases'
+  'store' | 'evidence' | 'fleet' | 'pools' | 'machines' | 'emptying'
 >;
 
 /** How long an ended migration still says where its VM is, and on which target an attempt failed. */
@@ -28,7 +28,7 @@ export async function observe(
   { nowMs, lookingSinceMs }: { readonly nowMs: number; readonly lookingSinceMs: number },
 ): Promise<Observed | undefined> {
   // First, so that what is known of a job is never older than what is known of its VM.
-  const { store, evidence, fleet, pools, machines, leases } = ports;
+  const { store, evidence, fleet, pools, machines } = ports;
   const hosts = fleet.hosts();
   const [openJobs, vms, migrations] = await Promise.all([
     store.listOpenJobs(),
@@ -54,9 +54,8 @@ export async function observe(
     adoptable,
     migrations,
     wishes: evidence.openWishes(),
-    drained: evidence.drainedHosts(),
+    drained: new Set([...evidence.drainedHosts(), ...(ports.emptying?.() ?? [])]),
     isGone: (host) => machines?.isGone(host) ?? false,
-    leaseOverAtMs: (vmId) => leases?.surelyOverAtMs(vmId),
     lookingSinceMs,
     nowMs,
   });

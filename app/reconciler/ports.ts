@@ -100,12 +100,6 @@ export interface Machines {
   isGone(host: Pick<FleetHost, 'id' | 'hostname'>): boolean;
 }
 
-/** Run leases of rewindable VMs; kept by whoever grants them. */
-export interface RunLeases {
-  /** From when on the VM's last lease has surely expired on its host, too; undefined: not known. */
-  surelyOverAtMs(vmId: VmId): number | undefined;
-}
-
 export interface PoolSource {
   /** The pool that new hosts must fit and new VMs start from. */
   pool(): PoolSpec;

@@ -2,7 +2,7 @@
  * The one loop that acts: wakes on a nudge or the timer, and then
  *
  *   keep the lease → (Redis empty? recover) → observe → plan → run the steps
- *                                               └─ doubts about tokens → settled beside
+ *                                               └─ doubts about tokens, run leases → settled beside
  *
  * Ticks never overlap; nudges during a tick are coalesced into one more. A tick waits for records
  * to be written, never for GitHub or a host: those answer beside later ticks (step-runner.ts).
@@ -12,7 +12,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import { MigrationId, VmId } from '../../host-agent/protocol/ids.ts';
-import type { PlannerConfig } from '../planner/observed.ts';
+import type { Observed, PlannerConfig } from '../planner/observed.ts';
 import { plan } from '../planner/plan.ts';
 import type { Provider } from '../providers/provider.ts';
 import type { Lease } from '../records/lease.ts';
@@ -20,7 +20,9 @@ import { DoubtSettler } from './doubt-settler.ts';
 import type { ExecutorPorts } from './executor.ts';
 import { EXECUTORS, prepareStep } from './executors.ts';
 import { findDoubts } from './find-doubts.ts';
+import type { FleetBuyer } from './fleet/fleet-buyer.ts';
 import { keepHosts } from './keep-hosts.ts';
+import { findDueLeases, LeaseKeeper } from './lease-keeper.ts';
 import type { MachineWatch } from './machine-watch.ts';
 import { MomentWriter, momentsOf } from './note-moments.ts';
 import { observe } from './observe.ts';
@@ -45,6 +47,7 @@ export interface ReconcilerOptions {
     readonly provider: Provider;
     readonly tokens: EnrolmentTokens;
     readonly watch?: MachineWatch | undefined;
+    readonly buyer?: FleetBuyer | undefined;
   };
 }
 
@@ -56,6 +59,7 @@ export class Reconciler {
   readonly #runner: StepRunner;
   readonly #moments: MomentWriter;
   readonly #doubts: DoubtSettler;
+  readonly #leases: LeaseKeeper;
   #wake: (() => void) | undefined;
   #nudged = false;
   #loop: Promise<void> | undefined;
@@ -63,6 +67,7 @@ export class Reconciler {
   #lookingSinceMs: number | undefined;
   #keepingHosts: Promise<void> | undefined;
   #hostsLookedAtMs = 0;
+  #observed: { readonly picture: Observed; readonly atMs: number } | undefined;
   #sweep: Promise<void> | undefined;
   #sweptAtMs: number;
   #sweepOffset = 0;
@@ -73,6 +78,7 @@ export class Reconciler {
     this.#recovery = new Recovery(this.#ports);
     this.#moments = new MomentWriter(options.ports.evidence);
     this.#doubts = new DoubtSettler(this.#ports, () => this.nudge());
+    this.#leases = new LeaseKeeper(this.#ports);
     this.#sweptAtMs = options.ports.now();
     this.#runner = new StepRunner({
       prepare: (step) => prepareStep(EXECUTORS, this.#ports, step),
@@ -99,7 +105,7 @@ export class Reconciler {
     this.#stopping.abort();
     this.#wake?.();
     await this.#loop;
-    await Promise.all([this.#runner.drained(), this.#doubts.drained()]);
+    await Promise.all([this.#runner.drained(), this.#doubts.drained(), this.#leases.drained()]);
     await Promise.all([this.#keepingHosts, this.#sweep]);
     await this.#options.lease.release();
   }
@@ -110,6 +116,7 @@ export class Reconciler {
     if (!(await lease.keep())) {
       if (this.#lookingSinceMs !== undefined) this.#options.onFollow?.();
       this.#lookingSinceMs = undefined;
+      this.#observed = undefined;
       return;
     }
     const nowMs = this.#ports.now();
@@ -119,9 +126,13 @@ export class Reconciler {
     this.#sweepQuietJobs(nowMs);
     const observed = await observe(this.#ports, { nowMs, lookingSinceMs: this.#lookingSinceMs });
     if (observed === undefined) return this.nudge();
+    this.#observed = { picture: observed, atMs: nowMs };
     const hosts = this.#ports.fleet.hosts();
     await this.#moments.write(momentsOf(observed, hosts));
-    if (lease.held) this.#doubts.settle(findDoubts(hosts, observed.migrations, nowMs));
+    if (lease.held) {
+      this.#doubts.settle(findDoubts(hosts, observed.migrations, nowMs));
+      this.#leases.renew(findDueLeases(hosts, nowMs));
+    }
     const newIds = { newVmIds: freshVmIds(), newMigrationIds: freshMigrationIds() };
     const steps = plan({ observed, config: plannerConfig, nowMs, ...newIds });
     if (lease.held) await this.#runner.run(steps);
@@ -162,7 +173,7 @@ export class Reconciler {
     if (hosts === undefined || !due || this.#keepingHosts !== undefined) return;
     this.#hostsLookedAtMs = nowMs;
     this.#keepingHosts = this.#besides('keep-hosts', () =>
-      keepHosts({ ...this.#ports, ...hosts }),
+      keepHosts({ ...this.#ports, ...hosts, observed: this.#observed }),
     ).finally(() => {
       this.#keepingHosts = undefined;
     });

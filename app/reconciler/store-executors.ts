@@ -5,12 +5,15 @@
  *   resume-vm   recorded with its target → target: resume-vm
  *               refused: it waits in the store for another host, which gets a higher epoch
  *
- * A host that does not answer may have resumed the VM: it alone is asked again, with the same epoch.
+ * A rewind is judged again after its epoch was taken: until no run lease can be in force, nobody is asked,
+ * and the planner brings the step up again. A host that does not answer may have resumed the VM: it alone is asked again, with the same epoch.
  */
+import { judgeRewind } from '../authority/rewind.ts';
 import { isOpenMove, type MigrationRecord, newMigration } from '../records/migration-record.ts';
 import { couldNotResume, endMove } from '../records/migration-state.ts';
 import type { VmRecord } from '../records/records.ts';
 import type { ExecutorPorts, SlowPart, StepOf } from './executor.ts';
+import { noteLease } from './lease-keeper.ts';
 import { arrivalOf } from './migration-executors.ts';
 import { changeMigration, claimEpoch, recordMigration } from './migration-records.ts';
 
@@ -49,6 +52,8 @@ export async function resumeVm(ports: ExecutorPorts, step: StepOf<'resume-vm'>):
   if (!(await announce(ports, step, vm))) return undefined;
   ports.logger.info({ migrationId, vmId, to, epoch, how, because }, 'resuming the VM');
   return async () => {
+    if (how === 'rewound' && !(await canRewind(ports, step))) return;
+    if (vm.rewindable) await noteLease(ports, { vmId, hostId: to, epoch });
     const request = { kind: 'resume-vm', from: how, ...arrivalOf(ports, vm), vmId, epoch } as const;
     const outcome = await ports.fleet.request(to, request, ports.signal);
     if (outcome.kind === 'taken') return;
@@ -59,6 +64,28 @@ export async function resumeVm(ports: ExecutorPorts, step: StepOf<'resume-vm'>):
         : undefined,
     );
   };
+}
+
+/** No copy of it can run: by the provider's word, or by the last lease that was noted. */
+async function canRewind(ports: ExecutorPorts, step: StepOf<'resume-vm'>): Promise<boolean> {
+  const vm = await ports.store.readVm(step.vmId);
+  const nowMs = ports.now();
+  const source = ports.fleet.hosts().find(({ id }) => id === step.from);
+  const isGone = source?.state === 'away' && ports.machines?.isGone(source) === true;
+  const judgement = judgeRewind({
+    leaseUntilMs: vm?.leaseUntilMs ?? undefined,
+    notedSinceMs: nowMs,
+    holders: [step.from],
+    gone: new Set(isGone ? [step.from] : []),
+    nowMs,
+  });
+  if (judgement.kind === 'rewind') return true;
+  const { untilMs } = judgement;
+  ports.logger.warn(
+    { vmId: step.vmId, untilMs },
+    'a copy of the VM may still run: not rewound yet',
+  );
+  return false;
 }
 
 /** False when the world moved on. Asking the same host once more with the same epoch changes nothing. */

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it, test } from 'vitest';
 import { HostId, MigrationId, VmId } from '../../host-agent/protocol/ids.ts';
+import { REQUEST_TIMEOUT_MS } from '../../host-agent/protocol/messages.ts';
 import {
   MigrationPhase,
   type MigrationReport,
@@ -163,6 +164,28 @@ describe('stepStored', () => {
       target: undefined,
     };
     expect(stepStored(parking, died, 9)).toMatchObject({ phase: 'aborted', why: 'killed' });
+  });
+
+  it('is aborted when its host could not, or knows nothing of it when it would not begin it any more', () => {
+    const parking = begun('park');
+    const late = parking.deadlineMs + REQUEST_TIMEOUT_MS;
+    const by = (parking?: VmReport['parking']) => ({
+      source: vmWord('busy', { epoch: 1, ...(parking && { parking }) }),
+      target: undefined,
+    });
+    const { epoch } = parking;
+    const failed = by({ epoch, failed: 'the store is away' });
+    expect(stepStored(parking, failed, 9)).toMatchObject({
+      phase: 'aborted',
+      why: expect.stringContaining('runs on at host-a: the store is away'),
+      endedAtMs: 9,
+    });
+    for (const words of [by(), by({ epoch: epoch - 1, failed: 'an earlier one' })]) {
+      expect(stepStored(parking, words, late - 1)).toBe(parking);
+      expect(stepStored(parking, words, late).phase).toBe('aborted');
+    }
+    expect(stepStored(parking, by({ epoch, failed: null }), late)).toBe(parking);
+    expect(stepStored(parking, { source: undefined, target: undefined }, late)).toBe(parking);
   });
 
   it('goes on where it runs, with its blackout, or waits for another host', () => {

@@ -12,9 +12,13 @@
  * Each figure is taken from whoever has it. The source alone measures the blackout, and may tell it
  * only after the target's word ended the move; when its host dies first, it stays unknown.
  *
+ * A parking is over when its host says that it failed, or knows nothing of it once the host would not
+ * begin it any more; the VM runs on there.
+ *
  * A VM in the store goes forth and back between `parked` and `resuming`, once for each host that
  * could not resume it.
  */
+import { REQUEST_TIMEOUT_MS } from '../../host-agent/protocol/messages.ts';
 import type { MigrationReport } from '../../host-agent/protocol/migration-messages.ts';
 import type { VmReport } from '../../host-agent/protocol/vm-report.ts';
 import { isOpenMove, type MigrationRecord, type MovePhase } from './migration-record.ts';
@@ -126,7 +130,24 @@ function stepParking(
   if (over && source.parked === true)
     return enter(record, { phase: 'parked', stoppedAtMs: source.stoppedAtMs ?? nowMs }, nowMs);
   if (over) return endMove(record, { phase: 'aborted', why: source.why ?? 'The VM ended.' }, nowMs);
-  return record;
+  const why = source === undefined ? undefined : whyNotParked(record, source, nowMs);
+  return why === undefined ? record : endMove(record, { phase: 'aborted', why }, nowMs);
+}
+
+/** Undefined as long as it may still come to be parked. */
+function whyNotParked(
+  { epoch, from, deadlineMs }: MigrationRecord,
+  { parking }: VmReport,
+  nowMs: number,
+): string | undefined {
+  if (parking?.epoch === epoch) {
+    return parking.failed === null
+      ? undefined
+      : `It was not parked and runs on at ${from}: ${parking.failed}`;
+  }
+  // A request that comes after the deadline parks nothing.
+  if (nowMs < deadlineMs + REQUEST_TIMEOUT_MS) return undefined;
+  return `It was not parked and runs on at ${from}, which knows nothing of it.`;
 }
 
 function stepResuming(

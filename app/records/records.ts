@@ -71,6 +71,8 @@ export const VmRecord = z.object({
   /** Its chunks' key, wrapped by the master key; null: none, so it goes into no store. */
   wrappedKey: z.base64().max(512).nullable().default(null),
   lastCheckpointAtMs: z.int().nullable().default(null),
+  /** The end of the last run lease that was granted to any holder of it; null: none was. */
+  leaseUntilMs: z.int().nullable().default(null),
   /** What it was started from, which it needs wherever it goes; null: of an older version. */
   pool: PoolSpec.nullable().default(null),
 });

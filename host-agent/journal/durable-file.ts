@@ -7,10 +7,10 @@ import { dirname } from 'node:path';
  * Replaces the file's content (mode 0600). When it resolves, content and name are on disk; when it
  * rejects, the old content stands.
  */
-export async function writeFileDurably(path: string, text: string): Promise<void> {
+export async function writeFileDurably(path: string, content: string | Buffer): Promise<void> {
   const temporary = `${path}.${randomUUID()}.tmp`;
   try {
-    await writeSynced(temporary, text);
+    await writeSynced(temporary, content);
     await rename(temporary, path);
   } catch (error) {
     await rm(temporary, { force: true });
@@ -25,8 +25,8 @@ export async function syncFolder(dir: string): Promise<void> {
   await handle.sync();
 }
 
-async function writeSynced(path: string, text: string): Promise<void> {
+async function writeSynced(path: string, content: string | Buffer): Promise<void> {
   await using file = await open(path, 'wx', 0o600);
-  await file.writeFile(text);
+  await file.writeFile(content);
   await file.sync();
 }

@@ -7,22 +7,23 @@
  * Until the token is here QEMU does not run the guest, whatever happens. A failure before that leaves
  * nothing but the journal's refusal; `remove` takes away folder, QEMU, network and worker.
  */
-import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
 import { ArchitectError } from '../protocol/errors.ts';
 import type { LaunchedQemu } from '../vm/launch.ts';
 import { launchMachine, readArtifacts, withVmFolder } from '../vm/machine.ts';
+import { OVERLAY_NODE } from '../vm/qemu-arguments.ts';
 import { qemuUser } from '../vm/qemu-user.ts';
 import { connectQmp, type QmpClient } from '../vm/qmp/qmp-client.ts';
 import type { VmMemory } from '../vm/state-file.ts';
 import type { VmNetwork, VmStart } from '../vm/vm-driver.ts';
 import type { VmFiles } from '../vm/vm-files.ts';
+import { markDiskWrites } from './disk/disk-tracking.ts';
 import type { MachineFacts } from './machine-facts.ts';
 import type { VmData } from './worker/vm-data.ts';
 
 const QMP_LIMIT_MS = 20_000;
 const LOAD_LIMIT_MS = 60_000;
-const LOAD_POLL_MS = 1;
+const LOAD_ENDS: readonly string[] = ['completed', 'failed'];
 
 export class ArrivalError extends ArchitectError {
   readonly code = 'ARRIVAL';
@@ -58,8 +59,14 @@ export async function land(parts: LandingParts): Promise<Landing> {
   const qemu = await launchMachine({ spec, files, artifacts, ...how });
   parts.onLaunched(qemu);
   const qmp = await connectQmp(files.qmpSocket, AbortSignal.timeout(QMP_LIMIT_MS));
-  const capabilities = [{ capability: 'x-ignore-shared', state: false }];
+  const capabilities = [
+    { capability: 'x-ignore-shared', state: false },
+    // A few in all: QEMU counts rounds only where it sends them.
+    { capability: 'events', state: true },
+  ];
   await qmp.run('migrate-set-capabilities', { capabilities });
+  // It has loaded nothing yet, so the guest's first write is still to come.
+  await markDiskWrites(qmp, OVERLAY_NODE);
   await qmp.run('migrate-incoming', { uri: `unix:${files.incomingSocket}` });
   await data.call('feed', { socket: files.incomingSocket });
   return { qemu, qmp };
@@ -70,18 +77,36 @@ const Migration = z.object({
   'error-desc': z.string().max(2_000).optional(),
 });
 
-/** Everything was fed: resolves when QEMU has loaded it and stands paused. */
+/**
+ * Everything was fed: resolves when QEMU has loaded it and stands paused. Rejects with ArrivalError
+ * when it cannot, after LOAD_LIMIT_MS at the latest, or with a QMP error.
+ */
 export async function untilLoaded(qmp: QmpClient): Promise<void> {
-  const limit = AbortSignal.timeout(LOAD_LIMIT_MS);
-  for (;;) {
-    const { status, ...rest } = await qmp.call({ command: 'query-migrate', answer: Migration });
-    if (status === 'completed') return;
-    if (status === 'failed' || limit.aborted) {
-      const why = rest['error-desc'] ?? `it is ${status ?? 'not begun'}`;
-      throw new ArrivalError(`QEMU could not load the VM: ${why}.`);
-    }
-    await sleep(LOAD_POLL_MS, undefined, { signal: limit }).catch(() => undefined);
+  const ended = Promise.withResolvers<string>();
+  const take = (status = 'none') => {
+    if (LOAD_ENDS.includes(status)) ended.resolve(status);
+  };
+  const stop = qmp.onEvent(({ name, data }) => {
+    if (name === 'MIGRATION') take(Migration.safeParse(data).data?.status);
+  });
+  const timer = setTimeout(ended.resolve, LOAD_LIMIT_MS, 'late');
+  void qmp.closed.then(() => ended.resolve('lost'));
+  try {
+    // It may have been faster than this.
+    take((await readMigration(qmp)).status);
+    if ((await ended.promise) === 'completed') return;
+    const { status = 'not begun', ...rest } = await readMigration(qmp);
+    throw new ArrivalError(
+      `QEMU could not load the VM: ${rest['error-desc'] ?? `it is ${status}`}.`,
+    );
+  } finally {
+    clearTimeout(timer);
+    stop();
   }
+}
+
+async function readMigration(qmp: QmpClient): Promise<z.infer<typeof Migration>> {
+  return await qmp.call({ command: 'query-migrate', answer: Migration });
 }
 
 /** What this host's driver goes on with. */

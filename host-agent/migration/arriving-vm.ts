@@ -16,10 +16,12 @@ import type { VmMemory } from '../vm/state-file.ts';
 import type { VmStart } from '../vm/vm-driver.ts';
 import { vmFiles } from '../vm/vm-files.ts';
 import { ArrivalError, type Landing, land, memoryOf, untilLoaded } from './arrival.ts';
+import { CpuThrottle } from './cpu-throttle.ts';
 import { judgeMachine, MachineFacts } from './machine-facts.ts';
 import type { Mobility } from './mobility.ts';
 import { openingOf } from './movable-vm.ts';
 import { markSwitchover } from './switchover-trace.ts';
+import { thisThread } from './thread-priority.ts';
 import type { DataEvent, Json } from './worker/data-commands.ts';
 import { VmData } from './worker/vm-data.ts';
 
@@ -114,13 +116,14 @@ export class ArrivingVm {
       this.#landing = this.#land(event.facts);
       this.#landing.catch((error: unknown) => this.hangUp(describe(error)));
     }
+    if (event.kind === 'arrived') thisThread.hurry();
     if (event.kind === 'arrived') this.#settle().catch((e: unknown) => this.hangUp(describe(e)));
     if (event.kind === 'hung-up' && event.of === 'arrival') this.#fail(event.why);
     this.#parts.onEvent(event);
   }
 
   async #land(announced: Json): Promise<Landing & { readonly memory: VmMemory }> {
-    const { request, pool, networks, here } = this.#parts;
+    const { request, pool, networks, here, logger } = this.#parts;
     const facts = MachineFacts.parse(announced);
     const unfit = judgeMachine(facts, request);
     if (unfit !== undefined) throw new ArrivalError(unfit.why);
@@ -134,6 +137,8 @@ export class ArrivingVm {
     const files = vmFiles(here.vmDir);
     const onLaunched = (qemu: LaunchedQemu) => {
       this.#qemu = qemu;
+      // Until the VM is tracked here (movable-vm.ts): no guest runs in it before.
+      void new CpuThrottle(spec, logger).hurry();
       void qemu.ended.then((how) => this.#fail(`its QEMU ended: ${how}`));
     };
     const landing = await land({ spec, files, facts, data: this.#data, onLaunched });

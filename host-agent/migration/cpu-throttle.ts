@@ -1,23 +1,28 @@
 /**
- * The CPU of a guest that leaves faster than its link takes what it writes: less of it, in steps, and
- * all of it again when the move is over, whichever way. What fails here is logged: the move goes on.
- *
- * QEMU's own threads share the guest's group, so whoever stops the guest gives it back its CPU: the
- * last bytes are QEMU's to send.
+ * The CPU of a VM that moves: less for a guest that leaves faster than its link takes what it writes,
+ * in steps; for its QEMU, at the source and at the target, all there is while the guest stands still;
+ * and its class's again when the move is over, whichever way. What fails here is logged: the move goes
+ * on. QEMU's own threads share the guest's group: what it may have, it has for both.
  */
 import type { Logger } from 'pino';
-import { type CgroupVersion, cpuQuotaOf, probeCgroup, writeCpuQuota } from '../vm/cgroup.ts';
+import {
+  type CgroupVersion,
+  type CpuClaim,
+  cpuLimitsOf,
+  probeCgroup,
+  writeCpuLimits,
+} from '../vm/cgroup.ts';
 import type { VmStart } from '../vm/vm-driver.ts';
 import { type CopyRates, planShare } from './plan-throttle.ts';
 
 export class CpuThrottle {
-  readonly #spec: VmStart;
+  readonly #spec: Pick<VmStart, 'fleet' | 'place' | 'vmId' | 'class'>;
   readonly #logger: Logger;
   #share = 1;
   #version: Promise<CgroupVersion> | undefined;
   #work: Promise<void> = Promise.resolve();
 
-  constructor(spec: VmStart, logger: Logger) {
+  constructor(spec: Pick<VmStart, 'fleet' | 'place' | 'vmId' | 'class'>, logger: Logger) {
     this.#spec = spec;
     this.#logger = logger;
   }
@@ -38,6 +43,12 @@ export class CpuThrottle {
     this.#apply(share);
   }
 
+  /** The guest stands still, or is about to. Resolves when it is set; `restore` ends it. */
+  async hurry(): Promise<void> {
+    this.#claim('first');
+    await this.#work;
+  }
+
   /** Also when nothing is known to be set: an agent that was killed may have left it so. */
   restore(): void {
     this.#apply(1);
@@ -50,12 +61,16 @@ export class CpuThrottle {
 
   #apply(share: number): void {
     this.#share = share;
+    this.#claim(share);
+  }
+
+  #claim(claim: CpuClaim): void {
     this.#work = this.#work.then(async () => {
       try {
         this.#version ??= probeCgroup();
-        await writeCpuQuota(cpuQuotaOf(this.#spec, { version: await this.#version, share }));
+        await writeCpuLimits(cpuLimitsOf(this.#spec, { version: await this.#version, claim }));
       } catch (err) {
-        this.#logger.warn({ err, share }, "the guest's CPU could not be limited");
+        this.#logger.warn({ err, claim }, "the VM's part of the CPU could not be set");
       }
     });
   }

@@ -18,6 +18,7 @@ import type { QmpClient } from '../vm/qmp/qmp-client.ts';
 import { capDelayMs } from './cap-delay.ts';
 import type { PeerIdentity } from './peer/peer-tls.ts';
 import { markSwitchover } from './switchover-trace.ts';
+import { thisThread } from './thread-priority.ts';
 import { cancelHold, finishHeld } from './tracking/held-migration.ts';
 import type { Json } from './worker/data-commands.ts';
 import type { VmData } from './worker/vm-data.ts';
@@ -52,8 +53,8 @@ export interface DepartureParts {
   /** What the target has to build, and what it goes on with. */
   readonly facts: Json;
   readonly onPhase: (phase: 'precopy' | 'switchover') => void;
-  /** The guest was stopped: QEMU has its whole CPU time for itself. */
-  readonly onStopped: () => void;
+  /** QEMU comes before the guests of others, from now on: this one is about to be stopped. */
+  readonly hurry: () => Promise<void>;
   /** Packets go to the target from now on; they wait there. Undone by `flipBack`. */
   readonly flip: () => Promise<void>;
   readonly flipBack: () => Promise<void>;
@@ -77,14 +78,14 @@ export async function depart(move: SendVm, parts: DepartureParts): Promise<Depar
   try {
     limit.signal.throwIfAborted();
     await prepare(move, { ...parts, signal: limit.signal });
-    await freeze(move, parts.token);
+    thisThread.hurry();
+    await Promise.all([parts.hurry(), freeze(move, parts.token)]);
     stoppedAtMs = performance.now();
     parts.onPhase('switchover');
     await parts.flip();
     markSwitchover('stop sent');
     await parts.qmp.run('stop');
     markSwitchover('guest stopped');
-    parts.onStopped();
     limit.within(LOADED_LIMIT_MS, 'The target was not loaded in time.');
     await switchOver({ ...parts, signal: limit.signal }, loaded.promise);
     limit.signal.throwIfAborted();

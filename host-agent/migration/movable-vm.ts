@@ -116,6 +116,7 @@ export class MovableVm {
       hooks.onEvent(event);
     });
     throttle.set(move.cpuShare);
+    let isGone = false;
     try {
       await this.#giveUpPoint('the VM moves');
       await this.#tracking.lend();
@@ -125,16 +126,17 @@ export class MovableVm {
         pulseDisk: () => this.#tracking.pulseDisk(hooks.signal),
         diskBytes: live.machine.diskBytes,
         identity: mobility.identity,
-        onStopped: () => throttle.restore(),
+        hurry: () => throttle.hurry(),
         flip: async () => undefined,
         flipBack: async () => undefined,
         ...hooks,
       });
-      if (outcome.kind === 'stayed') this.#tracking.resume();
+      isGone = outcome.kind === 'released';
+      if (!isGone) this.#tracking.resume();
       return outcome;
     } finally {
       stopListening();
-      throttle.set(1);
+      if (!isGone) throttle.restore();
     }
   }
 

@@ -14,6 +14,7 @@ export type SwitchoverStep =
   | 'devices released'
   | 'stream ended'
   | 'all sent'
+  | 'memory received'
   | 'all received'
   | 'overlay closed'
   | 'all fed'

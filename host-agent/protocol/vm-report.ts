@@ -33,6 +33,15 @@ export const RunnerState = z.discriminatedUnion('state', [
 ]);
 export type RunnerState = Readonly<z.infer<typeof RunnerState>>;
 
+/** What became of being parked, as long as the VM is here. */
+export const ParkingWord = z.object({
+  /** Of the request. */
+  epoch: z.int().min(2),
+  /** Null: it is under way. Otherwise the VM was not parked and runs on here: the reason. */
+  failed: z.string().max(500).nullable(),
+});
+export type ParkingWord = Readonly<z.infer<typeof ParkingWord>>;
+
 export const VmReport = z.object({
   vmId: VmId,
   /** Counts this VM's holders: 1 at its start, one more at each hand-over (the token's epoch). */
@@ -54,6 +63,8 @@ export const VmReport = z.object({
   stoppedAtMs: z.int().nullable(),
   /** Absent while the VM is not tracked: it cannot be moved live then. */
   tracking: TrackingReport.optional(),
+  /** Of the last request to park it that was taken up here; absent: there was none. */
+  parking: ParkingWord.optional(),
   /** The VM was parked: it waits in the chunk store and is over here. */
   parked: z.literal(true).optional(),
 });

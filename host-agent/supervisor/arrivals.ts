@@ -8,7 +8,6 @@ import type { Logger } from 'pino';
 import type { TokenDesk } from '../authority/token-desk.ts';
 import type { TokenSurroundings } from '../authority/token-driver.ts';
 import { type ArrivedVm, ArrivingVm } from '../migration/arriving-vm.ts';
-import { markDiskWrites } from '../migration/disk/disk-tracking.ts';
 import type { Mobility } from '../migration/mobility.ts';
 import type { MoveLog } from '../migration/move-log.ts';
 import type { DataEvent, Json } from '../migration/worker/data-commands.ts';
@@ -16,7 +15,6 @@ import type { MigrationId } from '../protocol/ids.ts';
 import type { AgentOutcome } from '../protocol/messages.ts';
 import type { ReceiveVm } from '../protocol/migration-messages.ts';
 import type { PeerMove } from '../protocol/token-messages.ts';
-import { OVERLAY_NODE } from '../vm/qemu-arguments.ts';
 import type { VmStart } from '../vm/vm-driver.ts';
 import type { DepartureSurroundings } from './departures.ts';
 import { describeError, headOf } from './move-words.ts';
@@ -116,7 +114,6 @@ export class Arrivals {
   async #awaitLoaded(arriving: ArrivingVm): Promise<void> {
     try {
       const arrived = await arriving.loaded;
-      await markDiskWrites(arrived.qmp, OVERLAY_NODE);
       this.#arrived = arrived;
       await this.#around.call({ kind: 'loaded' });
       await arrived.data.call('loaded');

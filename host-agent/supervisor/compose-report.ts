@@ -45,7 +45,7 @@ export function reportEnded(
     readonly parked?: { readonly stoppedAtMs: number | null } | undefined;
   },
 ): VmReport {
-  const { tracking: _, ...said } = last;
+  const { tracking: _, parking: __, ...said } = last;
   if (end.parked !== undefined) {
     const stoppedAtMs = end.parked.stoppedAtMs ?? Math.round(end.nowMs);
     const over = { qemuPid: null, why: end.why.slice(0, WHY_LIMIT), stoppedAtMs };

@@ -32,6 +32,8 @@ import type { MovingStay } from './moving-stay.ts';
 import type { Networks } from './ports.ts';
 import type { VmMoves } from './vm-moves.ts';
 
+const PARKED_HALF = 'The host-agent was restarted while it parked the VM, which runs on there.';
+
 export interface Surroundings {
   readonly journals: Pick<JournalStore, 'write' | 'remove'>;
   readonly moves: (stay: MovingStay) => VmMoves;
@@ -168,6 +170,7 @@ export class HostedVm {
     this.#logger.info({ epoch, settled }, 'a parking was cut short');
     if (settled === 'fenced') {
       await this.#markParking(undefined);
+      this.moves.noteParkingFailed(epoch, PARKED_HALF);
       return await this.#resume();
     }
     this.#driver = await this.#around.adopt({ mayRun: false }).catch(() => undefined);
@@ -191,7 +194,7 @@ export class HostedVm {
   report(): VmReport {
     const stay = this.#stay;
     if (stay.kind === 'ended') return stay.report;
-    const report = { ...this.#livingReport(), ...this.#tracked() };
+    const report = { ...this.#livingReport(), ...this.moves.report() };
     if (stay.kind !== 'ending') return report;
     if (!stay.end.failed && stay.end.parked === undefined) return report;
     return reportEnded(report, { ...stay.end, nowMs: this.#around.nowMs() });
@@ -222,11 +225,6 @@ export class HostedVm {
     await this.moves.end();
     this.#driver?.detach();
     await this.#driver?.flushed();
-  }
-
-  #tracked(): Pick<VmReport, 'tracking'> {
-    const tracking = this.moves.report();
-    return tracking === undefined ? {} : { tracking };
   }
 
   #movingStay(): MovingStay {
@@ -286,7 +284,9 @@ export class HostedVm {
 
   #livingReport(): VmReport {
     if (this.#stay.kind === 'settling') {
-      return { ...reportPreparing(this.#journal), phase: 'draining' };
+      const { parking } = this.#journal;
+      const word = parking === undefined ? {} : { parking: { epoch: parking.epoch, failed: null } };
+      return { ...reportPreparing(this.#journal), ...word, phase: 'draining' };
     }
     if (this.#driver === undefined) return reportPreparing(this.#journal);
     const isEnding = this.#stay.kind === 'ending';

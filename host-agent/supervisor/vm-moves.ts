@@ -31,9 +31,9 @@ import type {
   ReceiveVm,
   ResumeVm,
   SendVm,
-  TrackingReport,
 } from '../protocol/migration-messages.ts';
 import { TokenMessage } from '../protocol/token-messages.ts';
+import type { VmReport } from '../protocol/vm-report.ts';
 import type { VmDriver } from '../vm/vm-driver.ts';
 import { Arrivals, type PlaceHere } from './arrivals.ts';
 import { comeBack } from './comebacks.ts';
@@ -129,8 +129,16 @@ export class VmMoves {
     return this.#token?.mayRun === true;
   }
 
-  report(): TrackingReport | undefined {
-    return this.#movable?.report();
+  /** What the VM's report says of its moving; `parking` only for what this agent knows of. */
+  report(): Pick<VmReport, 'tracking' | 'parking'> {
+    const tracking = this.#movable?.report();
+    const { parking } = this.#points;
+    return { ...(tracking && { tracking }), ...(parking && { parking }) };
+  }
+
+  /** An earlier agent began to park it, and it runs on here. */
+  noteParkingFailed(epoch: number, why: string): void {
+    this.#points.noteParkingFailed(epoch, why);
   }
 
   /** Tracks what can be tracked, a little after its start: then its job needs the processor more. */
@@ -264,8 +272,11 @@ export class VmMoves {
     // Whoever holds the guest still lets it go on.
     if (!this.#gate.isOpen) return;
     await this.#resting;
+    const stopMarking = this.#qmp()?.onEvent(({ name }) => {
+      if (name === 'RESUME') markSwitchover('guest runs');
+    });
     await (this.#qmp()?.run('cont') ?? this.#parts.stay.resume());
-    markSwitchover('guest runs');
+    stopMarking?.();
     this.#departures.decide('resumed');
     this.#arrivals.ran();
     if (this.#resting !== undefined) this.#movable?.goOn();

@@ -19,6 +19,7 @@ import { settleParking } from '../migration/settle-parking.ts';
 import { refused } from '../protocol/errors.ts';
 import type { AgentOutcome } from '../protocol/messages.ts';
 import type { ParkVm } from '../protocol/migration-messages.ts';
+import type { ParkingWord } from '../protocol/vm-report.ts';
 import { jobOf } from '../vm/lifecycle.ts';
 import type { LiveVm } from '../vm/vm-driver.ts';
 import { describeError } from './move-words.ts';
@@ -34,6 +35,7 @@ export interface PointSurroundings {
   readonly mobility: Mobility;
   readonly nowMs: () => number;
   readonly logger: Logger;
+  readonly onChange: () => void;
   readonly movable: () => MovableVm | undefined;
   readonly isMoving: () => boolean;
   readonly gate: VmGate;
@@ -55,6 +57,20 @@ export class VmPoints {
 
   get isParking(): boolean {
     return this.#parking !== undefined;
+  }
+
+  /** For the VM's report: a failure comes after the request was taken. */
+  get parking(): ParkingWord | undefined {
+    if (this.#parking !== undefined) return { epoch: this.#parking.epoch, failed: null };
+    return this.#failed === undefined
+      ? undefined
+      : { epoch: this.#failed.epoch, failed: this.#failed.why };
+  }
+
+  /** An earlier agent began it, and it will not be published: the VM runs on. */
+  noteParkingFailed(epoch: number, why: string): void {
+    this.#failed = { epoch, why };
+    this.#around.onChange();
   }
 
   /** To be called now and then: makes the checkpoint that is due. */
@@ -170,8 +186,8 @@ export class VmPoints {
 
   #fail(epoch: number, why: string): AgentOutcome {
     this.#around.logger.warn({ epoch, why }, 'the VM was not parked: it stays here');
-    this.#failed = { epoch, why };
     this.#parking = undefined;
+    this.noteParkingFailed(epoch, why);
     return refused(why);
   }
 

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { VmId } from '../protocol/ids.ts';
-import { cpuQuotaOf, memoryLimitBytes, planCgroup } from './cgroup.ts';
+import { cpuLimitsOf, memoryLimitBytes, planCgroup } from './cgroup.ts';
 
 const request = {
   fleet: 'main',
@@ -56,17 +56,25 @@ test('without controllers nothing is written', () => {
 test('a share of the CPU is a part of the quota that the plan sets', () => {
   const spec = { ...request, vmId: VmId.parse('vm-1') };
   for (const version of ['v1', 'v2'] as const) {
-    const whole = cpuQuotaOf(spec, { version, share: 1 });
+    const [whole] = cpuLimitsOf(spec, { version, claim: 1 });
     expect(planCgroup({ ...request, version }).writes).toContainEqual(whole);
   }
   const root = '/sys/fs/cgroup';
-  expect(cpuQuotaOf(spec, { version: 'v1', share: 0.1 })).toEqual({
-    file: `${root}/cpu/architect/main/vm-1/cpu.cfs_quota_us`,
-    value: '50000',
-  });
-  expect(cpuQuotaOf(spec, { version: 'v2', share: 0.0001 })).toEqual({
-    file: `${root}/architect/main/vm-1/cpu.max`,
-    value: '1000 100000',
-  });
-  expect(cpuQuotaOf(spec, { version: 'none', share: 0.1 })).toBeUndefined();
+  expect(cpuLimitsOf(spec, { version: 'v1', claim: 0.1 })).toEqual([
+    { file: `${root}/cpu/architect/main/vm-1/cpu.cfs_quota_us`, value: '50000' },
+    { file: `${root}/cpu/architect/main/vm-1/cpu.shares`, value: '1024' },
+  ]);
+  expect(cpuLimitsOf(spec, { version: 'v2', claim: 0.0001 })).toEqual([
+    { file: `${root}/architect/main/vm-1/cpu.max`, value: '1000 100000' },
+    { file: `${root}/architect/main/vm-1/cpu.weight`, value: '100' },
+  ]);
+  expect(cpuLimitsOf(spec, { version: 'none', claim: 0.1 })).toEqual([]);
+});
+
+test('who comes first has no quota and a hundred times the weight', () => {
+  const spec = { ...request, vmId: VmId.parse('vm-1') };
+  const values = (version: 'v1' | 'v2') =>
+    cpuLimitsOf(spec, { version, claim: 'first' }).map(({ value }) => value);
+  expect(values('v1')).toEqual(['-1', '102400']);
+  expect(values('v2')).toEqual(['max 100000', '10000']);
 });

@@ -14,6 +14,11 @@ const ROOT = '/sys/fs/cgroup';
 const CPU_PERIOD_US = 100_000;
 /** Less the kernel does not take (kernel/sched/core.c, min_cfs_quota_period). */
 const MIN_CPU_QUOTA_US = 1_000;
+/** The kernel's own, of a group that nothing was said about: v1's and v2's. */
+const USUAL_SHARES = 1_024;
+const USUAL_WEIGHT = 100;
+/** v2 takes no weight above 10,000. */
+const FIRST_WEIGHT = 100;
 /** QEMU's own threads (I/O, migration) beside the vCPUs'. */
 const EXTRA_CPU_FRACTION = 0.25;
 /** QEMU itself, its caches and page tables; under TCG also the translation buffer. */
@@ -60,25 +65,40 @@ function quotaUsOf({ vcpus }: InstanceClass, share: number): number {
   return Math.max(MIN_CPU_QUOTA_US, quotaUs);
 }
 
-/** How a VM that runs gets this share of the CPU time that its class has. Undefined: it cannot. */
-export function cpuQuotaOf(
+/**
+ * What a VM gets of the CPU: a share of the time that its class has, or `first`: as much as there is,
+ * before all others, for a QEMU in which no guest runs and for which one waits.
+ */
+export type CpuClaim = number | 'first';
+
+/** How a VM gets it that is there already. Empty: it cannot. */
+export function cpuLimitsOf(
   spec: Pick<VmStart, 'fleet' | 'place' | 'vmId' | 'class'>,
-  { version, share }: { readonly version: CgroupVersion; readonly share: number },
-): { readonly file: string; readonly value: string } | undefined {
-  const quotaUs = quotaUsOf(spec.class, share);
+  { version, claim }: { readonly version: CgroupVersion; readonly claim: CpuClaim },
+): CgroupPlan['writes'] {
   const group = join('architect', spec.fleet, spec.place ?? spec.vmId);
+  const quotaUs = claim === 'first' ? undefined : quotaUsOf(spec.class, claim);
+  const weigh = claim === 'first' ? FIRST_WEIGHT : 1;
   if (version === 'v1') {
-    return { file: join(ROOT, 'cpu', group, 'cpu.cfs_quota_us'), value: String(quotaUs) };
+    const dir = join(ROOT, 'cpu', group);
+    return [
+      { file: join(dir, 'cpu.cfs_quota_us'), value: String(quotaUs ?? -1) },
+      { file: join(dir, 'cpu.shares'), value: String(USUAL_SHARES * weigh) },
+    ];
   }
   if (version === 'v2') {
-    return { file: join(ROOT, group, 'cpu.max'), value: `${quotaUs} ${CPU_PERIOD_US}` };
+    const dir = join(ROOT, group);
+    return [
+      { file: join(dir, 'cpu.max'), value: `${quotaUs ?? 'max'} ${CPU_PERIOD_US}` },
+      { file: join(dir, 'cpu.weight'), value: String(USUAL_WEIGHT * weigh) },
+    ];
   }
-  return undefined;
+  return [];
 }
 
 /** Rejects where the VM's group is gone. */
-export async function writeCpuQuota(quota: ReturnType<typeof cpuQuotaOf>): Promise<void> {
-  if (quota !== undefined) await writeFile(quota.file, quota.value, { flag: 'r+' });
+export async function writeCpuLimits(limits: ReturnType<typeof cpuLimitsOf>): Promise<void> {
+  for (const { file, value } of limits) await writeFile(file, value, { flag: 'r+' });
 }
 
 interface Limits {

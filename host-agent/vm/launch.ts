@@ -10,6 +10,7 @@
 import { spawn } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { chmod, open, readdir, readFile, stat } from 'node:fs/promises';
+import { setPriority } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
 import { VmStartError } from './vm-errors.ts';
 
@@ -73,6 +74,8 @@ export async function launchQemu(launch: Launch): Promise<LaunchedQemu> {
   try {
     // Before QEMU has any thread or memory: all of it is counted.
     for (const file of launch.procsFiles) writeFileSync(file, String(pid));
+    // The agent's own thread may be urgent just now (thread-priority.ts); no guest is.
+    setPriority(pid, 0);
   } catch (cause) {
     child.kill('SIGKILL');
     await ended;

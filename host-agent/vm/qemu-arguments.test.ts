@@ -19,7 +19,7 @@ function after(args: readonly string[], option: string): string[] {
 }
 
 test.each<[string, string]>([
-  ['-machine', 'pc-q35-8.2,accel=tcg,memory-backend=m0'],
+  ['-machine', 'pc-q35-8.2,accel=tcg,smm=off,memory-backend=m0'],
   ['-cpu', 'qemu64'],
   ['-m', 'size=4096M,slots=8,maxmem=65536M'],
   ['-incoming', 'defer'],
@@ -75,9 +75,20 @@ test.each([
   expect(after(args, '-append')[0]?.includes('lpj=')).toBe(accelerator === 'tcg');
 });
 
-test('capture and clone differ only in memory, state and disk', () => {
+test('capture and clone differ only in memory, state and whether the disk is synced', () => {
   const capture = qemuArguments({ ...spec, mode: 'capture' });
   const start = qemuArguments(spec);
   const different = start.filter((arg) => !capture.includes(arg));
-  expect(different).toEqual([expect.stringContaining('mem-path'), '-incoming', 'defer']);
+  const [memory, node] = [expect.stringContaining('mem-path'), expect.stringContaining('overlay')];
+  expect(different).toEqual([memory, node, '-incoming', 'defer']);
+});
+
+test.each([
+  ['start', true],
+  ['arrive', true],
+  ['capture', false],
+] as const)('with %s the overlay is unsynced: %s', (mode, isUnsynced) => {
+  const [node = '{}'] = after(qemuArguments({ ...spec, mode }), '-blockdev');
+  const cache = { 'no-flush': isUnsynced };
+  expect(JSON.parse(node)).toMatchObject({ cache, file: { cache } });
 });

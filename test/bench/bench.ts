@@ -15,6 +15,8 @@ export interface BenchContext {
   readonly rows: readonly string[];
   /** How often a VM is moved to tell how long its guest stands still. */
   readonly moves: number;
+  /** Where measured histories lie; undefined: nowhere. */
+  readonly data: string | undefined;
 }
 
 export interface BenchResult {

@@ -86,7 +86,7 @@ async function measure(
   await source.start(AbortSignal.timeout(LIMIT_MS));
   const before = process.cpuUsage();
   const beganMs = performance.now();
-  await source.finish({ prologue: PROLOGUE, deviceState: Buffer.alloc(0) });
+  await source.finish({ prologue: PROLOGUE, deviceState: [] });
   const arrival = await target.arrived;
   const ms = performance.now() - beganMs;
   const { user, system } = process.cpuUsage(before);

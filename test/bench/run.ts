@@ -6,6 +6,7 @@ import { writeFile } from 'node:fs/promises';
 import { Command, InvalidArgumentError } from 'commander';
 import type { Bench, BenchContext, BenchResult } from './bench.ts';
 import { chunksBench } from './chunks.ts';
+import { economicsBench } from './economics.ts';
 import { latencyBench } from './latency.ts';
 import { migrationBench } from './migration.ts';
 import { peerBench } from './peer.ts';
@@ -24,6 +25,7 @@ const BENCHES: readonly Bench[] = [
   streamBench,
   peerBench,
   migrationBench,
+  economicsBench,
 ];
 const DEFAULT_MOVES = 50;
 const MAX_MOVES = 10_000;
@@ -33,6 +35,7 @@ const program = new Command('npm run bench --')
   .argument('[names...]', `which: ${BENCHES.map(({ name }) => name).join(', ')}`)
   .option('--json <file>', 'write every figure to this file, too')
   .option('--moves <count>', 'of migration blackout: fewer are quicker', parseMoves, DEFAULT_MOVES)
+  .option('--data <folder>', 'of economics: spot availability histories, see economics/traces.ts')
   .addHelpText('after', describeBenches())
   .action((names: readonly string[], options: Options) => main(names, options));
 await program.parseAsync();
@@ -40,9 +43,10 @@ await program.parseAsync();
 interface Options {
   readonly json?: string;
   readonly moves: number;
+  readonly data?: string;
 }
 
-async function main(names: readonly string[], { json, moves }: Options): Promise<void> {
+async function main(names: readonly string[], { json, moves, data }: Options): Promise<void> {
   const chosen = BENCHES.filter(({ name }) => names.length === 0 || names.includes(name));
   const rows = chosen.flatMap((bench) => bench.rows ?? []).filter((row) => names.includes(row));
   const known = [...BENCHES.map(({ name }) => name), ...rows];
@@ -56,7 +60,7 @@ async function main(names: readonly string[], { json, moves }: Options): Promise
   }
   const circumstances = readCircumstances();
   say(formatCircumstances(circumstances));
-  const results = await runAll(chosen, { signal: stop.signal, progress, rows, moves });
+  const results = await runAll(chosen, { signal: stop.signal, progress, rows, moves, data });
   if (json === undefined) return;
   const figures = results.map(([name, { targets, figures: own }]) => [name, { ...own, targets }]);
   const all = { ...circumstances, benches: Object.fromEntries(figures) };
@@ -103,7 +107,8 @@ Examples:
   npm run bench
   npm run bench -- planner throughput
   npm run bench -- start --json start.json
-  npm run bench -- migration blackout --moves 10`;
+  npm run bench -- migration blackout --moves 10
+  npm run bench -- economics --data ../spot-traces`;
 }
 
 function parseMoves(text: string): number {

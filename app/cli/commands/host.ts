@@ -4,6 +4,7 @@ import { HostId } from '../../../host-agent/protocol/ids.ts';
 import { IssuedToken } from '../../api/views.ts';
 import { callApi, findApi } from '../api-client.ts';
 import { joinFleet } from '../join/join.ts';
+import { readJoinToken } from '../join/join-token.ts';
 import { leaveFleet } from '../join/leave.ts';
 import { type Output, show } from '../output.ts';
 import { formatDuration } from '../table.ts';
@@ -23,24 +24,28 @@ export function addHostCommand(program: Command, output: Output): void {
     .description('print a one-time token that turns a machine into a host')
     .option('--ttl <minutes>', 'how long it can be used (1 to 10080)', parseMinutes, 60)
     .option('--json', 'print JSON', false)
+    .addHelpText('after', '\nExample:\n  architect host token --ttl 15')
     .action((options: { ttl: number; json: boolean }) => printToken(output, options));
   host
     .command('join')
-    .description('turn this machine into a host: needs root, and Debian 12 or 13')
-    .argument('<token>', 'as printed by: architect host token')
+    .description('turn this machine into a host: needs root, and Debian 12 or 13 or Ubuntu 24.04')
+    .argument('<token>', 'as printed by: architect host token; - reads it from standard input')
     .option('--foreground', 'run the host-agent here instead of as a service', false)
-    .action((token: string, { foreground }: { foreground: boolean }) =>
-      joinFleet({ token, foreground, output }),
+    .addHelpText('after', '\nExample:\n  sudo architect host join - < token.txt')
+    .action(async (token: string, { foreground }: { foreground: boolean }) =>
+      joinFleet({ token: await readJoinToken(token, process.stdin), foreground, output }),
     );
   host
     .command('leave')
     .description('stop the host-agent on this machine and remove its service')
     .option('--force', 'even while VMs are here; their jobs fail', false)
+    .addHelpText('after', '\nExample:\n  sudo architect host leave')
     .action(({ force }: { force: boolean }) => leaveFleet({ force, output }));
   host
     .command('revoke')
     .description("revoke a host's certificate for good")
     .argument('<id>', 'as listed by: architect hosts')
+    .addHelpText('after', '\nExample:\n  architect host revoke worker-1-a1b2c3')
     .action((id: string) => revoke(output, id));
 }
 

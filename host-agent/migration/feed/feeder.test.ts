@@ -90,7 +90,7 @@ test.each([1, 2, 3, 4])('seed %i: QEMU has what the image has', async (seed) => 
     feeder.poke();
     await new Promise(setImmediate);
   }
-  await feeder.finish(STATE);
+  await feeder.finish([STATE]);
   expect(memoryDifferences(image, target)).toEqual([]);
   expect(qemu.parser.isComplete).toBe(true);
   expect(qemu.parser.deviceState).toEqual(STATE);
@@ -105,7 +105,7 @@ test('what the template has is not fed, and zeros cost next to nothing', async (
   const filled = [1, 2, 3, 4, 5, 6].filter((page) => !base.isZero(page));
   for (const page of filled) image.putZero(0, page * PAGE_BYTES);
   expect(filled.length).toBeGreaterThan(1);
-  await feeder.finish(STATE);
+  await feeder.finish([STATE]);
   expect(memoryDifferences(image, target)).toEqual([]);
   expect(feeder.fedBytes).toBeLessThan(stream.prologue.length + STATE.length + 2 * PAGE_BYTES);
   feeder.close();
@@ -116,7 +116,7 @@ test('QEMU gets to the end of its stream only once the disk is closed', async ()
   const qemu = incoming(target);
   const feeder = new Feeder({ ...stream, socket: qemu.socket, image });
   const disk = Promise.withResolvers<void>();
-  const finished = feeder.finish(STATE, disk.promise);
+  const finished = feeder.finish([STATE], disk.promise);
   while (feeder.fedBytes < stream.prologue.length + STATE.length) await new Promise(setImmediate);
   for (let turn = 0; turn < 20; turn += 1) await new Promise(setImmediate);
   expect(qemu.parser.isComplete).toBe(false);
@@ -126,10 +126,28 @@ test('QEMU gets to the end of its stream only once the disk is closed', async ()
   feeder.close();
 });
 
+test("QEMU gets the devices' state as it comes, but for the last byte that is there", async () => {
+  const { image, target } = machine(10);
+  const qemu = incoming(target);
+  const feeder = new Feeder({ ...stream, socket: qemu.socket, image });
+  const half = Math.floor(STATE.length / 2);
+  const seen: number[] = [];
+  async function* slowly() {
+    yield STATE.subarray(0, half);
+    while (qemu.parser.deviceState.length < half - 1) await new Promise(setImmediate);
+    seen.push(qemu.parser.deviceState.length);
+    yield STATE.subarray(half);
+  }
+  await feeder.finish(slowly());
+  expect(seen).toEqual([half - 1]);
+  expect(qemu.parser.deviceState).toEqual(STATE);
+  feeder.close();
+});
+
 test('a disk that cannot be closed fails the end', async () => {
   const { image, target } = machine(9);
   const feeder = new Feeder({ ...stream, socket: incoming(target).socket, image });
-  await expect(feeder.finish(STATE, Promise.reject(new Error('full')))).rejects.toThrow('full');
+  await expect(feeder.finish([STATE], Promise.reject(new Error('full')))).rejects.toThrow('full');
   feeder.close();
 });
 
@@ -152,9 +170,9 @@ test('a QEMU that hangs, or ends, ends the feeding with one kind of error', asyn
     qemu.hold();
     const feeder = new Feeder({ ...stream, socket: qemu.socket, image, stallMs: 50 });
     changeMemory(image, { chance, base, changes: 100 });
-    const finished = feeder.finish(STATE);
+    const finished = feeder.finish([STATE]);
     if (end === 'ends') qemu.socket.destroy();
     await expect(finished).rejects.toThrow(FeedError);
-    await expect(feeder.finish(STATE)).rejects.toThrow(FeedError);
+    await expect(feeder.finish([STATE])).rejects.toThrow(FeedError);
   }
 });

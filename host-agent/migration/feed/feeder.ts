@@ -98,13 +98,14 @@ export class Feeder {
   }
 
   /**
-   * The image is complete: sends what is left and the devices' state. Resolves when QEMU's socket has
-   * taken the last byte; QEMU has loaded it a little later. That byte is held back until `diskIsClosed`:
-   * QEMU opens its disks after it has read to the very end (savevm.c, qemu_loadvm_state; migration.c,
-   * process_incoming_migration_bh), and loading the devices takes longer than closing the disk.
+   * The image is complete: sends what is left and the devices' state, as it comes. Resolves when
+   * QEMU's socket has taken the last byte; QEMU has loaded it a little later. That byte is held back
+   * until `diskIsClosed`: QEMU opens its disks after it has read to the very end (savevm.c,
+   * qemu_loadvm_state; migration.c, process_incoming_migration_bh), and loading the devices takes
+   * longer than closing the disk.
    */
   async finish(
-    deviceState: Buffer,
+    deviceState: Iterable<Buffer> | AsyncIterable<Buffer>,
     diskIsClosed: Promise<void> = Promise.resolve(),
   ): Promise<void> {
     this.#isFinishing = true;
@@ -117,9 +118,14 @@ export class Feeder {
       isLast: true,
     });
     this.#write(last);
-    this.#write(deviceState.subarray(0, -1));
+    let held = Buffer.alloc(0);
+    for await (const piece of deviceState) {
+      const all = Buffer.concat([held, piece]);
+      this.#write(all.subarray(0, -1));
+      held = all.subarray(-1);
+    }
     await diskIsClosed;
-    this.#write(deviceState.subarray(-1));
+    this.#write(held);
     await this.#drained();
     this.#unwatch();
   }

@@ -39,6 +39,8 @@ export interface StreamListener {
   /** To be answered with a pong. */
   onPing(value: number): void;
   onCommand(command: number): void;
+  /** What follows the last page, as it comes. Valid during the call only. */
+  onDeviceState?(piece: Buffer): void;
 }
 
 type Place = 'header' | 'section' | 'ram' | 'footer' | 'device-state';
@@ -131,6 +133,7 @@ export class StreamParser {
         return this.#footer(input, at);
       case 'device-state':
         this.#deviceState.push(input.subarray(at));
+        this.#listener.onDeviceState?.(input.subarray(at));
         return input.length - at;
     }
   }

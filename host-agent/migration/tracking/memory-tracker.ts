@@ -60,8 +60,17 @@ export interface TrackerSpec {
   readonly now?: () => number;
 }
 
+/** Who wants to know before the end. */
+export interface FinishListener {
+  /** QEMU has sent what was dirty when it looked. */
+  readonly onRound: () => void;
+  /** All of memory is in the image, and this much more of the devices' state has come. */
+  readonly onDeviceState: (piece: Buffer) => void;
+}
+
 interface Reading {
   readonly onRound: (round: DrainRound) => void;
+  readonly onDeviceState?: ((piece: Buffer) => void) | undefined;
   /** Called after each piece; settles the reading when it is done. */
   readonly look: () => void;
   readonly fail: (error: Error) => void;
@@ -93,6 +102,7 @@ export class MemoryTracker {
       onRound: () => this.#endRound(),
       onPing: (value) => void spec.socket.write(encodePong(value)),
       onCommand: () => undefined,
+      onDeviceState: (piece) => this.#reading?.onDeviceState?.(piece),
     });
     const { socket } = spec;
     socket.pause();
@@ -148,13 +158,15 @@ export class MemoryTracker {
 
   /**
    * The guest was stopped: reads to the very end, and resolves in the moment the last byte is there.
-   * QEMU then waits for `shut`. Rejects as `pulse` does, after FINISH_LIMIT_MS at the latest.
+   * QEMU then waits for `shut`. Rejects as `pulse` does, after FINISH_LIMIT_MS at the latest. A listener
+   * hears of all that comes after the call; before it, QEMU may not have been told to leave.
    */
-  async finish(signal: AbortSignal): Promise<StreamEnd> {
+  async finish(signal: AbortSignal, listener?: FinishListener): Promise<StreamEnd> {
     await this.#read({
       signal: AbortSignal.any([signal, AbortSignal.timeout(FINISH_LIMIT_MS)]),
       isDone: () => this.#parser.isComplete,
-      onRound: () => undefined,
+      onRound: () => listener?.onRound(),
+      onDeviceState: listener?.onDeviceState,
     });
     const { prologue, ramSectionId, deviceState } = this.#parser;
     if (ramSectionId === undefined) throw ended('it had no memory');
@@ -190,8 +202,9 @@ export class MemoryTracker {
     readonly goesOn?: boolean;
     readonly isDone: () => boolean;
     readonly onRound: (round: DrainRound) => void;
+    readonly onDeviceState?: Reading['onDeviceState'];
   }): Promise<void> {
-    const { signal, isDone, onRound, goesOn = false } = request;
+    const { signal, isDone, onRound, onDeviceState, goesOn = false } = request;
     if (this.#reading !== undefined) throw new Error('the stream is being read already');
     if (this.#ended !== undefined && !isDone()) throw this.#ended;
     signal.throwIfAborted();
@@ -204,7 +217,7 @@ export class MemoryTracker {
       if (isDone()) done.resolve();
     };
     const { socket } = this.#spec;
-    this.#reading = { onRound, look, fail: done.reject };
+    this.#reading = { onRound, onDeviceState, look, fail: done.reject };
     try {
       socket.resume();
       // The end may have come while a `drain` was left going on.

@@ -22,7 +22,7 @@ import { Sender } from './sender.ts';
 
 const signal = AbortSignal.timeout(60_000);
 const PROLOGUE = Buffer.from('QEVM');
-const END = { prologue: PROLOGUE, deviceState: Buffer.from('devices') };
+const END = { prologue: PROLOGUE, deviceState: [Buffer.from('devices')] };
 const MACHINE: Machine = {
   blocks: [...BLOCKS],
   prologue: PROLOGUE.toString('base64'),

@@ -5,6 +5,7 @@
  *   end ─▶ complete when: every range was announced, none is awaited from the store, all that was
  *          missing is answered, and the counts of `end` are what arrived
  *
+ *   device-state ─▶ passed on as it comes, when by the first of it nothing else is awaited
  *   settle ─▶ settled, when nothing is awaited from the store and all that came is passed on
  *
  * Completeness is told once, by `arrived`. After it only token messages come. On any failure the
@@ -46,6 +47,11 @@ export interface ReceiverOptions {
   readonly onFilled: () => void;
   /** Resolves when what is in the images by now is wherever they are passed on to. */
   readonly passOn?: () => Promise<void>;
+  /**
+   * All but the devices is in the images: each piece of their state, in its order, before `arrived`.
+   * Never called where something was still awaited; what came is of no use when `arrived` rejects.
+   */
+  readonly onDeviceState?: (piece: Buffer) => void;
   readonly onToken: (message: unknown) => void;
   readonly limits?: FillLimits;
 }
@@ -81,6 +87,7 @@ export class Receiver {
   #filling: Filling | undefined;
   #deviceState: Buffer[] = [];
   #deviceStateBytes = 0;
+  #isPassingOn = false;
   #units = 0;
   #zeroUnits = 0;
   #fromStoreBytes = 0;
@@ -153,9 +160,10 @@ export class Receiver {
     if (this.#isComplete) throw wrong(`says ${frame.kind} after the end`);
     if (frame.kind === 'layout') return await this.#takeLayout(filling, frame);
     if (frame.kind === 'settle') return this.#takeSettle();
+    if (frame.kind === 'device-state') return await this.#takeState(filling, frame.piece);
+    if (this.#isPassingOn) throw wrong(`says ${frame.kind} after the devices' state`);
     if (frame.kind === 'units') await this.#takeUnits(filling, frame);
     else if (frame.kind === 'zero-units') await this.#takeZeros(filling, frame);
-    else if (frame.kind === 'device-state') return this.#takeState(frame.piece);
     else throw wrong(`says ${frame.kind}, which only a target does`);
     this.#options.onFilled();
   }
@@ -225,10 +233,16 @@ export class Receiver {
     }
   }
 
-  #takeState(piece: Buffer): void {
+  async #takeState({ arrivals, layout, filler }: Filling, piece: Buffer): Promise<void> {
+    if (this.#deviceStateBytes === 0) {
+      await arrivals.settled();
+      const isAllHere = layout.isComplete && filler.left === 0 && this.#missing.asked === 0;
+      this.#isPassingOn = isAllHere && this.#options.onDeviceState !== undefined;
+    }
     this.#deviceStateBytes += piece.length;
     if (this.#deviceStateBytes > MAX_DEVICE_STATE_BYTES) throw wrong('has too much device state');
     this.#deviceState.push(piece);
+    if (this.#isPassingOn) this.#options.onDeviceState?.(piece);
   }
 
   #takeSettle(): void {

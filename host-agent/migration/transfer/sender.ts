@@ -4,7 +4,7 @@
  *   start()    machine → (ready) → layout; what is with the peer only is marked as to be sent
  *   round()    as often as wanted, while the guest runs: marked units, coldest ranges first
  *   settle()   the target has done all that its last rounds gave it to do
- *   finish()   guest stopped: everything left, the devices' state, the end
+ *   finish()   guest stopped: everything left, then the devices' state as it comes, the end
  *   loaded()   the target has it all in its QEMU
  *
  * What changes after `start` marks itself, through the image's own ChangeSets, so a unit is sent until
@@ -46,7 +46,8 @@ export interface SenderOptions {
 /** Of the source's stream, when it has ended. */
 export interface SourceEnd {
   readonly prologue: Buffer;
-  readonly deviceState: Buffer;
+  /** In pieces of any size. A rejection ends the move. */
+  readonly deviceState: Iterable<Buffer> | AsyncIterable<Buffer>;
 }
 
 export interface RoundResult {
@@ -79,8 +80,8 @@ export class Sender {
   #watch: AreaWatch | undefined;
   #target: Progress | undefined;
   #answeredRanges = 0;
-  #deviceState: Buffer | undefined;
-  #isStateSent = false;
+  #isFinishing = false;
+  #deviceStateBytes = 0;
   /** Rounds and ends follow each other. */
   #work: Promise<unknown> = Promise.resolve();
 
@@ -149,11 +150,9 @@ export class Sender {
   async finish({ prologue, deviceState }: SourceEnd): Promise<void> {
     if (prologue.toString('base64') !== this.#options.machine.prologue) {
       this.#connection.fail(new PeerAbortedError('The machine is not the one that was announced.'));
-    } else if (deviceState.length > MAX_DEVICE_STATE_BYTES) {
-      this.#connection.fail(new PeerAbortedError("The devices' state is too long to be moved."));
     }
-    this.#deviceState = deviceState;
-    await this.#inTurn(() => this.#conclude());
+    this.#isFinishing = true;
+    await this.#inTurn(() => this.#conclude(deviceState));
   }
 
   /** The target's QEMU has loaded everything. The signal ends the move. */
@@ -222,27 +221,30 @@ export class Sender {
     return orderColdestFirst(pending);
   }
 
-  async #conclude(): Promise<void> {
-    await this.#sendRound(Number.POSITIVE_INFINITY);
-    if (!this.#isStateSent) await this.#sendState();
+  async #conclude(deviceState: SourceEnd['deviceState']): Promise<void> {
+    // Before the devices, which the target passes on as they come.
+    while (this.figures.leftBytes > 0) await this.#sendRound(Number.POSITIVE_INFINITY);
+    for await (const piece of deviceState) await this.#sendState(piece);
     // No await between the last look and the end, which says that nothing is left.
     while (this.figures.leftBytes > 0) await this.#sendRound(Number.POSITIVE_INFINITY);
     await this.#connection.send({
       kind: 'end',
       units: this.#outbox.sentUnits,
       zeroUnits: this.#outbox.sentZeroUnits,
-      deviceStateBytes: this.#deviceState?.length ?? 0,
+      deviceStateBytes: this.#deviceStateBytes,
       answeredRanges: this.#answeredRanges,
     });
   }
 
-  async #sendState(): Promise<void> {
-    const state = this.#deviceState ?? Buffer.alloc(0);
+  async #sendState(state: Buffer): Promise<void> {
+    this.#deviceStateBytes += state.length;
+    if (this.#deviceStateBytes > MAX_DEVICE_STATE_BYTES) {
+      throw new PeerAbortedError("The devices' state is too long to be moved.");
+    }
     for (let at = 0; at < state.length; at += DEVICE_STATE_PIECE_BYTES) {
       const piece = state.subarray(at, at + DEVICE_STATE_PIECE_BYTES);
       await this.#connection.send({ kind: 'device-state', piece });
     }
-    this.#isStateSent = true;
   }
 
   #markWhatOnlyWeHave(watch: AreaWatch, layout: VmLayout): void {
@@ -288,7 +290,7 @@ export class Sender {
     }
     for (const range of ranges) markRange(area, { range, watch });
     this.#answeredRanges += ranges.length;
-    if (this.#deviceState !== undefined) void this.#inTurn(() => this.#conclude()).catch(() => {});
+    if (this.#isFinishing) void this.#inTurn(() => this.#conclude([])).catch(() => {});
   }
 
   /** One after the other, whoever calls. A failure of this side ends the connection. */

@@ -3,11 +3,12 @@
  * same time, the overlay that its QEMU will open and that QEMU itself.
  *
  *   place: overlay ─▶ (main thread launches QEMU) ─▶ feed: QEMU is connected ─▶ poke, whenever something
- *   came ─▶ conclude: overlay closed, then the devices
+ *   came ─▶ devices: overlay closed, QEMU loads what it can ─▶ conclude: and the rest
  */
 import { once } from 'node:events';
 import { chown } from 'node:fs/promises';
 import { connect, type Socket } from 'node:net';
+import { PassThrough } from 'node:stream';
 import { OverlayFile } from '../disk/overlay-file.ts';
 import { fillOverlay } from '../disk/overlay-fill.ts';
 import { Feeder } from '../feed/feeder.ts';
@@ -36,6 +37,8 @@ export class LandingSite {
   readonly #onBroken: (why: string) => void;
   readonly #end = new AbortController();
   readonly #fed = Promise.withResolvers<Feeder>();
+  readonly #state = new PassThrough();
+  #passing: Promise<void> | undefined;
   #place: Place | undefined;
   #filling: Promise<void> = Promise.resolve();
   #isFilling = false;
@@ -44,6 +47,8 @@ export class LandingSite {
     this.#images = images;
     this.#onBroken = onBroken;
     this.#fed.promise.catch(() => undefined);
+    // Whoever reads it hears of it; written to afterwards, it would be nobody's error.
+    this.#state.on('error', () => undefined);
   }
 
   /** Makes the overlay that QEMU will open; to be called before it is launched. */
@@ -82,23 +87,42 @@ export class LandingSite {
     await Promise.all([feeder.settled(), filled]);
   }
 
-  /** Everything is in the images. Resolves when QEMU has been sent it all. */
-  async conclude(deviceState: Buffer): Promise<void> {
+  /** All of memory and disk is in the images, and this is more of the devices' state. */
+  devices(piece: Buffer): void {
+    void this.#passOnDevices();
+    this.#state.write(piece);
+  }
+
+  /** The devices' state is whole. Resolves when QEMU has been sent it all. */
+  async conclude(): Promise<void> {
     markSwitchover('all received');
-    const feeder = await this.#fed.promise;
-    const { overlay } = this.#placed();
-    const closed = this.#beginFilling()
-      .then(() => overlay.finish())
-      .then(() => markSwitchover('overlay closed'));
-    // QEMU opens the disk for good as soon as it has loaded the devices.
-    await Promise.all([closed, feeder.finish(deviceState, closed)]);
+    this.#state.end();
+    await this.#passOnDevices();
     markSwitchover('all fed');
   }
 
   giveUp(why: string): void {
     this.#end.abort(new Error(why));
     this.#fed.reject(new PeerAbortedError(why));
+    this.#state.destroy(new PeerAbortedError(why));
     void this.#place?.overlay.close();
+  }
+
+  #passOnDevices(): Promise<void> {
+    this.#passing ??= this.#passAllOn();
+    this.#passing.catch(() => undefined);
+    return this.#passing;
+  }
+
+  async #passAllOn(): Promise<void> {
+    markSwitchover('memory received');
+    const feeder = await this.#fed.promise;
+    const { overlay } = this.#placed();
+    const closed = this.#beginFilling()
+      .then(() => overlay.finish())
+      .then(() => markSwitchover('overlay closed'));
+    // QEMU opens the disk for good as soon as it has loaded the devices.
+    await Promise.all([closed, feeder.finish(this.#state, closed)]);
   }
 
   /** After whatever fills the overlay already. Resolves when it has all that has come by then. */

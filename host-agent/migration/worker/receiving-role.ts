@@ -12,6 +12,7 @@ import { capDelayMs } from '../cap-delay.ts';
 import type { PeerConnection } from '../peer/peer-connection.ts';
 import type { Machine } from '../peer/peer-frames.ts';
 import { listenForPeer, type PeerListener } from '../peer/peer-listener.ts';
+import { thisThread } from '../thread-priority.ts';
 import type { VmImages } from '../transfer/areas.ts';
 import type { ChunkSource } from '../transfer/chunk-filler.ts';
 import { type Arrival, Receiver } from '../transfer/receiver.ts';
@@ -32,6 +33,7 @@ export class ReceivingRole {
   #listener: PeerListener | undefined;
   #receiver: Receiver | undefined;
   #machine: Machine | undefined;
+  #isPassingOn = false;
 
   constructor(parts: ReceivingParts) {
     this.#parts = parts;
@@ -101,7 +103,8 @@ export class ReceivingRole {
         open: (machine) => this.#open(machine),
         store: this.#parts.store,
         onFilled: () => this.#site.poke(),
-        passOn: () => this.#site.passOn(),
+        passOn: () => this.#passOn(),
+        onDeviceState: (piece) => this.#passOnDevices(piece),
         onToken: (message) => emit({ kind: 'told', message }),
       });
       this.#receiver = receiver;
@@ -124,8 +127,22 @@ export class ReceivingRole {
     return images.both;
   }
 
+  /** Somebody waits for the answer, and will stop the guest before long. */
+  async #passOn(): Promise<void> {
+    thisThread.hurry();
+    await this.#site.passOn();
+  }
+
+  /** Before the end is here: QEMU loads while the source still saves. */
+  #passOnDevices(piece: Buffer): void {
+    this.#isPassingOn = true;
+    thisThread.hurry();
+    this.#site.devices(piece);
+  }
+
   async #conclude({ deviceState }: Arrival, receiver: Receiver): Promise<void> {
-    await this.#site.conclude(deviceState);
+    if (!this.#isPassingOn) this.#site.devices(deviceState);
+    await this.#site.conclude();
     const { fromPeerBytes, fromStoreBytes } = receiver.figures;
     const figures = {
       bytesFromSource: fromPeerBytes,

@@ -67,7 +67,8 @@ export class RestoringRole {
       signal: this.#end.signal,
       onFilled: () => this.#site.poke(),
     });
-    await this.#site.conclude(await this.#fetch(manifest.deviceState));
+    this.#site.devices(await this.#fetch(manifest.deviceState));
+    await this.#site.conclude();
     return { bytes };
   }
 

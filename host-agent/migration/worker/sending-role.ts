@@ -3,14 +3,16 @@
  *
  *   dial: connected, machine and layout sent ─▶ converge: rounds until little is left, then reading
  *   without a pause, until the target has done all that it was given and little is left even so
- *   ─▶ (main thread stops the guest) ─▶ finish: last pages, clusters, devices
+ *   ─▶ reading rests ─▶ (main thread stops the guest) ─▶ finish: last pages, clusters, devices
  *
  * The stream's tracker is lent by TrackingRole from `dial` to `hangUp`. On failure of any call the
  * connection is over and the target knows why; the images are whole and the tracker usable.
  */
+import { PassThrough } from 'node:stream';
 import { dialPeer } from '../peer/dial-peer.ts';
 import { isChasing, LOOK_MS } from '../plan-throttle.ts';
 import { markSwitchover } from '../switchover-trace.ts';
+import { thisThread } from '../thread-priority.ts';
 import type { MemoryTracker } from '../tracking/memory-tracker.ts';
 import type { VmLayout } from '../transfer/layout.ts';
 import { Sender } from '../transfer/sender.ts';
@@ -40,6 +42,7 @@ export class SendingRole {
   readonly #end = new AbortController();
   #sender: Sender | undefined;
   #tracker: MemoryTracker | undefined;
+  #isSending = false;
 
   constructor(parts: SendingParts) {
     this.#parts = parts;
@@ -95,7 +98,10 @@ export class SendingRole {
     }
     // From now on QEMU finds its stream empty, so that its last round is a short one.
     await tracker.drain(({ isFresh }) => (isFresh ? 'enough' : undefined), signal);
+    thisThread.hurry();
     const leftBytes = await this.#settle(deadlineMs);
+    // QEMU would go on to send empty rounds and take its big lock for each, while it is to stop.
+    tracker.rest();
     return { leftBytes, isWithinBudget: leftBytes <= budgetBytes };
   }
 
@@ -114,16 +120,47 @@ export class SendingRole {
   /** The guest was stopped. Resolves when all is on its way. */
   async finish(): Promise<void> {
     const { sender, tracker } = this.#active();
-    const end = await tracker.finish(this.#end.signal);
+    thisThread.hurry();
+    const { prologue } = tracker.beginning;
+    const deviceState = new PassThrough();
+    // Its reader hears of it.
+    deviceState.on('error', () => undefined);
+    let sent: Promise<void> | undefined;
+    const onDeviceState = (piece: Buffer) => {
+      // With the first of it all of memory is in the image.
+      sent ??= sender.finish({ prologue, deviceState });
+      sent.catch(() => undefined);
+      deviceState.write(Buffer.from(piece));
+    };
+    try {
+      await tracker.finish(this.#end.signal, { onRound: () => this.#sendMore(), onDeviceState });
+    } catch (error) {
+      deviceState.destroy(error instanceof Error ? error : new Error(String(error)));
+      throw error;
+    }
     markSwitchover('stream ended');
     tracker.shut();
-    await sender.finish(end);
+    deviceState.end();
+    await sent;
     markSwitchover('all sent');
     sender.loaded(this.#end.signal).then(
       () => this.#parts.emit({ kind: 'loaded' }),
       () => undefined,
     );
     this.#report();
+  }
+
+  /** Beside the reading of what is still to come. A failure is the connection's: whoever waits hears. */
+  #sendMore(): void {
+    const { sender } = this.#active();
+    if (this.#isSending || sender.figures.leftBytes === 0) return;
+    this.#isSending = true;
+    void sender
+      .round(ROUND_BYTES)
+      .catch(() => undefined)
+      .finally(() => {
+        this.#isSending = false;
+      });
   }
 
   async tell(message: Json): Promise<void> {

@@ -6,22 +6,21 @@ import { ChunkCodec } from '../../chunks/chunk-codec.ts';
 import { VmChunkStore } from '../../chunks/chunk-store.ts';
 import type { ObjectBackend } from '../../chunks/object-backend.ts';
 import { openBackend } from '../../chunks/open-backend.ts';
-import { PACK_TARGET_BYTES } from '../../chunks/pack.ts';
 import { VmId } from '../../protocol/ids.ts';
 import { RANGE_BYTES } from '../image/block-image.ts';
 import { DISK_AREA } from '../peer/peer-frames.ts';
-import { Sealer, type SealTarget } from '../seal/sealer.ts';
+import { LAST_STEPS, type PastSeal, planSeal } from '../seal/plan-seal.ts';
+import { Sealer, type SealTarget, type StepResult } from '../seal/sealer.ts';
 import { chooseCold } from '../tracking/choose-cold.ts';
 import { areasOf, type VmImages } from '../transfer/areas.ts';
 import type { ChunkSource } from '../transfer/chunk-filler.ts';
 import type { AreaLayout, VmLayout } from '../transfer/layout.ts';
 import type { OpenData, TrackingFigures } from './data-commands.ts';
 
-/** Less than a pack is not worth a request, unless it has waited for so long. */
-const MAX_SEAL_WAIT_MS = 60_000;
 /** Of one step: the stream is not read meanwhile. */
-const STEP_BYTES = 2 * PACK_TARGET_BYTES;
 const STEP_LIMIT_MS = 30_000;
+/** No step is larger. */
+const MAX_COLD_RANGES = 2 ** 15;
 
 /** A VM's store and the way into it. */
 export interface OpenStore {
@@ -33,7 +32,8 @@ export interface OpenStore {
 export class Storage {
   #open: OpenStore | undefined;
   #sealer: Sealer | undefined;
-  #lastSealMs = performance.now();
+  #restsSinceMs = performance.now();
+  #seals: readonly PastSeal[] = [];
   #dirty = { bytesPerSecond: 0, atMs: performance.now() };
   /** Clusters that were not in the store at the last look: what is still not, has rested. */
   #restless = new Set<number>();
@@ -68,18 +68,23 @@ export class Storage {
   }
 
   /**
-   * Sends cold ranges away once there is a pack of them. Never rejects for a store's failure; ends at
-   * the signal, however slow the store is.
+   * Sends cold ranges away, as many as plan-seal.ts allows now. Never rejects for a store's failure;
+   * ends at the signal, however slow the store is.
    */
   async seal(images: VmImages, stop: AbortSignal): Promise<void> {
     const sealer = this.sealerOf(images);
     if (sealer === undefined) return;
-    const targets = this.#chooseTargets(images, sealer);
-    const isDue = performance.now() - this.#lastSealMs > MAX_SEAL_WAIT_MS;
-    if (targets.length * RANGE_BYTES < PACK_TARGET_BYTES && !(isDue && targets.length > 0)) return;
-    this.#lastSealMs = performance.now();
+    const past = { restedMs: performance.now() - this.#restsSinceMs, history: this.#seals };
+    // Most pulses can pay for nothing, and need not look at every page of a large guest.
+    const most = planSeal({ ...past, coldBytes: MAX_COLD_RANGES * RANGE_BYTES });
+    const targets = this.#chooseTargets(images, { sealer, limitBytes: most.limitBytes });
+    const { limitBytes } = planSeal({ ...past, coldBytes: targets.length * RANGE_BYTES });
+    if (limitBytes === 0) return;
     const signal = AbortSignal.any([stop, AbortSignal.timeout(STEP_LIMIT_MS)]);
-    await sealer.step(targets, { limitBytes: STEP_BYTES, signal }).catch(() => undefined);
+    const seal = await timed(() => sealer.step(targets, { limitBytes, signal }));
+    this.#restsSinceMs = performance.now();
+    // One that was cut short says nothing of the store.
+    if (!stop.aborted) this.#seals = [...this.#seals, seal].slice(-LAST_STEPS);
   }
 
   /** Where everything is now: without a store all that is not as in base is with the peer. */
@@ -108,11 +113,15 @@ export class Storage {
     return this.#sealer;
   }
 
-  #chooseTargets({ memory }: VmImages, sealer: Sealer): readonly SealTarget[] {
+  /** More than the limit, perhaps: as much of each block. */
+  #chooseTargets(
+    { memory }: VmImages,
+    { sealer, limitBytes }: { readonly sealer: Sealer; readonly limitBytes: number },
+  ): readonly SealTarget[] {
+    const limit = Math.ceil(limitBytes / RANGE_BYTES);
     const unsealed = Map.groupBy(sealer.unsealed(), ({ area }) => area);
     const cold = memory.blocks.flatMap(({ index }, area) => {
       const candidates = (unsealed.get(area) ?? []).map(({ range }) => range);
-      const limit = STEP_BYTES / RANGE_BYTES;
       const chosen = chooseCold({
         ...{ candidates, limit },
         ...{ heat: memory.heatOf(index), tick: memory.tick },
@@ -124,6 +133,15 @@ export class Storage {
     this.#restless = new Set(clusters);
     return [...cold, ...rested.map((range) => ({ area: DISK_AREA, range }))];
   }
+}
+
+/** With the worker's own time: compression, hash and cipher are done on its thread. */
+async function timed(step: () => Promise<StepResult>): Promise<PastSeal> {
+  const [startedMs, cpuBefore] = [performance.now(), process.threadCpuUsage()];
+  const result = await step().catch(() => undefined);
+  const { user, system } = process.threadCpuUsage(cpuBefore);
+  const [ms, cpuMs] = [performance.now() - startedMs, (user + system) / 1_000];
+  return { bytes: result?.sealedBytes ?? 0, ms, cpuMs };
 }
 
 function peerLayout(area: ReturnType<typeof areasOf>[number]): AreaLayout {

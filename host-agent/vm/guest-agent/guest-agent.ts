@@ -12,7 +12,6 @@ import {
 } from './guest-message.ts';
 
 const CALL_TIMEOUT_MS = 5_000;
-const NS_PER_MS = 1_000_000;
 const FIRST_POLL_MS = 5;
 const MAX_POLL_MS = 100;
 const POLL_GROWTH = 1.5;
@@ -32,8 +31,6 @@ export interface GuestAgent {
   exec(exec: GuestExec): Promise<ExecResult>;
   /** The file's first bytes as text, at most 64 KiB; undefined when it cannot be opened. */
   readFile(path: string, timeoutMs?: number): Promise<string | undefined>;
-  /** Sets the guest's wall clock: it stood still while the guest did. */
-  setTime(unixMs: number): Promise<void>;
   close(): void;
 }
 
@@ -86,10 +83,6 @@ export async function connectGuestAgent(path: string, signal: AbortSignal): Prom
     },
     exec,
     readFile,
-    setTime: async (unixMs) => {
-      const time = Math.round(unixMs) * NS_PER_MS;
-      await ask('guest-set-time', { time }, z.unknown());
-    },
     close: () => channel.close(),
   };
 }

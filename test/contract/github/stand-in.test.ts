@@ -1,8 +1,8 @@
 /** The stand-in runner as a plain process against the simulated GitHub. */
-import { writeFile } from 'node:fs/promises';
+import { rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { GitHubFixture, until } from './fixture.ts';
 
 let fixture: GitHubFixture;
@@ -108,6 +108,7 @@ describe('a job on the stand-in', () => {
 describe('the job-started hook', () => {
   async function hook(script: string): Promise<string> {
     const path = join(tmpdir(), `job-started-${process.pid}.sh`);
+    onTestFinished(() => rm(path, { force: true }));
     await writeFile(path, script, { mode: 0o755 });
     return path;
   }

@@ -45,7 +45,7 @@ interface Answer {
   readonly body: Buffer;
 }
 
-export async function startFaultProxy(upstream: string): Promise<FaultProxy> {
+export async function startFaultProxy(upstream: string, host = '127.0.0.1'): Promise<FaultProxy> {
   const seen: SeenRequest[] = [];
   const server = createServer((request, response) => {
     handle(request, response).catch(() => response.destroy());
@@ -61,11 +61,11 @@ export async function startFaultProxy(upstream: string): Promise<FaultProxy> {
     const fault: Fault = why === undefined ? proxy.decide(noted) : { kind: 'status', status: 400 };
     await answer({ request, response, body, fault, upstream });
   };
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  await new Promise<void>((resolve) => server.listen(0, host, resolve));
   const address = server.address();
   if (typeof address !== 'object' || address === null) throw new Error('the proxy has no port');
   const proxy: FaultProxy = {
-    url: `http://127.0.0.1:${address.port}`,
+    url: `http://${host}:${address.port}`,
     seen,
     decide: () => ({ kind: 'pass' }),
     stop: async () => {

@@ -36,6 +36,9 @@ const doneMove: MigrationRecord = {
   ...{ bytesFromSource: 1_500_000, bytesFromStore: 42_000_000 },
 };
 
+const CAPACITY = { vcpus: 4, memoryMib: 14_745, diskGib: 166 };
+const PRICED = { spot: true, pricePerHourUsd: 0.08, place: 'a' };
+
 function stateful() {
   const revoked: string[] = [];
   const moves: MigrationRecord[] = [];
@@ -84,6 +87,14 @@ function stateful() {
       drainedHosts: () => drained,
     },
     pool: () => POOL,
+    market: {
+      look: async () => ({
+        provider: 'ec2',
+        offers: [{ id: 'm8i.xlarge/a/spot', capacity: CAPACITY, ...PRICED }],
+        shut: [{ offerId: 'c5.metal/a/spot', why: 'InsufficientInstanceCapacity', untilMs: 9e12 }],
+        ...{ usdPerHour: 0.08, maxUsdPerHour: 2, decisions: [] },
+      }),
+    },
     readiness: { check: async () => [{ name: 'redis', ready: false, detail: 'is gone' }] },
     version: '1.2.3',
   };
@@ -206,6 +217,10 @@ test('the CLI reads the fleet over the socket', async () => {
   expect((await runCli(api.homeDir, 'job', '7')).out).toContain('QEMU ended with signal 9.');
   const hosts = await runCli(api.homeDir, 'hosts', '--json');
   expect(JSON.parse(hosts.out)).toMatchObject({ hosts: [{ id: 'host-1', state: 'connected' }] });
+  const offers = await runCli(api.homeDir, 'offers');
+  expect(offers.out).toMatch(/costs \$0\.0800 of \$2\.0000 per hour[\s\S]*m8i\.xlarge\/a\/spot/);
+  const market = await runCli(api.homeDir, 'offers', '--json');
+  expect(JSON.parse(market.out)).toMatchObject({ shut: [{ offerId: 'c5.metal/a/spot' }] });
   const vms = await runCli(api.homeDir, 'vms', '--json');
   expect(JSON.parse(vms.out)).toMatchObject({ vms: [{ id: 'vm-1', phase: 'failed' }] });
   const token = await runCli(api.homeDir, 'host', 'token', '--ttl', '2', '--json');
@@ -230,7 +245,7 @@ test('the CLI says what went wrong and what to do, and exits accordingly', async
     exitCode: 1,
     error: expect.stringContaining('no enrolment token'),
   });
-  const commands = ['start', 'demo', 'jobs', 'job', 'hosts', 'vms', 'host'];
+  const commands = ['start', 'demo', 'jobs', 'job', 'hosts', 'vms', 'host', 'offers'];
   for (const command of [...commands, 'migrate', 'drain', 'drill']) {
     const help = await runCli(api.homeDir, command, '--help');
     expect(help).toMatchObject({ exitCode: 0, out: expect.stringMatching(/Examples?:/) });

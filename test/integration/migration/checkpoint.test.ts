@@ -1,6 +1,7 @@
 /** A VM's points in the store: what comes back from them is what it was, wherever it comes back. */
 import { rename, rm, writeFile } from 'node:fs/promises';
 import { expect, test } from 'vitest';
+import { startS3 } from './s3-store.ts';
 import { type StoreHost, StoreWorld, type TestJournals } from './store-hosts.ts';
 
 /** A file on the disk, one in memory, a process that counts. Gives their hashes. */
@@ -86,6 +87,26 @@ test('a parked VM goes on elsewhere after a while, with its clock set', async ()
   await checkpoint(target, vmId);
   expect(await source.resume(vmId, 'parked', 3)).toEqual({ kind: 'taken' });
   expect(await source.vm(vmId, ({ epoch, parked: p }) => epoch === 3 && p === true)).toBeDefined();
+});
+
+test('a parking that fails after it was taken is told, and the guest has a clean log of its clock', async () => {
+  await using s3 = await startS3();
+  await using world = await StoreWorld.open(s3.spec);
+  const source = await world.host('s');
+  const vmId = await source.start();
+  await source.run(vmId, PREPARE);
+  const before = await count(source, vmId);
+  s3.proxy.decide = () => ({ kind: 'hang' });
+  expect(await source.park(vmId, 2, 12_000)).toEqual({ kind: 'taken' });
+  expect(source.report(vmId)).toMatchObject({ parking: { epoch: 2, failed: null } });
+  const after = await source.vm(vmId, ({ parking }) => typeof parking?.failed === 'string');
+  expect(after).toMatchObject({ phase: 'idle', parking: { epoch: 2 } });
+  await untilCounting(source, vmId, before);
+  s3.proxy.decide = () => ({ kind: 'pass' });
+  await source.restart();
+  const skewMs = async () => Math.abs(Number(await source.run(vmId, 'date +%s%3N')) - Date.now());
+  await expect.poll(skewMs, { timeout: 10_000 }).toBeLessThan(2_000);
+  expect(await source.run(vmId, 'journalctl -b --no-pager | grep -i hwclock || true')).toBe('');
 });
 
 type Journal = Parameters<TestJournals['write']>[0];

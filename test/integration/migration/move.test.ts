@@ -13,7 +13,7 @@ import { MACHINE, openMove, PROLOGUE, STATE } from './moving-vm.ts';
 import { enrolPeers } from './peer-hosts.ts';
 
 const limits = { ...DEFAULT_FILL_LIMITS, stallMs: 200, storeMs: 600_000, batchChunks: 16 };
-const END = { prologue: PROLOGUE, deviceState: STATE };
+const END = { prologue: PROLOGUE, deviceState: [STATE] };
 
 const everyThird = (fault: ChunkFault) => {
   let count = 0;
@@ -145,7 +145,7 @@ test('a machine that is not the announced one does not end its move', async () =
   await using hosts = await enrolPeers();
   await using move = await openMove(hosts, { seed: 35, limits, fault: undefined });
   await move.source.start(AbortSignal.timeout(10_000));
-  const other = { prologue: Buffer.from('another'), deviceState: STATE };
+  const other = { prologue: Buffer.from('another'), deviceState: [STATE] };
   await expect(move.source.finish(other)).rejects.toThrow(/not the one/);
   await expect(move.target.arrived).rejects.toThrow(PeerRefusedError);
 });

@@ -6,7 +6,12 @@ import { execa } from 'execa';
 import type { FleetHost } from '../../../app/reconciler/ports.ts';
 import { PoolSpec } from '../../../host-agent/protocol/host-facts.ts';
 import { MigrationId, VmId } from '../../../host-agent/protocol/ids.ts';
-import type { MigrationReport } from '../../../host-agent/protocol/migration-messages.ts';
+import type {
+  MigrationReport,
+  PeerEndpoint,
+  VmKey,
+} from '../../../host-agent/protocol/migration-messages.ts';
+import type { StoreSpec } from '../../../host-agent/protocol/store-spec.ts';
 import type { VmReport } from '../../../host-agent/protocol/vm-report.ts';
 import { type AgentChild, TestFleet, until } from '../host-agent/agent-fleet.ts';
 
@@ -16,6 +21,21 @@ const ADDRESS = '100.64.251.1';
 const CLASS = { vcpus: 1, memoryMib: 1024, diskGib: 4, arch: 'x64' } as const;
 const MOVE_LIMIT_MS = 60_000;
 
+export interface Setting {
+  /** Named by the control plane; made when the hosts' network is there, on this address of it. */
+  readonly store?: (address: string) => Promise<StoreSpec>;
+  /** Else the one that set-up prepared. */
+  readonly pool?: PoolSpec;
+  readonly artifactsDir?: string;
+}
+
+export interface Way {
+  readonly from: string;
+  readonly to: string;
+  /** Where the source dials instead of the target's own port. */
+  readonly through?: (peer: PeerEndpoint) => Promise<PeerEndpoint>;
+}
+
 export interface Move {
   readonly source: MigrationReport;
   readonly target: MigrationReport;
@@ -23,19 +43,26 @@ export interface Move {
 
 export class MovingAgents implements AsyncDisposable {
   readonly control: TestFleet;
+  /** Of this process on the hosts' network. */
+  readonly address = ADDRESS;
+  readonly #artifactsDir: string;
   readonly #agents = new Map<string, AgentChild>();
   readonly #epochs = new Map<VmId, number>();
+  readonly #keys = new Map<VmId, VmKey>();
 
-  private constructor(control: TestFleet) {
+  private constructor(control: TestFleet, { artifactsDir = `${HOME}/artifacts` }: Setting) {
     this.control = control;
+    this.#artifactsDir = artifactsDir;
   }
 
   /** Each name is a host; resolves when all of them have the template. */
-  static async start(names: readonly string[]): Promise<MovingAgents> {
+  static async start(names: readonly string[], setting: Setting = {}): Promise<MovingAgents> {
     await removeNetwork();
     await makeNetwork(names);
-    const control = await TestFleet.open({ address: ADDRESS, pool: readPool() });
-    const agents = new MovingAgents(control);
+    const store = await setting.store?.(ADDRESS);
+    const place = { address: ADDRESS, pool: setting.pool ?? readPool() };
+    const control = await TestFleet.open({ ...place, ...(store === undefined ? {} : { store }) });
+    const agents = new MovingAgents(control, setting);
     for (const name of names) await agents.enrol(name);
     for (const name of names) await agents.host(name);
     return agents;
@@ -47,7 +74,7 @@ export class MovingAgents implements AsyncDisposable {
   }
 
   startAgent(name: string, extra: Record<string, string> = {}): void {
-    const env = { ARCHITECT_ARTIFACTS: `${HOME}/artifacts`, ARCHITECT_AGENT_NAME: name, ...extra };
+    const env = { ARCHITECT_ARTIFACTS: this.#artifactsDir, ARCHITECT_AGENT_NAME: name, ...extra };
     this.#agents.set(name, this.control.startAgent(name, env, netnsOf(name)));
   }
 
@@ -72,7 +99,7 @@ export class MovingAgents implements AsyncDisposable {
   async startVm(name: string): Promise<VmId> {
     const vmId = VmId.parse(`vm-${randomBytes(4).toString('hex')}`);
     const { pool } = this.control;
-    const key = { plain: randomBytes(32).toString('base64'), wrapped: '' };
+    const key = this.#keyOf(vmId);
     const start = { kind: 'start-vm', vmId, class: CLASS, pool, key } as const;
     const outcome = await this.control.request(await this.host(name), start);
     if (outcome.kind === 'refused') throw new Error(outcome.why);
@@ -84,18 +111,20 @@ export class MovingAgents implements AsyncDisposable {
   async vm(name: string, vmId: VmId, ready: (vm: VmReport) => boolean): Promise<VmReport> {
     return await until(`VM ${vmId} on ${name}`, () => {
       const host = this.#find(name);
-      return host?.report?.vms.find((vm) => vm.vmId === vmId && ready(vm));
+      // What an agent said before it went away is old.
+      if (host?.state !== 'connected') return undefined;
+      return host.report?.vms.find((vm) => vm.vmId === vmId && ready(vm));
     });
   }
 
   /** Both are asked; what becomes of it is in `migration`. */
-  async beginMove(vmId: VmId, { from, to }: { readonly from: string; readonly to: string }) {
+  async beginMove(vmId: VmId, { from, to, through }: Way): Promise<MigrationId> {
     const migrationId = MigrationId.parse(`mig-${randomUUID().slice(0, 8)}`);
     const epoch = (this.#epochs.get(vmId) ?? 1) + 1;
     this.#epochs.set(vmId, epoch);
     const [source, target] = [await this.host(from), await this.host(to)];
     const credential = randomBytes(32).toString('base64');
-    const key = { plain: randomBytes(32).toString('base64'), wrapped: '' };
+    const key = this.#keyOf(vmId);
     const deadlineMs = Date.now() + MOVE_LIMIT_MS;
     const move = { migrationId, vmId, epoch, credential, deadlineMs };
     const { pool } = this.control;
@@ -105,8 +134,9 @@ export class MovingAgents implements AsyncDisposable {
     });
     if (received.kind === 'refused') throw new Error(received.why);
     if (received.peer === undefined) throw new Error('the target named no port');
+    const peer = (await through?.(received.peer)) ?? received.peer;
     const sent = await this.control.request(source, {
-      ...{ ...move, kind: 'send-vm', to: target.id, peer: received.peer, cpuShare: 1 },
+      ...{ ...move, kind: 'send-vm', to: target.id, peer, cpuShare: 1 },
     });
     if (sent.kind === 'refused') throw new Error(sent.why);
     return migrationId;
@@ -124,7 +154,7 @@ export class MovingAgents implements AsyncDisposable {
     });
   }
 
-  async move(vmId: VmId, way: { readonly from: string; readonly to: string }): Promise<Move> {
+  async move(vmId: VmId, way: Way): Promise<Move> {
     const migrationId = await this.beginMove(vmId, way);
     const isOver = ({ phase }: MigrationReport) => phase === 'done' || phase === 'aborted';
     const source = await this.migration(way.from, migrationId, isOver);
@@ -137,13 +167,21 @@ export class MovingAgents implements AsyncDisposable {
     await removeNetwork();
   }
 
+  /** Of one VM always the same: what is in a store stays readable. */
+  #keyOf(vmId: VmId): VmKey {
+    const known = this.#keys.get(vmId);
+    const key = known ?? { plain: randomBytes(32).toString('base64'), wrapped: '' };
+    this.#keys.set(vmId, key);
+    return key;
+  }
+
   #find(name: string): FleetHost | undefined {
     return this.control.fleet.hosts().find((host) => host.hostname === name);
   }
 }
 
 function readPool(): PoolSpec {
-  const [path] = globSync(`${HOME}/artifacts/pools/small-*-tcg-*.json`);
+  const [path] = globSync(`${HOME}/artifacts/pools/small-*-tcg-qemu64.json`);
   if (path === undefined) throw new Error('No prepared pool: run "npm run setup" first.');
   return PoolSpec.parse(JSON.parse(readFileSync(path, 'utf8')));
 }

@@ -8,12 +8,14 @@ import { join } from 'node:path';
 import { execa } from 'execa';
 import { Agent } from 'undici';
 import { expect } from 'vitest';
+import { z } from 'zod';
 import { ArtifactKeeper } from '../../../host-agent/artifacts/artifact-keeper.ts';
 import { JournalStore } from '../../../host-agent/journal/journal-store.ts';
 import { KeyRing } from '../../../host-agent/migration/key-ring.ts';
 import { type Mobility, TemplateMemories } from '../../../host-agent/migration/mobility.ts';
 import { HostId, VmId } from '../../../host-agent/protocol/ids.ts';
 import type { AgentOutcome } from '../../../host-agent/protocol/messages.ts';
+import type { StoreSpec } from '../../../host-agent/protocol/store-spec.ts';
 import type { VmReport } from '../../../host-agent/protocol/vm-report.ts';
 import type { Networks } from '../../../host-agent/supervisor/ports.ts';
 import { Supervisor } from '../../../host-agent/supervisor/supervisor.ts';
@@ -86,10 +88,12 @@ export class StoreHost {
     await this.#recover();
   }
 
-  async start(): Promise<VmId> {
-    const vmId = VmId.parse(`vm-${randomBytes(4).toString('hex')}`);
+  async start(
+    vmId = VmId.parse(`vm-${randomBytes(4).toString('hex')}`),
+    rewindable = false,
+  ): Promise<VmId> {
     const { pool, key } = this.#world;
-    const request = { kind: 'start-vm', vmId, class: CLASS, pool, key } as const;
+    const request = { kind: 'start-vm', vmId, class: CLASS, pool, key, rewindable } as const;
     expect(await this.supervisor.serve(request)).toEqual({ kind: 'taken' });
     await this.vm(vmId, ({ tracking }) => tracking !== undefined);
     return vmId;
@@ -101,8 +105,8 @@ export class StoreHost {
     return await this.supervisor.serve({ kind: 'resume-vm', from, ...about });
   }
 
-  async park(vmId: VmId, epoch: number): Promise<AgentOutcome> {
-    const deadlineMs = Date.now() + 60_000;
+  async park(vmId: VmId, epoch: number, limitMs = 60_000): Promise<AgentOutcome> {
+    const deadlineMs = Date.now() + limitMs;
     return await this.supervisor.serve({ kind: 'park-vm', vmId, epoch, deadlineMs, why: 'test' });
   }
 
@@ -129,6 +133,13 @@ export class StoreHost {
     const { exitCode, stdout, stderr } = await guest.exec(exec);
     if (exitCode !== 0) throw new Error(`${stdout} ${stderr}`);
     return stdout.trim();
+  }
+
+  /** QEMU's word on its guest: `running`, `paused`, … */
+  async status(vmId: VmId): Promise<string | undefined> {
+    const qmp = this.#drivers.get(vmId)?.live()?.qmp;
+    const answer = z.object({ status: z.string() });
+    return (await qmp?.call({ command: 'query-status', answer }))?.status;
   }
 
   folder(vmId: VmId): string {
@@ -197,8 +208,11 @@ export class StoreWorld implements AsyncDisposable {
   readonly #netns = new Set<string>();
   readonly #end = new AbortController();
 
-  private constructor(dir: string, peers: PeerHosts) {
+  readonly #store: StoreSpec | undefined;
+
+  private constructor(dir: string, peers: PeerHosts, store: StoreSpec | undefined) {
     this.dir = dir;
+    this.#store = store;
     this.storeDir = join(dir, 'store');
     this.#peers = peers;
     this.identity = peers.source;
@@ -209,13 +223,14 @@ export class StoreWorld implements AsyncDisposable {
     });
   }
 
-  static async open(): Promise<StoreWorld> {
+  /** Its store is `storeDir`, or the given one. */
+  static async open(store?: StoreSpec): Promise<StoreWorld> {
     const dir = await mkdtemp('/var/tmp/store-hosts-');
     await chmod(dir, 0o711);
-    return new StoreWorld(dir, await enrolPeers());
+    return new StoreWorld(dir, await enrolPeers(), store);
   }
 
-  readonly store = () => ({ kind: 'folder' as const, path: this.storeDir });
+  readonly store = (): StoreSpec => this.#store ?? { kind: 'folder', path: this.storeDir };
 
   async host(name: string): Promise<StoreHost> {
     const host = new StoreHost(name, this);

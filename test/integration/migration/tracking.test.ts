@@ -73,10 +73,15 @@ test('what is written again and again is hot, the rest is cold', async () => {
   await vm.run(write('cold', COLD_BYTES, 0));
   nowMs += 1_000;
   await tracker.pulse(limit());
+  const pageName = ({ block, page }: { block: number; page: number }) => `${block}:${page}`;
+  let again: Set<string> | undefined;
   for (let version = 1; version <= 10; version += 1) {
     await vm.run(write('hot', HOT_BYTES, version));
     nowMs += 1_000;
     await tracker.pulse(limit());
+    // A pipe's buffer holds the text once and is then free: only the file's pages have each version.
+    const written = vm.pagesWith(`hot-is-written-${version}\n`).map(pageName);
+    again = new Set(written.filter((page) => again?.has(page) ?? true));
   }
   nowMs += 6_000;
   vm.image.advancePulse(nowMs);
@@ -93,7 +98,7 @@ test('what is written again and again is hot, the rest is cold', async () => {
   }
   const isSealed = ({ block, page }: { block: number; page: number }) =>
     sealed.has(`${block}:${Math.floor(page / RANGE_PAGES)}`);
-  const hot = vm.pagesWith('hot-is-written-10');
+  const hot = vm.pagesWith('hot-is-written-10').filter((page) => again?.has(pageName(page)));
   const cold = vm.pagesWith('cold-is-written-0');
   expect(hot.length).toBeGreaterThanOrEqual(HOT_BYTES / 4096);
   expect(hot.filter(isSealed).length).toBeLessThan(0.02 * hot.length);

@@ -2,6 +2,7 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { HostId, JobId, MigrationId, type VmId } from '../../../host-agent/protocol/ids.ts';
 import type { AgentRequest } from '../../../host-agent/protocol/messages.ts';
+import { ERA } from '../../../host-agent/protocol/token-messages.ts';
 import { startTestRedis, type TestRedis } from '../records/redis-server.ts';
 import { FIGURES, World } from './world.ts';
 
@@ -290,10 +291,11 @@ describe('moves', () => {
       expect(await world.store.readVm(vmId)).toMatchObject({
         hostId: TWO,
         phase: 'busy',
-        epoch: 2,
+        epoch: ERA,
       }),
     );
-    expect(requests('resume-vm')).toMatchObject([{ from: 'rewound', epoch: 2, rewindable: true }]);
+    const resumed = { from: 'rewound', epoch: ERA, rewindable: true };
+    expect(requests('resume-vm')).toMatchObject([resumed]);
     await finish(vmId);
   });
 

@@ -141,7 +141,10 @@ export class FakeFleet {
     return fleetHost({
       id,
       state,
-      report: { vms, migrations, notice: this.notices.get(id) ?? null },
+      report: {
+        ...{ vms, migrations, notice: this.notices.get(id) ?? null },
+        tokens: this.tokens.get(id) ?? [],
+      },
     });
   }
 }

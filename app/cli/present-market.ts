@@ -1,0 +1,73 @@
+/** How `architect offers` looks. Pure. */
+import type { MarketView } from '../api/views.ts';
+import { formatDuration, formatTable } from './table.ts';
+
+export function presentMarket(
+  market: MarketView,
+  { rows, nowMs }: { readonly rows: number; readonly nowMs: number },
+): string {
+  const blocks = [
+    presentSpend(market),
+    presentOffers(market, rows),
+    presentShut(market, nowMs),
+    presentDecisions(market, { rows, nowMs }),
+  ];
+  return blocks.filter((block) => block !== '').join('\n\n');
+}
+
+function presentSpend({ provider, usdPerHour, maxUsdPerHour }: MarketView): string {
+  if (usdPerHour === null || maxUsdPerHour === null) return `Provider: ${provider}`;
+  return `Provider: ${provider}. The fleet costs ${usd(usdPerHour)} of ${usd(maxUsdPerHour)} per hour.`;
+}
+
+function presentOffers({ offers }: MarketView, rows: number): string {
+  if (offers.length === 0) return 'Nothing is on sale.';
+  const table = formatTable(
+    ['OFFER', 'VCPU', 'MEMORY', 'DISK', 'PER HOUR', 'PER VCPU', 'KIND', 'PLACE'],
+    offers
+      .slice(0, rows)
+      .map(({ id, capacity, pricePerHourUsd, spot, place }) => [
+        id,
+        String(capacity.vcpus),
+        `${Math.floor(capacity.memoryMib / 1024)} GiB`,
+        `${capacity.diskGib} GiB`,
+        usd(pricePerHourUsd),
+        usd(pricePerHourUsd / Math.max(1, capacity.vcpus)),
+        spot ? 'spot' : 'on demand',
+        place,
+      ]),
+  );
+  const more = offers.length - rows;
+  return more > 0 ? `${table}\n… and ${more} more: --rows ${offers.length}` : table;
+}
+
+function presentShut({ shut }: MarketView, nowMs: number): string {
+  if (shut.length === 0) return '';
+  const lines = shut.map(({ offerId, why, untilMs }) => [
+    offerId,
+    why,
+    formatDuration(untilMs - nowMs),
+  ]);
+  return formatTable(['NOT NOW', 'WHY', 'FOR'], lines);
+}
+
+function presentDecisions(
+  { decisions }: MarketView,
+  { rows, nowMs }: { readonly rows: number; readonly nowMs: number },
+): string {
+  if (decisions.length === 0) return '';
+  const lines = decisions
+    .slice(-rows)
+    .toReversed()
+    .map(({ atMs, kind, subject, why, failed }) => [
+      `${formatDuration(nowMs - atMs)} ago`,
+      kind,
+      subject,
+      failed === null ? why : `${why} (failed: ${failed})`,
+    ]);
+  return formatTable(['DECIDED', 'WHAT', 'ABOUT', 'WHY'], lines);
+}
+
+function usd(amount: number): string {
+  return `$${amount.toFixed(4)}`;
+}

@@ -1,0 +1,123 @@
+/**
+ * What the operator says of EC2: a JSON file, named by ARCHITECT_EC2_FILE. README, "Hosts from EC2", has
+ * an example. Everything that costs money or is a matter of trust is here and nowhere else.
+ */
+import { readFileSync } from 'node:fs';
+import { z } from 'zod';
+import { ArchitectError } from '../../../host-agent/protocol/errors.ts';
+import { DEFAULT_FLEET_POLICY, type FleetPolicy } from '../../planner/fleet/fleet-seen.ts';
+
+export class Ec2SettingsError extends ArchitectError {
+  readonly code = 'EC2_SETTINGS';
+  readonly retry = 'never';
+}
+
+const MINUTE_MS = 60_000;
+const usd = z.number().min(0).max(1_000);
+
+const Bootstrap = z.strictObject({
+  repository: z.url({ protocol: /^https$/ }),
+  /** A commit, so that every host runs the same. */
+  ref: z.string().regex(/^[0-9a-f]{40}$/, 'wants a commit: 40 hexadecimal digits'),
+});
+export type Bootstrap = Readonly<z.infer<typeof Bootstrap>>;
+
+const Headroom = z.union([
+  z.enum(['off', 'one-host']).transform((kind) => ({ kind })),
+  z
+    .number()
+    .min(1)
+    .max(100)
+    .transform((percent) => ({ kind: 'share' as const, share: percent / 100 })),
+]);
+
+const Fleet = z.strictObject({
+  minHosts: z.int().min(0).max(1_000).default(DEFAULT_FLEET_POLICY.minHosts),
+  maxHosts: z.int().min(1).max(1_000).default(DEFAULT_FLEET_POLICY.maxHosts),
+  maxUsdPerHour: usd,
+  /** `off`, `one-host`, or a percentage of the used vCPUs. */
+  headroom: Headroom.default({ kind: 'one-host' }),
+  calmMinutes: z.number().min(1).max(1_440).default(5),
+  joinMinutes: z.number().min(1).max(120).default(15),
+  horizonHours: z.number().min(0.25).max(168).default(4),
+});
+
+const Ec2Settings = z.strictObject({
+  region: z.string().regex(/^[a-z]{2}(-[a-z]+)+-\d$/, 'wants for example eu-central-1'),
+  ami: z.string().regex(/^ami-[0-9a-f]{8,17}$/),
+  /** One for each zone that may be used. */
+  subnets: z
+    .array(z.string().regex(/^subnet-[0-9a-f]{8,17}$/))
+    .min(1)
+    .max(20),
+  securityGroups: z
+    .array(z.string().regex(/^sg-[0-9a-f]{8,17}$/))
+    .min(1)
+    .max(5),
+  /** By name. Unset: instances have no role, and reach the bucket by what the agents are given. */
+  instanceProfile: z.string().max(128).optional(),
+  publicAddress: z.boolean().default(false),
+  diskGib: z.int().min(20).max(16_384).default(200),
+  rootDevice: z.string().startsWith('/dev/').default('/dev/xvda'),
+  kmsKeyId: z.string().max(2_048).optional(),
+  /** Types by pattern, * for anything; unset: every type that can run guests. */
+  types: z
+    .array(z.string().regex(/^[a-z0-9.*-]+$/))
+    .min(1)
+    .max(50)
+    .optional(),
+  minVcpus: z.int().min(1).default(4),
+  maxVcpus: z.int().min(1).default(64),
+  fallbacks: z.array(z.enum(['type', 'zone', 'on-demand'])).default(['type', 'zone', 'on-demand']),
+  /** EC2's own API does not tell them. */
+  onDemandUsdPerHour: z.record(z.string(), usd).default({}),
+  bootstrap: Bootstrap.optional(),
+  /** More of host-agent/config.ts. */
+  agentEnvironment: z
+    .record(z.string().regex(/^ARCHITECT_[A-Z_]+$/), z.string().max(1_000))
+    .default({}),
+  fleet: Fleet,
+  /** Instead of AWS's own: for tests. */
+  endpoint: z.url().optional(),
+});
+export type Ec2Settings = Readonly<z.infer<typeof Ec2Settings>>;
+
+/** Throws Ec2SettingsError naming everything that is wrong in the file. */
+export function readEc2Settings(path: string): Ec2Settings {
+  let text: unknown;
+  try {
+    text = JSON.parse(readFileSync(path, 'utf8'));
+  } catch (cause) {
+    throw new Ec2SettingsError(`Cannot read ${path} as JSON.`, { cause });
+  }
+  return parseEc2Settings(text, path);
+}
+
+export function parseEc2Settings(raw: unknown, path: string): Ec2Settings {
+  const parsed = Ec2Settings.safeParse(raw);
+  if (parsed.success) return parsed.data;
+  const lines = parsed.error.issues.map((issue) => `  ${issue.path.join('.')}: ${issue.message}`);
+  throw new Ec2SettingsError(
+    `${path} is not usable:\n${lines.join('\n')}\nSee "Hosts from EC2" in README.md.`,
+  );
+}
+
+export function policyOf({ fleet }: Ec2Settings): FleetPolicy {
+  const { calmMinutes, joinMinutes, horizonHours, ...rest } = fleet;
+  return {
+    ...DEFAULT_FLEET_POLICY,
+    ...rest,
+    calmMs: calmMinutes * MINUTE_MS,
+    joinLimitMs: joinMinutes * MINUTE_MS,
+    horizonMs: horizonHours * 60 * MINUTE_MS,
+  };
+}
+
+/** `m8i.*` and the like. */
+export function matchesAny(name: string, patterns: readonly string[] | undefined): boolean {
+  if (patterns === undefined) return true;
+  return patterns.some((pattern) => {
+    const escaped = pattern.replaceAll('.', '\\.').replaceAll('*', '.*');
+    return new RegExp(`^${escaped}$`).test(name);
+  });
+}

@@ -1,0 +1,37 @@
+/** The EC2 provider from its settings file. The SDK is loaded here only: it is large. */
+import { randomBytes } from 'node:crypto';
+import { join } from 'node:path';
+import type { Logger } from 'pino';
+import type { PoolSpec } from '../../../host-agent/protocol/host-facts.ts';
+import { readIfThere, writeDurably } from '../../durable-file.ts';
+import { Ec2Provider } from './ec2-provider.ts';
+import { readEc2Settings } from './ec2-settings.ts';
+
+const OWNER_FILE = 'ec2-owner';
+const OWNER_BYTES = 6;
+
+/** Throws Ec2SettingsError for a file that is not usable. Asks nothing of EC2. */
+export async function openEc2(given: {
+  readonly settingsFile: string;
+  readonly dataDir: string;
+  readonly fleet: string;
+  readonly pool: PoolSpec;
+  readonly logger: Logger;
+}): Promise<Ec2Provider> {
+  const { settingsFile, dataDir, fleet, pool, logger } = given;
+  const settings = readEc2Settings(settingsFile);
+  const ownerId = await ensureOwnerId(dataDir);
+  const sdk = await import('@aws-sdk/client-ec2');
+  return new Ec2Provider({ sdk, settings, fleet, ownerId, pool, now: Date.now, logger });
+}
+
+/** Instances carry it as a tag: what another control plane bought is never touched. */
+async function ensureOwnerId(dataDir: string): Promise<string> {
+  const path = join(dataDir, OWNER_FILE);
+  // A file that cannot be read must not make a new owner: the old one's hosts cost money.
+  const known = await readIfThere(path);
+  if (known !== undefined) return known.trim();
+  const ownerId = randomBytes(OWNER_BYTES).toString('hex');
+  await writeDurably(path, `${ownerId}\n`);
+  return ownerId;
+}
