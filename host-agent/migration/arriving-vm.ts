@@ -128,7 +128,7 @@ export class ArrivingVm {
     const unfit = judgeMachine(facts, request);
     if (unfit !== undefined) throw new ArrivalError(unfit.why);
     const { vmId } = request;
-    const network = await networks.ensure(vmId, attachmentOf(facts, request));
+    const network = await networks.ensure(vmId, { guestAddress: facts.guestAddress });
     const { imageDir, templateDir } = pool;
     const spec: VmStart = {
       ...{ vmId, class: facts.class, pool: facts.pool },

@@ -77,7 +77,9 @@ async function bringBack(
   const unfit = judgeMachine(facts, request);
   if (unfit !== undefined) throw new ArrivalError(unfit.why);
   signal.throwIfAborted();
-  const network = await networks.ensure(request.vmId, attachmentOf(facts, request));
+  const network = await networks.ensure(request.vmId, {
+    guestAddress: facts.guestAddress,
+  });
   const { imageDir, templateDir } = pool;
   const spec: VmStart = {
     ...{ vmId: request.vmId, class: facts.class, pool: facts.pool },

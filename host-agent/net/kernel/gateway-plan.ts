@@ -59,10 +59,7 @@ export function passagesOf({ guestAddress, seat, previous }: GatewayVm): readonl
 }
 
 /** What a crash left, from `ip route show` and the passages that nft holds. */
-export function readGatewayVms(
-  routes: string,
-  passages: readonly Passage[],
-): readonly GatewayVm[] {
+export function readGatewayVms(routes: string, passages: readonly Passage[]): readonly GatewayVm[] {
   const seats = new Map<string, VmSeat | undefined>();
   for (const line of routes.split('\n')) {
     const blackhole = /^blackhole ([\d.]+)/.exec(line)?.[1];
@@ -80,9 +77,7 @@ export function readGatewayVms(
       number: vmNumber(guestAddress),
       guestAddress,
       seat,
-      ...(previous === undefined
-        ? {}
-        : { previous: { host: previous.host, vni: previous.vni } }),
+      ...(previous === undefined ? {} : { previous: { host: previous.host, vni: previous.vni } }),
     };
   });
 }

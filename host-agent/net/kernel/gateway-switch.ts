@@ -44,7 +44,9 @@ export async function openKernelGateway(
     removeVm: async (number) => {
       const vm = known.get(number);
       if (vm === undefined) return;
-      await tryIpBatch(`route del ${vm.guestAddress}/32\nroute del blackhole ${vm.guestAddress}/32\n`);
+      await tryIpBatch(
+        `route del ${vm.guestAddress}/32\nroute del blackhole ${vm.guestAddress}/32\n`,
+      );
       await sets.keep(vm.guestAddress, {});
       known.delete(number);
     },

@@ -59,9 +59,7 @@ function planSets(role: TunnelTable['role']): string {
 }
 
 function innerOf(role: TunnelTable['role']): readonly [string, string] {
-  return role === 'gateway'
-    ? [INNER_SOURCE, INNER_DESTINATION]
-    : [INNER_DESTINATION, INNER_SOURCE];
+  return role === 'gateway' ? [INNER_SOURCE, INNER_DESTINATION] : [INNER_DESTINATION, INNER_SOURCE];
 }
 
 /** Tunnel packets are not tracked: what is inside them is. */

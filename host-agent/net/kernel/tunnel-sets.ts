@@ -48,7 +48,9 @@ export class TunnelSets {
   /** All that is held of this guest's, or of all guests'. */
   held(way: Way, guestAddress?: string): readonly Passage[] {
     const all = this.#held[way];
-    return guestAddress === undefined ? all : all.filter((one) => one.guestAddress === guestAddress);
+    return guestAddress === undefined
+      ? all
+      : all.filter((one) => one.guestAddress === guestAddress);
   }
 
   /** Of this guest's these are to be there and no others, in one transaction. Counts of those that stay go on. */

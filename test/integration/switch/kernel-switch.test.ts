@@ -111,7 +111,12 @@ test('what comes late to the host that the VM has left is sent after it', async 
   const guest = await guestOnHost0();
   await seat(1, 2, HOSTS[0]);
   const [old, next] = [seatOf(0, 1), seatOf(1, 2)];
-  await gateway.call('ensureVm', { number: NUMBER, guestAddress: GUEST, seat: old, previous: next });
+  await gateway.call('ensureVm', {
+    number: NUMBER,
+    guestAddress: GUEST,
+    seat: old,
+    previous: next,
+  });
   // The gateway is not flipped: every packet is a late one.
   await hosts[0].call('forwardTo', NUMBER, next);
   await world.moveGuest(1);
