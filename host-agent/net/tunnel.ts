@@ -13,6 +13,8 @@ export const TUNNEL_LINK = 'ar-vxlan';
 /** IANA's VXLAN port (RFC 7348, 8). */
 export const TUNNEL_PORT = 4789;
 const TUNNEL_TTL = 64;
+/** Nobody's: on a link without an address the kernel's reverse-path check drops stragglers, loose or not. */
+const TUNNEL_ADDRESS = '169.254.2.3/32';
 
 export interface Tunnel {
   /** This machine's address on the underlay. */
@@ -26,6 +28,7 @@ export function planTunnel({ underlay, mtu }: Tunnel): readonly string[] {
   return [
     `link add ${TUNNEL_LINK} type vxlan external local ${underlay} dstport ${TUNNEL_PORT}`,
     `link set ${TUNNEL_LINK} address ${macOf(underlay)} mtu ${mtu} addrgenmode none`,
+    `addr add ${TUNNEL_ADDRESS} dev ${TUNNEL_LINK}`,
     `link set ${TUNNEL_LINK} up`,
   ];
 }

@@ -134,6 +134,8 @@ export class SwitchWorld {
       `host${n}`,
       `addr add ${HOSTS[n]}/24 dev eth0`,
       'link set eth0 up',
+      // The loose reverse-path check wants some way back to whoever sent a straggler.
+      `route add default via ${GATEWAY}`,
       `link add arv${n} type veth peer name up${n} netns ${this.#netns('guest')}`,
       `addr add 169.254.2.1/32 dev arv${n}`,
       `link set arv${n} up`,
