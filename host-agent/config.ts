@@ -38,6 +38,9 @@ function list<T extends z.ZodType<string, string>>(item: T, limit: number) {
 /** Of the range that IANA leaves to nobody (RFC 6335, 6). */
 const DEFAULT_PEER_PORTS = '49152-49215';
 
+/** After the peers' ports. */
+const DEFAULT_FLIP_PORT = 49_216;
+
 const PortRange = z
   .string()
   .regex(/^\d{1,5}-\d{1,5}$/, 'wants for example 49152-49215')
@@ -64,6 +67,8 @@ const Environment = z.object({
   ARCHITECT_GUEST_ALLOW: list(z.cidrv4(), 64).default([]),
   ARCHITECT_PEER_PORTS: PortRange.default(PortRange.parse(DEFAULT_PEER_PORTS)),
   ARCHITECT_UNDERLAY_MTU: z.coerce.number().int().min(1280).max(9216).default(1500),
+  ARCHITECT_GATEWAY_PUBLIC: z.ipv4().optional(),
+  ARCHITECT_GATEWAY_PORT: z.coerce.number().int().min(1024).max(65_535).default(DEFAULT_FLIP_PORT),
   ARCHITECT_NOTICES: z.enum(['auto', 'off', ...NoticeSource.options]).default('auto'),
   ARCHITECT_METADATA_URL: MetadataUrl.default('http://169.254.169.254'),
 });
@@ -89,6 +94,10 @@ export interface AgentConfig {
   readonly underlayMtu: number;
   /** One of these is open while a VM moves here; both ends belong to the range. */
   readonly peerPorts: { readonly first: number; readonly last: number };
+  /** Of a gateway: what guests' connections come from; undefined: its own address. */
+  readonly gatewayPublicAddress: string | undefined;
+  /** Of a gateway: where sources of moves ask for flips. */
+  readonly flipPort: number;
   /** Whose metadata service is watched for spot notices; `auto` finds out. */
   readonly notices: NoticeMode;
   readonly metadataUrl: string;
@@ -112,6 +121,8 @@ export function readAgentConfig(environment: NodeJS.ProcessEnv): AgentConfig {
     guestAllow: Object.freeze(env.ARCHITECT_GUEST_ALLOW),
     underlayMtu: env.ARCHITECT_UNDERLAY_MTU,
     peerPorts: Object.freeze(env.ARCHITECT_PEER_PORTS),
+    gatewayPublicAddress: env.ARCHITECT_GATEWAY_PUBLIC,
+    flipPort: env.ARCHITECT_GATEWAY_PORT,
     notices: env.ARCHITECT_NOTICES,
     metadataUrl: env.ARCHITECT_METADATA_URL,
   });

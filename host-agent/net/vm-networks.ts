@@ -15,9 +15,9 @@
 
 import { existsSync } from 'node:fs';
 import type { Logger } from 'pino';
+import { chooseGuestAddress, GUEST_RANGE } from '../protocol/guest-addresses.ts';
 import { GUEST_MAC } from '../protocol/guest-contract.ts';
 import type { VmNetwork } from '../vm/vm-driver.ts';
-import { chooseGuestAddress } from './guest-addresses.ts';
 import { GUEST_GATEWAY, planGuard, planGuardAnew } from './guest-policy.ts';
 import { planHostGuard } from './host-guard.ts';
 import { AddressesExhaustedError, NoSwitchError } from './net-errors.ts';
@@ -43,8 +43,6 @@ import {
 } from './vm-link-plan.ts';
 import { openUplink, type VmUplink } from './vm-uplink.ts';
 import { vmNumber, vniOf } from './vni.ts';
-
-export const GUEST_RANGE = '10.201.0.0/16';
 
 export interface VmNetworkOptions {
   readonly fleet: string;

@@ -1,8 +1,8 @@
 /** What a job finds inside its VM: its class, no secret of its runner, and nobody but the outside. */
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import type { SimulatedFleet } from '../../app/demo/simulated-fleet.ts';
-import { chooseGuestAddress } from '../../host-agent/net/guest-addresses.ts';
-import { GUEST_RANGE } from '../../host-agent/net/vm-networks.ts';
+import { chooseGuestAddress, GUEST_RANGE } from '../../host-agent/protocol/guest-addresses.ts';
+
 import { busyVm, listHosts, never, pushJob, settled, startFleet } from './fleet.ts';
 import { openGate } from './gate.ts';
 

@@ -56,7 +56,6 @@ export class TunnelSets {
   /** Of this guest's these are to be there and no others, in one transaction. Counts of those that stay go on. */
   async keep(guestAddress: string, wanted: Readonly<Partial<Record<Way, readonly Passage[]>>>) {
     let script = '';
-    const next = { ...this.#held };
     for (const way of WAYS) {
       const before = this.held(way, guestAddress);
       const after = wanted[way] ?? [];
@@ -64,11 +63,13 @@ export class TunnelSets {
       const gone = before.filter((one) => !after.some((it) => isSamePassage(it, one)));
       for (const one of added) script += planPassage(this.#table, { verb: 'add', way }, one);
       for (const one of gone) script += planPassage(this.#table, { verb: 'delete', way }, one);
-      const others = this.#held[way].filter((one) => one.guestAddress !== guestAddress);
-      next[way] = [...others, ...after];
     }
     if (script !== '') await loadRuleset(script);
-    Object.assign(this.#held, next);
+    // Another guest's may have changed meanwhile.
+    for (const way of WAYS) {
+      const others = this.#held[way].filter((one) => one.guestAddress !== guestAddress);
+      this.#held[way] = [...others, ...(wanted[way] ?? [])];
+    }
   }
 
   async read(way: Way): Promise<readonly CountedPassage[]> {

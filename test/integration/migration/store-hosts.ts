@@ -251,6 +251,7 @@ export class StoreWorld implements AsyncDisposable {
           ...{ gateway: '10.99.0.1', mtu: 1400, dns: [] },
         };
       },
+      uplink: () => undefined,
       destroy: async (vmId) => await this.#removeNetns(nameOf(vmId)),
       retain: async () => [],
     };
