@@ -15,12 +15,14 @@ import { type AgentEndpoint, startAgentEndpoint } from './agents/agent-endpoint.
 import { openCertificateAuthority } from './agents/certificate-authority.ts';
 import { EnrolmentStore } from './agents/enrolment.ts';
 import { AgentFleet } from './agents/fleet.ts';
+import { GatewayFleet } from './agents/gateway-fleet.ts';
 import { startApi } from './api/api-server.ts';
 import { ensureApiToken } from './api/api-token.ts';
 import { createApiPorts } from './api-ports.ts';
 import type { Address, Config } from './config.ts';
 import { EvidenceStore } from './evidence/evidence-store.ts';
 import { openFrontDoor } from './front-door.ts';
+import { GatewayKeeper } from './gateways/gateway-keeper.ts';
 import { createGithubNotices } from './github/checks.ts';
 import { createGithubClient } from './github/client.ts';
 import { createGithubJobSource } from './github/job-source.ts';
@@ -98,6 +100,7 @@ async function assemble(config: Config, logger: Logger, parts: ShutdownStack): P
     listen: hosts.agentsListen,
   });
   const { fleet, enrolment } = agents;
+  const gateways = new GatewayKeeper({ port: agents.gateways, store, fleet, now, logger });
   const { provider } = hosts;
   const machines = provider.knowsEnds ? new MachineWatch(evidence) : undefined;
   const keys = new VmKeys(await openMasterKey(config.dataDir));
@@ -105,6 +108,7 @@ async function assemble(config: Config, logger: Logger, parts: ShutdownStack): P
   const buyer = openBuyer({ provider, tokens, fleet, now, logger });
   const moving = {
     keys,
+    gateways,
     ...(machines === undefined ? {} : { machines }),
     ...(buyer === undefined ? {} : { emptying: () => buyer.emptyingHosts() }),
   };
@@ -114,7 +118,9 @@ async function assemble(config: Config, logger: Logger, parts: ShutdownStack): P
     plannerConfig: plannerConfigOf(config),
     tickMs: config.tickMs,
     hosts: { provider, tokens, watch: machines, buyer },
-    onFollow: () => fleet.disconnectAll('another process reconciles'),
+    onFollow: () => {
+      for (const one of [fleet, agents.gateways]) one.disconnectAll('another process reconciles');
+    },
   });
   const queue = parts.add('intake queue', openIntakeQueue(redis, logger));
   const ports = createApiPorts({
@@ -137,6 +143,7 @@ async function assemble(config: Config, logger: Logger, parts: ShutdownStack): P
   const intake = createJobIntake({ book, notices: github.notices, nudge, logger });
   parts.add('intake worker', startIntakeWorker({ redis, intake, logger }));
   parts.add('reconciler', { close: () => reconciler.stop() });
+  agents.gateways.onChange(() => reconciler.nudge());
   reconciler.start();
   logger.info({ listen: config.listen, pool: pool.id }, 'the control plane is up');
 }
@@ -178,6 +185,7 @@ interface AgentParts {
 interface AgentDoor {
   readonly enrolment: EnrolmentStore;
   readonly fleet: AgentFleet;
+  readonly gateways: GatewayFleet;
   readonly endpoint: AgentEndpoint;
 }
 
@@ -194,6 +202,7 @@ async function openAgents(given: AgentParts): Promise<AgentDoor> {
     'fleet',
     new AgentFleet({ enrolment, pool: () => pool, store: config.store, now, logger }),
   );
+  const gateways = parts.add('gateways', new GatewayFleet({ enrolment, now, logger }));
   const endpoint = parts.add(
     'agent endpoint',
     await startAgentEndpoint({
@@ -202,13 +211,14 @@ async function openAgents(given: AgentParts): Promise<AgentDoor> {
       authority,
       enrolment,
       fleet,
+      gateways,
       artifactsDir: config.artifactsDir,
       isLeader: () => lease.held,
       now,
       logger,
     }),
   );
-  return { enrolment, fleet, endpoint };
+  return { enrolment, fleet, gateways, endpoint };
 }
 
 /** Good for as long as a machine is given to join. */

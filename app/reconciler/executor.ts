@@ -4,7 +4,16 @@ import type { HostId } from '../../host-agent/protocol/ids.ts';
 import type { Step, StepKind } from '../planner/step.ts';
 import type { JobBook } from '../records/apply-job-facts.ts';
 import type { VmRecord } from '../records/records.ts';
-import type { Fleet, JobNotices, JobSource, Keys, Machines, PoolSource, Runners } from './ports.ts';
+import type {
+  Fleet,
+  Gateways,
+  JobNotices,
+  JobSource,
+  Keys,
+  Machines,
+  PoolSource,
+  Runners,
+} from './ports.ts';
 
 export interface ExecutorPorts extends JobBook {
   readonly fleet: Fleet;
@@ -13,6 +22,8 @@ export interface ExecutorPorts extends JobBook {
   readonly jobSource: JobSource;
   readonly pools: PoolSource;
   readonly keys: Keys;
+  /** Unset: there are none, and a moved VM's connections break. */
+  readonly gateways?: Gateways;
   /** Unset: nobody can say for sure that a host is gone. */
   readonly machines?: Machines;
   /** Hosts that are to be given back: drained, as if the operator had said so. */

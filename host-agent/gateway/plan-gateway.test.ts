@@ -35,9 +35,15 @@ describe('planVm', () => {
     ['a move that was given up', atHome, flipped, { ...vm, seat: seatOf(A) }],
     [
       'a parked one',
-      { ...atHome, home: null },
+      { ...atHome, home: 'stored' },
       { ...vm, seat: seatOf(A) },
       { ...vm, seat: undefined },
+    ],
+    [
+      'one whose host is unknown',
+      { ...atHome, home: 'unknown' },
+      { ...vm, seat: seatOf(B) },
+      undefined,
     ],
     [
       'one that came back to its host',

@@ -4,12 +4,13 @@
  *   at home        seat = home
  *   moves          both seats pass; packets go where the last flip sent them, home at first
  *   in the store   no seat: packets are dropped
+ *   unknown        as it is
  */
 import { timingSafeEqual } from 'node:crypto';
 import type { GatewayVm, VmSeat } from '../net/switch-backend.ts';
 import { vmNumber, vniOf } from '../net/vni.ts';
 import { type Refused, refused } from '../protocol/errors.ts';
-import type { Flip, GatewayVmSpec, SeatSpec } from '../protocol/gateway-messages.ts';
+import type { Flip, GatewayVmSpec } from '../protocol/gateway-messages.ts';
 import type { HostId, VmId } from '../protocol/ids.ts';
 
 /** By number. Of two VMs with one number the first has it; the others are refused. */
@@ -30,13 +31,14 @@ export function indexVms(vms: readonly GatewayVmSpec[]): {
 
 /** Undefined: what it has is what it is to have. */
 export function planVm(vm: GatewayVmSpec, held: GatewayVm | undefined): GatewayVm | undefined {
+  if (vm.home === 'unknown') return undefined;
   const wanted = wantedVm(vm, held);
   return held !== undefined && isSame(wanted, held) ? undefined : wanted;
 }
 
 function wantedVm({ guestAddress, home, move }: GatewayVmSpec, held: GatewayVm | undefined) {
   const number = vmNumber(guestAddress);
-  const [here, there] = [seatOf(number, home), seatOf(number, move?.target ?? null)];
+  const [here, there] = [seatOf(number, home), seatOf(number, move?.target)];
   const vm = { number, guestAddress };
   if (there === undefined || here === undefined) return { ...vm, seat: here ?? there };
   const isFlipped = held?.seat !== undefined && isSameSeat(held.seat, there);
@@ -60,8 +62,10 @@ export function judgeFlip(
   return to === undefined ? refused('The VM is nowhere.') : { kind: 'flip', number, to };
 }
 
-function seatOf(number: number, seat: SeatSpec | null): VmSeat | undefined {
-  return seat === null ? undefined : { host: seat.host, vni: vniOf({ number, epoch: seat.epoch }) };
+function seatOf(number: number, seat: GatewayVmSpec['home'] | undefined): VmSeat | undefined {
+  return typeof seat !== 'object'
+    ? undefined
+    : { host: seat.host, vni: vniOf({ number, epoch: seat.epoch }) };
 }
 
 function isSame(one: GatewayVm, other: GatewayVm): boolean {

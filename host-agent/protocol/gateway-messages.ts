@@ -26,8 +26,8 @@ export type SeatSpec = Readonly<z.infer<typeof SeatSpec>>;
 export const GatewayVmSpec = z.object({
   vmId: VmId,
   guestAddress: z.ipv4(),
-  /** Null: it waits in the chunk store. */
-  home: SeatSpec.nullable(),
+  /** `stored`: it waits in the chunk store; `unknown`: its host is not known now, nothing changes. */
+  home: z.union([SeatSpec, z.enum(['stored', 'unknown'])]),
   /** Where it is on its way to. */
   move: z
     .object({

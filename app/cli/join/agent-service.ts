@@ -1,4 +1,6 @@
 /** The host-agent as a systemd service: where its files are and what stands in them. Pure. */
+import type { AgentRole } from '../../../host-agent/protocol/enrolment.ts';
+
 export const SERVICE_NAME = 'architect-agent.service';
 export const UNIT_FILE = `/etc/systemd/system/${SERVICE_NAME}`;
 export const SETTINGS_DIR = '/etc/architect-agent';
@@ -17,6 +19,8 @@ const PASSED_ON = [
   'ARCHITECT_GUEST_ALLOW',
   'ARCHITECT_UNDERLAY_MTU',
   'ARCHITECT_PEER_PORTS',
+  'ARCHITECT_GATEWAY_PUBLIC',
+  'ARCHITECT_GATEWAY_PORT',
   'ARCHITECT_NOTICES',
   'ARCHITECT_METADATA_URL',
 ];
@@ -45,14 +49,19 @@ export function formatEnvironmentFile(environment: Readonly<Record<string, strin
 }
 
 /** KillMode=process: VMs outlive their agent, and a restarted agent adopts them. */
-export function formatUnit(paths: { readonly node: string; readonly agent: string }): string {
+export function formatUnit(paths: {
+  readonly node: string;
+  readonly agent: string;
+  readonly role: AgentRole;
+}): string {
+  const role = paths.role === 'host' ? '' : ` --role ${paths.role}`;
   return `[Unit]
 Description=Architect host-agent
 After=network-online.target
 Wants=network-online.target
 
 [Service]
-ExecStart="${paths.node}" "${paths.agent}"
+ExecStart="${paths.node}" "${paths.agent}"${role}
 EnvironmentFile=${ENVIRONMENT_FILE}
 Restart=always
 RestartSec=2

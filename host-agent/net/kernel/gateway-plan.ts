@@ -49,6 +49,11 @@ export function planRoute(guestAddress: string, seat: VmSeat | undefined): strin
   return `route replace ${guestAddress}/32 ${viaTunnel(seat)}\n`;
 }
 
+/** What comes for a guest that is not known here now is dropped too. */
+export function planUnknownGuests(guestRange: string): string {
+  return `route replace blackhole ${guestRange}\n`;
+}
+
 export function planSeats({ guestAddress, seat, previous }: GatewayVm): string {
   const seats = [seat, previous].filter((one) => one !== undefined);
   return `${seats.map((one) => `${planPeer(one.host)}\n`).join('')}${planRoute(guestAddress, seat)}`;
@@ -62,7 +67,7 @@ export function passagesOf({ guestAddress, seat, previous }: GatewayVm): readonl
 export function readGatewayVms(routes: string, passages: readonly Passage[]): readonly GatewayVm[] {
   const seats = new Map<string, VmSeat | undefined>();
   for (const line of routes.split('\n')) {
-    const blackhole = /^blackhole ([\d.]+)/.exec(line)?.[1];
+    const blackhole = /^blackhole ([\d.]+)(?:\s|$)/.exec(line)?.[1];
     if (blackhole !== undefined) seats.set(blackhole, undefined);
     const [, guest, vni, host] = /^([\d.]+)\s+encap ip id (\d+) .*?\bdst ([\d.]+)/.exec(line) ?? [];
     if (guest !== undefined && host !== undefined) seats.set(guest, { host, vni: Number(vni) });

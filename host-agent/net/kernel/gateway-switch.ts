@@ -12,6 +12,7 @@ import {
   planGatewayTable,
   planRoute,
   planSeats,
+  planUnknownGuests,
   readGatewayVms,
 } from './gateway-plan.ts';
 import { TunnelSets } from './tunnel-sets.ts';
@@ -21,6 +22,7 @@ export async function openKernelGateway(
   options: Tunnel & GatewayAddresses,
 ): Promise<GatewaySwitch> {
   const sets = await TunnelSets.open(options, planGatewayTable(options));
+  await runIpBatch(planUnknownGuests(options.guestRange));
   const list = async (): Promise<readonly GatewayVm[]> => {
     const shown = ['-4', 'route', 'show', 'root', options.guestRange];
     return readGatewayVms(await readNetwork('ip', shown), sets.held('inward'));
