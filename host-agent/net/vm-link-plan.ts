@@ -12,6 +12,7 @@
  * has its network twice.
  */
 import { createHash } from 'node:crypto';
+import { GUEST_MAC } from '../protocol/guest-contract.ts';
 import { qemuUser } from '../vm/qemu-user.ts';
 import { GUEST_GATEWAY, TAP_MAC } from './guest-policy.ts';
 import { VM_LINK_PREFIX } from './host-guard.ts';
@@ -85,6 +86,8 @@ export function planVmSide({ vmId, guestAddress, mtu }: VmLink): string {
     `addr add ${GUEST_GATEWAY}/32 dev ${TAP_NAME}`,
     `link set ${TAP_NAME} up`,
     `route add ${guestAddress}/32 dev ${TAP_NAME}`,
+    // A frozen guest answers no ARP, and what waits for an answer is refused in the end.
+    `neigh replace ${guestAddress} lladdr ${GUEST_MAC} dev ${TAP_NAME} nud permanent`,
   ]);
 }
 

@@ -54,7 +54,6 @@ export interface VmNetworkOptions {
   readonly allow: readonly string[];
   readonly deny?: readonly string[];
   readonly guestRange?: string;
-  readonly guestMac?: string;
   /** For VMs that have a gateway; undefined: none may have one. */
   readonly hostSwitch?: HostSwitch;
   readonly logger: Logger;
@@ -231,8 +230,8 @@ async function remove(
 }
 
 function guardOf({ guestAddress, gateway }: VmLink, options: VmNetworkOptions) {
-  const { dns, allow, deny = [], guestMac = GUEST_MAC } = options;
-  return { guestMac, guestAddress, dns, allow, deny, hasGateway: gateway !== undefined };
+  const { dns, allow, deny = [] } = options;
+  return { guestMac: GUEST_MAC, guestAddress, dns, allow, deny, hasGateway: gateway !== undefined };
 }
 
 function describe(link: VmLink, dns: readonly string[]): VmNetwork {

@@ -129,8 +129,9 @@ export async function enrol(
 export async function upgradeStatus(
   door: Door,
   tls: { readonly key?: string; readonly cert?: string },
+  path = '/agent',
 ): Promise<number> {
-  const socket = new WebSocket(`${door.url}/agent`, { ca: door.authority.certificatePem, ...tls });
+  const socket = new WebSocket(`${door.url}${path}`, { ca: door.authority.certificatePem, ...tls });
   const status = Promise.withResolvers<number>();
   socket.on('unexpected-response', (_, response) => status.resolve(response.statusCode ?? 0));
   socket.on('open', () => status.resolve(101));
