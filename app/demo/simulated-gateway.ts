@@ -25,24 +25,28 @@ export interface GatewayFacts {
   readonly signal: AbortSignal;
 }
 
-/** Once, before the first `startGateway`. */
-export async function createGatewayMachine({ network, signal }: GatewayFacts): Promise<void> {
-  await createMachine({ network, machineId: MACHINE_ID, index: PLACE_ON_BRIDGE }, signal);
-}
-
-/** Starts the gateway's agent, or starts it again; resolves when the control plane has it. */
-export async function startGateway(facts: GatewayFacts): Promise<Child> {
+/** Once, before the first `startGateway`: with a second token it would be another gateway. */
+export async function createGatewayMachine(facts: GatewayFacts): Promise<void> {
   const { network, api, signal } = facts;
-  const dir = join(facts.dir, MACHINE_ID);
-  const tokenFile = join(facts.dir, 'secrets', 'gateway-token');
-  await mkdir(dir, { recursive: true });
+  await createMachine({ network, machineId: MACHINE_ID, index: PLACE_ON_BRIDGE }, signal);
   const { token } = await callApi(api, {
     method: 'POST',
     path: '/hosts/tokens',
     body: { ttlSeconds: TOKEN_TTL_SECONDS, role: 'gateway' },
     answer: IssuedToken,
   });
-  await writeFile(tokenFile, token, { mode: 0o600 });
+  await writeFile(tokenFile(facts), token, { mode: 0o600 });
+}
+
+function tokenFile({ dir }: GatewayFacts): string {
+  return join(dir, 'secrets', 'gateway-token');
+}
+
+/** Starts the gateway's agent, or starts it again; resolves when the control plane has it. */
+export async function startGateway(facts: GatewayFacts): Promise<Child> {
+  const { network, api, signal } = facts;
+  const dir = join(facts.dir, MACHINE_ID);
+  await mkdir(dir, { recursive: true });
   const child = startChild({
     name: 'The gateway',
     args: [AGENT_PROGRAM, '--role', 'gateway'],
@@ -51,7 +55,7 @@ export async function startGateway(facts: GatewayFacts): Promise<Child> {
       ARCHITECT_FLEET: network.fleet,
       ARCHITECT_AGENT_DIR: dir,
       ARCHITECT_AGENT_NAME: MACHINE_ID,
-      ARCHITECT_AGENT_TOKEN_FILE: tokenFile,
+      ARCHITECT_AGENT_TOKEN_FILE: tokenFile(facts),
       ARCHITECT_UNDERLAY_MTU: String(network.mtu),
     },
     logPath: join(facts.dir, 'gateway.log'),

@@ -61,19 +61,8 @@ export interface GuestPolicy {
 
 /** The whole ruleset of a VM's new namespace, as `nft -f` reads it. */
 export function planGuard(policy: GuestPolicy): string {
-  return `${planIngress(policy)}${planForward(policy)}${policy.hasGateway === true ? OWN_ARP : ''}`;
+  return `${planIngress(policy)}${planForward(policy)}`;
 }
-
-/** Named, for `readGuestTraffic`: what the namespace itself gives to the tap. */
-export const OWN_COUNTER = 'own';
-const OWN_ARP = `table arp guard {
-  counter ${OWN_COUNTER} {}
-  chain output {
-    type filter hook output priority 0; policy accept;
-    counter name ${OWN_COUNTER}
-  }
-}
-`;
 
 /**
  * The same, in the place of what may be there, in one transaction. Not for a new namespace: a table
@@ -84,8 +73,6 @@ export function planGuardAnew(policy: GuestPolicy): string {
 delete table netdev guard
 table inet guard
 delete table inet guard
-table arp guard
-delete table arp guard
 ${planGuard(policy)}`;
 }
 
@@ -110,13 +97,12 @@ function planForward({ dns, allow, deny, hasGateway = false }: GuestPolicy): str
   return `table inet guard {
   set never { type ipv4_addr; flags interval; auto-merge; elements = { ${[...NEVER, ...deny].join(', ')} }; }
   set private { type ipv4_addr; flags interval; auto-merge; elements = { ${PRIVATE.join(', ')} }; }
-  counter ${OWN_COUNTER} {}
   chain input {
     type filter hook input priority 0; policy drop;
   }
   chain output {
     type filter hook output priority 0; policy drop;
-    icmp type destination-unreachable icmp code frag-needed counter name ${OWN_COUNTER} accept
+    icmp type destination-unreachable icmp code frag-needed accept
   }
   chain forward {
     type filter hook forward priority 0; policy drop;

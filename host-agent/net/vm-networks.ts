@@ -124,7 +124,7 @@ export async function openVmNetworks(options: VmNetworkOptions): Promise<VmNetwo
     if (seated === undefined || hostSwitch === undefined) return undefined;
     const vm = hostVmOf(seated);
     if (vm === undefined) return undefined;
-    return openUplink({ vm, hostSwitch, netnsPath: pathOf(netnsName(seated.link)) });
+    return openUplink({ vm, hostSwitch });
   };
   return { ensure, destroy, retain, uplink, list: () => [...known.keys()] };
 }
