@@ -2,6 +2,7 @@
 import type { AgentEndpoint } from './agents/agent-endpoint.ts';
 import type { EnrolmentStore } from './agents/enrolment.ts';
 import type { AgentFleet } from './agents/fleet.ts';
+import type { GatewayFleet } from './agents/gateway-fleet.ts';
 import { createOperations, readMoves } from './api/operations.ts';
 import type { ApiPorts, HealthCheck } from './api/ports.ts';
 import { readRecords } from './api/record-readers.ts';
@@ -18,6 +19,7 @@ export interface ApiSources {
   readonly store: RecordStore;
   readonly evidence: Evidence;
   readonly fleet: AgentFleet;
+  readonly gateways: GatewayFleet;
   readonly enrolment: EnrolmentStore;
   readonly redis: OpenRedis;
   readonly lease: Lease;
@@ -31,7 +33,7 @@ export interface ApiSources {
 }
 
 export function createApiPorts(sources: ApiSources): ApiPorts {
-  const { store, evidence, fleet, enrolment } = sources;
+  const { store, evidence, fleet, gateways, enrolment } = sources;
   const records = readRecords(store, evidence);
   return {
     jobs: records,
@@ -41,17 +43,18 @@ export function createApiPorts(sources: ApiSources): ApiPorts {
       costOf: (vm, moves) => costOf(vm, moves, (host) => evidence.pricesOf(host), Date.now()),
     },
     hosts: fleet,
+    gateways,
     moves: readMoves(store, evidence),
     operations: createOperations({ evidence, now: Date.now, nudge: sources.nudge }),
     door: {
-      issueToken: (ttlMs) => {
+      issueToken: (ttlMs, role) => {
         const nowMs = Date.now();
-        const token = enrolment.issueEnrolmentToken({ ttlMs, nowMs });
+        const token = enrolment.issueEnrolmentToken({ ttlMs, role, nowMs });
         return { token, expiresAtMs: nowMs + ttlMs };
       },
       revoke: (hostId) => {
         const known = enrolment.revoke(hostId, Date.now());
-        if (known) fleet.expel(hostId);
+        if (known) for (const one of [fleet, gateways]) one.expel(hostId);
         return known;
       },
     },

@@ -15,12 +15,14 @@ import { type AgentEndpoint, startAgentEndpoint } from './agents/agent-endpoint.
 import { openCertificateAuthority } from './agents/certificate-authority.ts';
 import { EnrolmentStore } from './agents/enrolment.ts';
 import { AgentFleet } from './agents/fleet.ts';
+import { GatewayFleet } from './agents/gateway-fleet.ts';
 import { startApi } from './api/api-server.ts';
 import { ensureApiToken } from './api/api-token.ts';
 import { createApiPorts } from './api-ports.ts';
 import type { Address, Config } from './config.ts';
 import { EvidenceStore } from './evidence/evidence-store.ts';
 import { openFrontDoor } from './front-door.ts';
+import { GatewayKeeper } from './gateways/gateway-keeper.ts';
 import { createGithubNotices } from './github/checks.ts';
 import { createGithubClient } from './github/client.ts';
 import { createGithubJobSource } from './github/job-source.ts';
@@ -100,6 +102,7 @@ async function assemble(config: Config, logger: Logger, parts: ShutdownStack): P
     listen: hosts.agentsListen,
   });
   const { fleet, enrolment } = agents;
+  const gateways = new GatewayKeeper({ port: agents.gateways, store, fleet, now, logger });
   const { provider } = hosts;
   const machines = provider.knowsEnds ? new MachineWatch(evidence) : undefined;
   const keys = new VmKeys(await openMasterKey(config.dataDir));
@@ -108,6 +111,7 @@ async function assemble(config: Config, logger: Logger, parts: ShutdownStack): P
   const moving = {
     keys,
     rerunLost: config.rerunLost,
+    gateways,
     ...(machines === undefined ? {} : { machines }),
     ...(buyer === undefined ? {} : { emptying: () => buyer.emptyingHosts() }),
   };
@@ -119,7 +123,9 @@ async function assemble(config: Config, logger: Logger, parts: ShutdownStack): P
     plannerConfig: plannerConfigOf(config),
     tickMs: config.tickMs,
     hosts: { provider, tokens, watch: machines, buyer },
-    onFollow: () => fleet.disconnectAll('another process reconciles'),
+    onFollow: () => {
+      for (const one of [fleet, agents.gateways]) one.disconnectAll('another process reconciles');
+    },
   });
   const queue = parts.add('intake queue', openIntakeQueue(redis, logger));
   const ports = createApiPorts({
@@ -148,6 +154,7 @@ async function assemble(config: Config, logger: Logger, parts: ShutdownStack): P
   const polling = { ...questions, book, intake, now, logger };
   parts.add('poll of GitHub', startGithubPoll(polling));
   parts.add('reconciler', { close: () => reconciler.stop() });
+  agents.gateways.onChange(() => reconciler.nudge());
   reconciler.start();
   parts.add('notices', listenForNotices(provider, { fleet, lease }));
   logger.info({ listen: config.listen, pool: pool.id }, 'the control plane is up');
@@ -204,6 +211,7 @@ interface AgentParts {
 interface AgentDoor {
   readonly enrolment: EnrolmentStore;
   readonly fleet: AgentFleet;
+  readonly gateways: GatewayFleet;
   readonly endpoint: AgentEndpoint;
 }
 
@@ -220,6 +228,7 @@ async function openAgents(given: AgentParts): Promise<AgentDoor> {
     'fleet',
     new AgentFleet({ enrolment, pool: () => pool, store: config.store, now, logger }),
   );
+  const gateways = parts.add('gateways', new GatewayFleet({ enrolment, now, logger }));
   const endpoint = parts.add(
     'agent endpoint',
     await startAgentEndpoint({
@@ -228,13 +237,14 @@ async function openAgents(given: AgentParts): Promise<AgentDoor> {
       authority,
       enrolment,
       fleet,
+      gateways,
       artifactsDir: config.artifactsDir,
       isLeader: () => lease.held,
       now,
       logger,
     }),
   );
-  return { enrolment, fleet, endpoint };
+  return { enrolment, fleet, gateways, endpoint };
 }
 
 /** Good for as long as a machine is given to join. */

@@ -17,12 +17,10 @@ import { ArtifactKeeper } from './artifacts/artifact-keeper.ts';
 import { sweepStaging } from './artifacts/artifact-store.ts';
 import type { AgentConfig } from './config.ts';
 import { addressTowards } from './control/address-towards.ts';
-import { backOffMs } from './control/back-off.ts';
-import { ControlPlaneUnreachableError } from './control/control-errors.ts';
-import { ensureIdentity } from './control/enrol.ts';
 import type { Identity } from './control/identity.ts';
 import { ControlLink } from './control/link.ts';
 import type { LinkState } from './control/link-state.ts';
+import { obtainIdentity } from './control/obtain-identity.ts';
 import { StatusFile } from './control/status-file.ts';
 import { createDispatcher } from './control/tls.ts';
 import { hostTag } from './host-tag.ts';
@@ -31,7 +29,9 @@ import { JournalStore } from './journal/journal-store.ts';
 import { KeyRing } from './migration/key-ring.ts';
 import { type Mobility, TemplateMemories } from './migration/mobility.ts';
 import { controlPlanePrefixes } from './net/control-plane-addresses.ts';
+import { openKernelHost } from './net/kernel/host-switch.ts';
 import { chooseResolvers } from './net/resolvers.ts';
+import { guestMtu } from './net/vm-link-plan.ts';
 import { openVmNetworks } from './net/vm-networks.ts';
 import { watchNotices } from './notices/watch-notices.ts';
 import type { AgentStatus } from './protocol/agent-status.ts';
@@ -84,14 +84,15 @@ export async function runAgent(parts: AgentParts): Promise<void> {
 async function runEnrolled(parts: AgentParts, status: StatusFile): Promise<void> {
   const { config, logger } = parts;
   const [identity, facts] = await Promise.all([obtainIdentity(parts), measure(parts)]);
-  const networks = parts.networks ?? (await openNetworks(config, identity, logger));
+  const address = await addressTowards(identity.url);
+  const networks = parts.networks ?? (await openNetworks({ config, identity, address, logger }));
   const dispatcher = createDispatcher(identity);
   try {
     for (const name of await sweepStaging(config.artifactsDir, Date.now())) {
       logger.info({ name }, 'removed an abandoned artifact');
     }
     const source = { url: identity.url, dispatcher };
-    await serve({ ...parts, identity, facts, networks, source, status });
+    await serve({ ...parts, identity, address, facts, networks, source, status });
   } finally {
     await dispatcher.destroy();
   }
@@ -104,6 +105,8 @@ async function serve(parts: {
   readonly logger: Logger;
   readonly signal: AbortSignal;
   readonly identity: Identity;
+  /** On the network that it shares with its peers. */
+  readonly address: string;
   readonly facts: HostFacts;
   readonly networks: Networks;
   readonly source: ConstructorParameters<typeof ArtifactKeeper>[0]['source'];
@@ -118,10 +121,10 @@ async function serve(parts: {
   const memories = new TemplateMemories();
   const { artifacts, warmer } = keepArtifacts({ ...shared, storeDir, source, signal }, memories);
   const journals = new JournalStore(agentDir);
-  const { drivers, networks } = parts;
+  const { drivers, networks, address } = parts;
   const world = { drivers, networks, journals, artifacts };
   let store: StoreSpec | undefined;
-  const mobility = await openMobility({ config, identity, memories, store: () => store });
+  const mobility = openMobility({ config, identity, address, memories, store: () => store });
   const supervisor = new Supervisor({
     ...shared,
     ...world,
@@ -136,7 +139,7 @@ async function serve(parts: {
   link = new ControlLink({
     ...shared,
     identity,
-    hello: helloOf(facts, parts.agentVersion),
+    hello: helloOf({ ...facts, underlay: address }, parts.agentVersion),
     picture: () => ({ ...supervisor.picture(), notice }),
     serve: (request) => supervisor.serve(request),
     onAdmitted: (pool, named) => {
@@ -159,19 +162,19 @@ async function serve(parts: {
   await supervisor.detach();
 }
 
-async function openMobility({
+function openMobility({
   config,
   identity,
+  address,
   memories,
   store,
-}: Pick<Mobility, 'memories' | 'store'> & {
+}: Pick<Mobility, 'address' | 'memories' | 'store'> & {
   readonly config: AgentConfig;
   readonly identity: Identity;
-}): Promise<Mobility> {
+}): Mobility {
   const { hostId } = identity;
   return {
-    ...{ identity, hostId, memories, store, ports: config.peerPorts },
-    address: await addressTowards(identity.url),
+    ...{ identity, hostId, address, memories, store, ports: config.peerPorts },
     keys: new KeyRing(hostTag(hostId)),
     checkpointIntervalMs: config.checkpointIntervalMs,
   };
@@ -201,40 +204,31 @@ async function tidyUntil(signal: AbortSignal, supervisor: Supervisor, logger: Lo
   }
 }
 
-/** Keeps trying while the control plane cannot be reached: the token is still good then. */
-async function obtainIdentity({ config, logger, signal }: AgentParts): Promise<Identity> {
-  const { agentDir, tokenFile, name: hostname } = config;
-  for (let attempt = 0; ; attempt += 1) {
-    try {
-      return await ensureIdentity({ agentDir, tokenFile, hostname, logger, signal });
-    } catch (error) {
-      if (signal.aborted || !(error instanceof ControlPlaneUnreachableError)) throw error;
-      logger.warn({ err: error, attempt }, 'not enrolled yet');
-      await sleep(backOffMs(attempt, Math.random()), undefined, { signal });
-    }
-  }
-}
-
 async function measure({ config, signal }: AgentParts): Promise<HostFacts> {
   const accelerator = await probeAccelerator();
   const { vmsDir, capacity } = config;
   return await readHostFacts({ accelerator, vmsDir, capacity, signal });
 }
 
-async function openNetworks(
-  config: AgentConfig,
-  { url, hostId }: Identity,
-  logger: Logger,
-): Promise<Networks> {
+async function openNetworks(parts: {
+  readonly config: AgentConfig;
+  readonly identity: Identity;
+  readonly address: string;
+  readonly logger: Logger;
+}): Promise<Networks> {
+  const { config, address, logger } = parts;
+  const { url, hostId } = parts.identity;
   const resolvConf = await readFile('/etc/resolv.conf', 'utf8').catch(() => '');
   const deny = await controlPlanePrefixes(url, logger);
+  const { fleet, underlayMtu } = config;
   return await openVmNetworks({
-    fleet: config.fleet,
+    fleet,
     tag: hostTag(hostId),
-    underlayMtu: config.underlayMtu,
+    underlayMtu,
     dns: chooseResolvers(config.guestDns, resolvConf),
     allow: config.guestAllow,
     deny,
+    hostSwitch: openKernelHost({ fleet, underlay: address, mtu: guestMtu(underlayMtu) }),
     logger,
   });
 }

@@ -11,6 +11,8 @@ test('an empty environment gives the defaults of a static host', () => {
     capacity: undefined,
     name: hostname(),
     fleet: 'main',
+    flipPort: 49_216,
+    gatewayPublicAddress: undefined,
     logLevel: 'info',
     guestDns: [],
     guestAllow: [],

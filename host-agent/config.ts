@@ -39,6 +39,9 @@ function list<T extends z.ZodType<string, string>>(item: T, limit: number) {
 /** Of the range that IANA leaves to nobody (RFC 6335, 6). */
 const DEFAULT_PEER_PORTS = '49152-49215';
 
+/** After the peers' ports. */
+const DEFAULT_FLIP_PORT = 49_216;
+
 const PortRange = z
   .string()
   .regex(/^\d{1,5}-\d{1,5}$/, 'wants for example 49152-49215')
@@ -70,6 +73,8 @@ const Environment = z.object({
     .min(1)
     .max(MAX_INTERVAL_MS / 1000)
     .default(DEFAULT_INTERVAL_MS / 1000),
+  ARCHITECT_GATEWAY_PUBLIC: z.ipv4().optional(),
+  ARCHITECT_GATEWAY_PORT: z.coerce.number().int().min(1024).max(65_535).default(DEFAULT_FLIP_PORT),
   ARCHITECT_NOTICES: z.enum(['auto', 'off', ...NoticeSource.options]).default('auto'),
   ARCHITECT_METADATA_URL: MetadataUrl.default('http://169.254.169.254'),
 });
@@ -97,6 +102,10 @@ export interface AgentConfig {
   readonly peerPorts: { readonly first: number; readonly last: number };
   /** From one checkpoint of a VM to its next at least. */
   readonly checkpointIntervalMs: number;
+  /** Of a gateway: what guests' connections come from; undefined: its own address. */
+  readonly gatewayPublicAddress: string | undefined;
+  /** Of a gateway: where sources of moves ask for flips. */
+  readonly flipPort: number;
   /** Whose metadata service is watched for spot notices; `auto` finds out. */
   readonly notices: NoticeMode;
   readonly metadataUrl: string;
@@ -121,6 +130,8 @@ export function readAgentConfig(environment: NodeJS.ProcessEnv): AgentConfig {
     underlayMtu: env.ARCHITECT_UNDERLAY_MTU,
     peerPorts: Object.freeze(env.ARCHITECT_PEER_PORTS),
     checkpointIntervalMs: env.ARCHITECT_CHECKPOINT_SECONDS * 1000,
+    gatewayPublicAddress: env.ARCHITECT_GATEWAY_PUBLIC,
+    flipPort: env.ARCHITECT_GATEWAY_PORT,
     notices: env.ARCHITECT_NOTICES,
     metadataUrl: env.ARCHITECT_METADATA_URL,
   });

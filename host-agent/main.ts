@@ -1,21 +1,25 @@
 /**
- * The host-agent's process: `node host-agent/main.ts`, as root, configured by its environment
- * (config.ts). On SIGTERM or SIGINT it disconnects and exits; VMs go on running and the next agent
+ * The host-agent's process: `node host-agent/main.ts [--role gateway]`, as root, configured by its
+ * environment (config.ts). On SIGTERM or SIGINT it disconnects and exits; VMs go on running and the next agent
  * on this folder takes them over. Nothing is passed on to QEMU, which runs in a session of its own:
  * a shutdown signal inside a guest would cancel its job.
  *
- * Exit codes: 0 told to end; 1 cannot be a host (standard error and status.json say why).
+ * Exit codes: 0 told to end; 1 cannot be a host or gateway (standard error and status.json say why).
  */
 import { readFileSync } from 'node:fs';
+import { parseArgs } from 'node:util';
 import { pino } from 'pino';
 import { z } from 'zod';
 import { runAgent } from './agent.ts';
 import { readAgentConfig } from './config.ts';
+import { runGateway } from './gateway/run-gateway.ts';
 import { ArchitectError } from './protocol/errors.ts';
 import { adoptVm, startVm } from './vm/driver.ts';
 import type { AdoptHow } from './vm/vm-driver.ts';
 
 const EXIT_LIMIT_MS = 5_000;
+
+const Role = z.enum(['host', 'gateway'], { error: 'The role is host or gateway.' });
 
 const PackageFile = z.object({ version: z.string() });
 
@@ -25,6 +29,8 @@ function readVersion(): string {
 }
 
 async function main(): Promise<void> {
+  const { values } = parseArgs({ options: { role: { type: 'string', default: 'host' } } });
+  const role = Role.parse(values.role);
   const config = readAgentConfig(process.env);
   const logger = pino({ level: config.logLevel, base: { fleet: config.fleet } });
   const end = new AbortController();
@@ -35,11 +41,13 @@ async function main(): Promise<void> {
       setTimeout(() => process.exit(0), EXIT_LIMIT_MS).unref();
     });
   }
+  const shared = { config, agentVersion: readVersion(), logger, signal: end.signal };
+  if (role === 'gateway') return await runGateway(shared);
   const drivers = {
     start: (spec: Parameters<typeof startVm>[0]) => startVm(spec, { logger }),
     adopt: (vmDir: string, how: AdoptHow) => adoptVm(vmDir, { logger }, how),
   };
-  await runAgent({ config, drivers, agentVersion: readVersion(), logger, signal: end.signal });
+  await runAgent({ ...shared, drivers });
 }
 
 try {

@@ -4,6 +4,7 @@
  *   POST /enrol                  no certificate; one-time token; rate-limited per address
  *   GET  /artifacts/<digest>/<f> a host's certificate
  *   GET  /agent                  a host's certificate → WebSocket; 503 while another process leads
+ *   GET  /gateway                a gateway's certificate → WebSocket, the same
  *
  * A host's certificate is one that our CA signed and whose fingerprint the enrolment store holds,
  * not revoked. Bodies, heads, connections and waiting times are bounded.
@@ -23,6 +24,7 @@ import type { CertificateAuthority } from './certificate-authority.ts';
 import type { EnrolledHost, EnrolmentStore } from './enrolment.ts';
 import { answerEnrolment } from './enrolment-door.ts';
 import type { AgentFleet } from './fleet.ts';
+import type { GatewayFleet } from './gateway-fleet.ts';
 import { RateLimit } from './rate-limit.ts';
 
 const HEAD_TIMEOUT_MS = 10_000;
@@ -43,6 +45,7 @@ export interface AgentEndpointOptions {
   readonly authority: CertificateAuthority;
   readonly enrolment: EnrolmentStore;
   readonly fleet: AgentFleet;
+  readonly gateways: Pick<GatewayFleet, 'attach'>;
   readonly artifactsDir: string;
   /** Whether this process holds the reconciler's lease. */
   readonly isLeader: () => boolean;
@@ -146,7 +149,8 @@ function upgrade(call: {
     reject(socket, '401 Unauthorized');
     return;
   }
-  if (request.url !== '/agent') {
+  const path = caller.role === 'gateway' ? '/gateway' : '/agent';
+  if (request.url !== path) {
     reject(socket, '404 Not Found');
     return;
   }
@@ -154,7 +158,8 @@ function upgrade(call: {
     reject(socket, `503 Service Unavailable\r\nRetry-After: ${RETRY_AFTER_SECONDS}`);
     return;
   }
-  sockets.handleUpgrade(request, socket, head, (client) => options.fleet.attach(caller, client));
+  const fleet = caller.role === 'gateway' ? options.gateways : options.fleet;
+  sockets.handleUpgrade(request, socket, head, (client) => fleet.attach(caller, client));
 }
 
 /** The enrolled, not revoked host whose certificate the connection showed. */

@@ -1,5 +1,5 @@
 /**
- * Who may become a host, and who is one. SQLite in the data folder, synchronous = FULL, because a
+ * Who may become a host or a gateway, and who is one (`role`). SQLite in the data folder, synchronous = FULL, because a
  * used token must stay used after a crash or an emptied Redis.
  *
  *   token   issued ──use (once, before it expires)──→ used
@@ -13,7 +13,7 @@ import { chmodSync, closeSync, mkdirSync, openSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { z } from 'zod';
-import { encodeEnrolmentToken } from '../../host-agent/protocol/enrolment.ts';
+import { AgentRole, encodeEnrolmentToken } from '../../host-agent/protocol/enrolment.ts';
 import { HostId } from '../../host-agent/protocol/ids.ts';
 
 const SECRET_BYTES = 32;
@@ -24,18 +24,23 @@ const TOKEN_KEPT_MS = 30 * 86_400_000;
 const SCHEMA = `
   CREATE TABLE IF NOT EXISTS tokens (
     lookup TEXT PRIMARY KEY, secret_sha256 BLOB NOT NULL, machine_id TEXT,
-    expires_at_ms INTEGER NOT NULL, used_at_ms INTEGER) STRICT;
+    expires_at_ms INTEGER NOT NULL, used_at_ms INTEGER,
+    role TEXT NOT NULL DEFAULT 'host') STRICT;
   CREATE TABLE IF NOT EXISTS hosts (
     host_id TEXT PRIMARY KEY, hostname TEXT NOT NULL, machine_id TEXT,
     fingerprint TEXT NOT NULL UNIQUE, enrolled_at_ms INTEGER NOT NULL,
-    seen_at_ms INTEGER NOT NULL, revoked_at_ms INTEGER) STRICT;
+    seen_at_ms INTEGER NOT NULL, revoked_at_ms INTEGER,
+    role TEXT NOT NULL DEFAULT 'host') STRICT;
 `;
+/** Files of versions that knew no gateways. */
+const ROLE_COLUMN = "ADD COLUMN role TEXT NOT NULL DEFAULT 'host'";
 
 const TokenRow = z.object({
   secret_sha256: z.instanceof(Uint8Array),
   machine_id: z.string().nullable(),
   expires_at_ms: z.number(),
   used_at_ms: z.number().nullable(),
+  role: AgentRole,
 });
 
 const HostRow = z
@@ -47,6 +52,7 @@ const HostRow = z
     enrolled_at_ms: z.number(),
     seen_at_ms: z.number(),
     revoked_at_ms: z.number().nullable(),
+    role: AgentRole,
   })
   .transform((row) => ({
     hostId: row.host_id,
@@ -56,6 +62,7 @@ const HostRow = z
     enrolledAtMs: row.enrolled_at_ms,
     seenAtMs: row.seen_at_ms,
     revoked: row.revoked_at_ms !== null,
+    role: row.role,
   }));
 export type EnrolledHost = Readonly<z.infer<typeof HostRow>>;
 
@@ -63,6 +70,8 @@ export interface TokenRequest {
   readonly ttlMs: number;
   /** The provider's name of the machine that the token is for, where it is known. */
   readonly machineId?: string;
+  /** A host's unless said. */
+  readonly role?: AgentRole;
   readonly nowMs: number;
 }
 
@@ -74,7 +83,7 @@ export interface NewHost {
 }
 
 export type TokenVerdict =
-  | { readonly kind: 'good'; readonly machineId: string | undefined }
+  | { readonly kind: 'good'; readonly machineId: string | undefined; readonly role: AgentRole }
   | { readonly kind: 'bad'; readonly why: 'unknown' | 'used' | 'expired' };
 
 export class EnrolmentStore {
@@ -90,6 +99,7 @@ export class EnrolmentStore {
     this.#database = new DatabaseSync(path, { timeout: LOCK_WAIT_MS });
     this.#database.exec('PRAGMA journal_mode = DELETE; PRAGMA synchronous = FULL;');
     this.#database.exec(SCHEMA);
+    for (const table of ['tokens', 'hosts'] as const) this.#addRole(table);
   }
 
   close(): void {
@@ -97,18 +107,23 @@ export class EnrolmentStore {
   }
 
   /** A new token, good for one use until `nowMs + ttlMs`. It is not stored and cannot be read again. */
-  issueEnrolmentToken({ ttlMs, machineId, nowMs }: TokenRequest): string {
+  issueEnrolmentToken({ ttlMs, machineId, role = 'host', nowMs }: TokenRequest): string {
     const secret = randomBytes(SECRET_BYTES).toString('base64url');
     const hash = hashSecret(secret);
     this.#run('DELETE FROM tokens WHERE expires_at_ms < ?', nowMs - TOKEN_KEPT_MS);
     this.#run(
-      'INSERT INTO tokens VALUES (?, ?, ?, ?, NULL)',
+      'INSERT INTO tokens VALUES (?, ?, ?, ?, NULL, ?)',
       lookupKey(hash),
       hash,
       machineId ?? null,
       nowMs + ttlMs,
+      role,
     );
-    return encodeEnrolmentToken({ ...this.#endpoint, secret });
+    return encodeEnrolmentToken({
+      ...this.#endpoint,
+      secret,
+      ...(role === 'host' ? {} : { role }),
+    });
   }
 
   /** Says whether the secret could be used now; changes nothing. */
@@ -123,7 +138,7 @@ export class EnrolmentStore {
     }
     if (row.used_at_ms !== null) return { kind: 'bad', why: 'used' };
     if (row.expires_at_ms <= nowMs) return { kind: 'bad', why: 'expired' };
-    return { kind: 'good', machineId: row.machine_id ?? undefined };
+    return { kind: 'good', machineId: row.machine_id ?? undefined, role: row.role };
   }
 
   /** Uses the token and records its host, both on disk when this returns, or neither. */
@@ -131,8 +146,10 @@ export class EnrolmentStore {
     this.#database.exec('BEGIN IMMEDIATE');
     try {
       const verdict = this.judge(secret, nowMs);
-      if (verdict.kind === 'good')
-        this.#record(secret, { ...host, machineId: verdict.machineId, nowMs });
+      if (verdict.kind === 'good') {
+        const { machineId, role } = verdict;
+        this.#record(secret, { ...host, machineId, role, nowMs });
+      }
       this.#database.exec('COMMIT');
       return verdict;
     } catch (error) {
@@ -154,11 +171,11 @@ export class EnrolmentStore {
     return row === undefined ? undefined : HostRow.parse(row);
   }
 
-  /** Hosts that are not revoked and were last seen at `sinceMs` or later. */
-  hostsSeenSince(sinceMs: number): readonly EnrolledHost[] {
+  /** Hosts, or gateways, that are not revoked and were last seen at `sinceMs` or later. */
+  hostsSeenSince(sinceMs: number, role: AgentRole = 'host'): readonly EnrolledHost[] {
     return this.#database
-      .prepare('SELECT * FROM hosts WHERE revoked_at_ms IS NULL AND seen_at_ms >= ?')
-      .all(sinceMs)
+      .prepare('SELECT * FROM hosts WHERE revoked_at_ms IS NULL AND seen_at_ms >= ? AND role = ?')
+      .all(sinceMs, role)
       .map((row) => HostRow.parse(row));
   }
 
@@ -174,23 +191,34 @@ export class EnrolmentStore {
 
   #record(
     secret: string,
-    host: NewHost & { readonly machineId: string | undefined; readonly nowMs: number },
+    host: NewHost & {
+      readonly machineId: string | undefined;
+      readonly role: AgentRole;
+      readonly nowMs: number;
+    },
   ): void {
-    const { hostId, hostname, machineId, fingerprint, nowMs } = host;
+    const { hostId, hostname, machineId, fingerprint, role, nowMs } = host;
     this.#run(
       'UPDATE tokens SET used_at_ms = ? WHERE lookup = ?',
       nowMs,
       lookupKey(hashSecret(secret)),
     );
     this.#run(
-      'INSERT INTO hosts VALUES (?, ?, ?, ?, ?, ?, NULL)',
+      'INSERT INTO hosts VALUES (?, ?, ?, ?, ?, ?, NULL, ?)',
       hostId,
       hostname,
       machineId ?? null,
       fingerprint,
       nowMs,
       nowMs,
+      role,
     );
+  }
+
+  #addRole(table: 'tokens' | 'hosts'): void {
+    const columns = this.#database.prepare(`PRAGMA table_info(${table})`).all();
+    if (columns.some(({ name }) => name === 'role')) return;
+    this.#database.exec(`ALTER TABLE ${table} ${ROLE_COLUMN}`);
   }
 
   #run(sql: string, ...values: (string | number | null | Uint8Array)[]): number {

@@ -1,6 +1,8 @@
 /** What the API reads and asks of the rest, one small interface each. */
+import type { AgentRole } from '../../host-agent/protocol/enrolment.ts';
 import type { PoolSpec } from '../../host-agent/protocol/host-facts.ts';
 import type { HostId, JobId, MigrationId, VmId } from '../../host-agent/protocol/ids.ts';
+import type { Gateway } from '../gateways/ports.ts';
 import type { Offer, ShutOffer } from '../providers/provider.ts';
 import type { Decision } from '../reconciler/fleet/fleet-buyer.ts';
 import type { HostStart } from '../reconciler/fleet/host-starts.ts';
@@ -53,8 +55,15 @@ export interface HostReader {
   hosts(): readonly FleetHost[];
 }
 
+export interface GatewayReader {
+  gateways(): readonly Gateway[];
+}
+
 export interface HostDoor {
-  issueToken(ttlMs: number): { readonly token: string; readonly expiresAtMs: number };
+  issueToken(
+    ttlMs: number,
+    role: AgentRole,
+  ): { readonly token: string; readonly expiresAtMs: number };
   /** False when no such host was ever enrolled. */
   revoke(hostId: HostId): boolean;
 }
@@ -99,6 +108,7 @@ export interface ApiPorts {
   readonly vms: VmReader;
   readonly timelines: TimelineReader;
   readonly hosts: HostReader;
+  readonly gateways: GatewayReader;
   readonly door: HostDoor;
   readonly moves: MoveReader;
   readonly operations: Operations;

@@ -1,5 +1,6 @@
 /** The one table of routes: the server serves it and the OpenAPI document is made from it. */
 import { z } from 'zod';
+import { AgentRole } from '../../host-agent/protocol/enrolment.ts';
 import { HostId, JobId } from '../../host-agent/protocol/ids.ts';
 import { lockMarginMs } from '../records/lock-margin.ts';
 import type { VmRecord } from '../records/records.ts';
@@ -9,6 +10,7 @@ import { MOVE_ROUTES } from './move-routes.ts';
 import type { ApiPorts } from './ports.ts';
 import { type Route, route } from './route.ts';
 import {
+  GatewayList,
   HostList,
   IssuedToken,
   JobDetail,
@@ -95,10 +97,25 @@ export const ROUTES: readonly Route[] = [
     },
   }),
   route({
+    method: 'GET',
+    path: '/gateways',
+    operationId: 'listGateways',
+    summary: 'Gateways; empty on a process that does not hold the lease.',
+    params: NOTHING,
+    query: NOTHING,
+    body: NOTHING,
+    status: 200,
+    answer: GatewayList,
+    handle: (_, { gateways }) => {
+      const views = gateways.gateways().map((one) => ({ ...one, underlay: one.underlay ?? null }));
+      return { kind: 'ok', body: { gateways: views } };
+    },
+  }),
+  route({
     method: 'POST',
     path: '/hosts/tokens',
     operationId: 'issueHostToken',
-    summary: 'A one-time token that turns a machine into a host.',
+    summary: 'A one-time token that turns a machine into a host, or into a gateway.',
     params: NOTHING,
     query: NOTHING,
     body: z.strictObject({
@@ -107,10 +124,14 @@ export const ROUTES: readonly Route[] = [
         .min(60)
         .max(7 * DAY_SECONDS)
         .default(3600),
+      role: AgentRole.default('host'),
     }),
     status: 201,
     answer: IssuedToken,
-    handle: ({ body }, { door }) => ({ kind: 'ok', body: door.issueToken(body.ttlSeconds * 1000) }),
+    handle: ({ body: { ttlSeconds, role } }, { door }) => ({
+      kind: 'ok',
+      body: door.issueToken(ttlSeconds * 1000, role),
+    }),
   }),
   route({
     method: 'DELETE',

@@ -61,6 +61,18 @@ export const HostView = z.object({
 });
 export type HostView = Readonly<z.infer<typeof HostView>>;
 
+export const GatewayView = z.object({
+  id: HostId,
+  hostname: z.string(),
+  state: z.enum(['connected', 'away']),
+  /** Its address on the hosts' network; null while it is away. */
+  underlay: z.ipv4().nullable(),
+  /** VMs whose packets it passes on, by its last word. */
+  vms: z.int(),
+  stateSinceMs: z.int(),
+});
+export type GatewayView = Readonly<z.infer<typeof GatewayView>>;
+
 const OfferView = z.object({
   id: z.string(),
   capacity: Capacity,
@@ -99,6 +111,7 @@ export type MarketView = Readonly<z.infer<typeof MarketView>>;
 export const JobList = z.object({ jobs: z.array(JobView) });
 export const VmList = z.object({ vms: z.array(VmView) });
 export const HostList = z.object({ hosts: z.array(HostView) });
+export const GatewayList = z.object({ gateways: z.array(GatewayView) });
 export const IssuedToken = z.object({ token: z.string(), expiresAtMs: z.int() });
 export const VersionView = z.object({ version: z.string(), api: z.literal('v1') });
 export const PoolView = z.object({ pool: PoolSpec });

@@ -21,6 +21,8 @@ export interface ChildOptions {
   readonly args: readonly string[];
   readonly environment: Readonly<Record<string, string>>;
   readonly logPath: string;
+  /** Path of the network namespace that it runs in; unset: ours. */
+  readonly netns?: string;
 }
 
 export interface Child {
@@ -34,10 +36,12 @@ export interface Child {
 }
 
 /** Throws ChildError when it cannot be started. */
-export function startChild({ name, args, environment, logPath }: ChildOptions): Child {
+export function startChild({ name, args, environment, logPath, netns }: ChildOptions): Child {
   const log = openSync(logPath, 'a', 0o600);
   // Not execa: the output must go to the file without passing through this process.
-  const running = spawn(process.execPath, args, {
+  const inside = netns === undefined ? [] : ['nsenter', `--net=${netns}`];
+  const [program = '', ...rest] = [...inside, process.execPath, ...args];
+  const running = spawn(program, rest, {
     env: { PATH: process.env.PATH ?? '', ...environment },
     stdio: ['ignore', log, log],
     detached: true,

@@ -42,6 +42,8 @@ export const DemoReport = z.object({
   moves: z.array(Move),
   /** How often the job's connection to a server outside broke, as the job itself counted. */
   resets: z.int(),
+  /** Between two lines of the job on one connection, by the clock of the server outside. */
+  longestSilenceMs: z.number(),
   /** Names of processes, namespaces, links, cgroups, mounts and files that were left behind. */
   leftovers: z.array(z.string()),
 });

@@ -10,6 +10,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { JobDetail } from '../api/views.ts';
 import { callApi } from '../cli/api-client.ts';
 import { CliError } from '../cli/cli-error.ts';
+import type { PeerWord } from './peer-word.ts';
 import {
   DemoReport,
   formatMoves,
@@ -59,6 +60,7 @@ export async function runDemo(options: DemoOptions): Promise<void> {
     const fleet = await SimulatedFleet.start({
       name: `demo${randomBytes(2).toString('hex')}`,
       hosts: HOSTS,
+      gateway: true,
       progress: (what) => write(`${what}\n`),
       signal: stop.signal,
     });
@@ -89,6 +91,7 @@ interface Outcome {
   readonly simulated: SimulatedJob;
   readonly log: string;
   readonly detail: JobDetail;
+  readonly peer: PeerWord;
 }
 
 async function runJob(run: Run): Promise<Outcome> {
@@ -143,7 +146,8 @@ async function untilSettled(
     if (momentOf(detail, 'vm-destroyed') !== undefined) {
       const { github } = fleet;
       const simulated = await github.readJob(jobId, signal);
-      return { detail, simulated, log: await github.readLog(jobId, signal) };
+      const log = await github.readLog(jobId, signal);
+      return { detail, simulated, log, peer: await fleet.readPeer() };
     }
     await delay(POLL_MS, undefined, { signal });
   }
@@ -175,7 +179,7 @@ async function conclude(end: {
   }
 }
 
-function presentReport({ job, vm, timeline, moves, resets }: DemoReport): string {
+function presentReport({ job, vm, timeline, moves, resets, longestSilenceMs }: DemoReport): string {
   return `
 job ${job.id}: ${job.conclusion}, on host ${job.host}
 VM ${vm.id}: QEMU pid ${vm.qemuPid}, guest kernel ${vm.guestKernel}, accelerator ${vm.accelerator}
@@ -184,11 +188,15 @@ ${formatTimeline(timeline)}
 
 ${formatMoves(moves)}
 connections of the job that broke: ${resets}
+longest silence that the server outside saw: ${longestSilenceMs} ms
 
 `;
 }
 
-function toReport({ simulated, log, detail }: Outcome, leftovers: readonly string[]): DemoReport {
+function toReport(
+  { simulated, log, detail, peer }: Outcome,
+  leftovers: readonly string[],
+): DemoReport {
   const { job, vm } = detail;
   const moments: Moments = definedOnly({
     'webhook received': momentOf(detail, 'webhook-received'),
@@ -212,6 +220,7 @@ function toReport({ simulated, log, detail }: Outcome, leftovers: readonly strin
     timeline: toTimeline(moments),
     moves: toMoves(detail.moves),
     resets: parseResets(log),
+    longestSilenceMs: peer.longestSilenceMs,
     leftovers,
   });
 }

@@ -4,6 +4,7 @@
  *
  *   root namespace   control plane ── bridge ar-<fleet> ── simulated GitHub, peer (198.51.100.n)
  *   namespaces       ar-<fleet>-h-…: a host with its host-agent and its VMs
+ *                    ar-<fleet>-gateway: the gateway, if there is one
  *
  * Everything carries the fleet's name and is found by it again: `close` ends it all and says what
  * was left; a crashed owner's fleet is swept by the next `start`.
@@ -22,6 +23,8 @@ import { ownEphemeralFleet } from '../providers/local/owner.ts';
 import { type ReclaimedHost, reclaimHost } from '../providers/local/reclaim.ts';
 import { destroyFleet, sweepDeadFleets } from '../providers/local/sweep.ts';
 import { type Child, ChildError, startChild, untilReady } from './child.ts';
+import { lastWord, type PeerWord } from './peer-word.ts';
+import { createGatewayMachine, startGateway } from './simulated-gateway.ts';
 import { SimulatedGithub } from './simulated-github.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
@@ -34,6 +37,8 @@ export interface SimulatedFleetOptions {
   readonly name: string;
   readonly hosts: number;
   readonly hostSize?: string;
+  /** VMs' connections go out through a gateway, and live on when they move. */
+  readonly gateway?: boolean;
   /** More settings of the control plane's environment. */
   readonly environment?: Readonly<Record<string, string>>;
   /** More arguments of the simulated GitHub. */
@@ -55,6 +60,7 @@ export class SimulatedFleet {
   readonly #reclaimed: Promise<void>[] = [];
   #github: SimulatedGithub | undefined;
   #controlPlane: Child | undefined;
+  #gateway: Child | undefined;
 
   private constructor(options: SimulatedFleetOptions, dir: string, network: LocalNetwork) {
     this.#options = options;
@@ -107,6 +113,18 @@ export class SimulatedFleet {
     await untilReady(child, () => this.#readyHosts(), this.#options.signal);
   }
 
+  get gateway(): Child {
+    if (this.#gateway === undefined) throw new Error('this fleet has no gateway');
+    return this.#gateway;
+  }
+
+  /** Starts the gateway's agent, or starts it again after it was killed; resolves when it is connected. */
+  async startGateway(): Promise<void> {
+    const child = await startGateway(this.#gatewayFacts());
+    this.#gateway = child;
+    this.#children.push(child);
+  }
+
   /**
    * Takes a host back as a spot cloud does; resolves when the notice is given. Closing the fleet
    * before the deadline comes first.
@@ -142,6 +160,15 @@ export class SimulatedFleet {
     await this.#startOutside();
     progress(`starting the control plane and ${this.#options.hosts} simulated hosts`);
     await this.startControlPlane();
+    if (this.#options.gateway !== true) return;
+    progress('starting a gateway');
+    await createGatewayMachine(this.#gatewayFacts());
+    await this.startGateway();
+  }
+
+  #gatewayFacts() {
+    const { network, api, dir } = this;
+    return { network, api, dir, signal: this.#options.signal };
   }
 
   async #writeSecrets(): Promise<void> {
@@ -187,6 +214,11 @@ export class SimulatedFleet {
       url: `http://${host}:${GITHUB_PORT}`,
       controlToken: this.#controlToken,
     });
+  }
+
+  /** What the server outside has seen of the fleet's jobs. */
+  async readPeer(): Promise<PeerWord> {
+    return lastWord(await readFile(this.#path('peer.log'), 'utf8'));
   }
 
   async #startOutsider(name: string, logName: string, args: readonly string[]): Promise<void> {

@@ -5,7 +5,16 @@ import type { JobShare } from '../planner/observed.ts';
 import type { Step, StepKind } from '../planner/step.ts';
 import type { JobBook } from '../records/apply-job-facts.ts';
 import type { JobRecord, VmRecord } from '../records/records.ts';
-import type { Fleet, JobNotices, JobSource, Keys, Machines, PoolSource, Runners } from './ports.ts';
+import type {
+  Fleet,
+  Gateways,
+  JobNotices,
+  JobSource,
+  Keys,
+  Machines,
+  PoolSource,
+  Runners,
+} from './ports.ts';
 
 export interface ExecutorPorts extends JobBook {
   readonly fleet: Fleet;
@@ -18,6 +27,8 @@ export interface ExecutorPorts extends JobBook {
   readonly keys: Keys;
   /** The operator wants lost jobs run again where GitHub and their labels allow it. */
   readonly rerunLost?: boolean;
+  /** Unset: there are none, and a moved VM's connections break. */
+  readonly gateways?: Gateways;
   /** Unset: nobody can say for sure that a host is gone. */
   readonly machines?: Machines;
   /** Hosts that are to be given back: drained, as if the operator had said so. */

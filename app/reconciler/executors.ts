@@ -85,12 +85,14 @@ async function startVm(ports: ExecutorPorts, step: StepOf<'start-vm'>): Promise<
     vm = await recordNewVm(ports, step, { nowMs, rewindable: wantsRewind(job.labels) });
   }
   const { wrappedKey, rewindable } = vm;
+  const network = networkOf(vm);
   const pool = vm.pool ?? ports.pools.pool();
   return async () => {
     const { vmId, hostId, class: size } = step;
     const key = wrappedKey === null ? undefined : ports.keys.unwrap(vmId, wrappedKey);
     if (rewindable) await noteLease(ports, { vmId, hostId, epoch: 1 });
-    const request = { kind: 'start-vm', vmId, class: size, pool, key, rewindable } as const;
+    const start = { kind: 'start-vm', vmId, class: size, pool, key, rewindable } as const;
+    const request = { ...start, ...(network && { network }) };
     const outcome = await ports.fleet.request(hostId, request, ports.signal);
     if (outcome.kind === 'taken') return;
     await changeVm(ports, vmId, (vm) => ({
@@ -101,6 +103,10 @@ async function startVm(ports: ExecutorPorts, step: StepOf<'start-vm'>): Promise<
     }));
     throw new StartRefusedError(`The host ${hostId} refused the VM ${vmId}: ${outcome.why}`);
   };
+}
+
+function networkOf({ network }: VmRecord) {
+  return network && { guestAddress: network.guestAddress, gateway: network.gatewayAddress };
 }
 
 async function recordNewVm(
@@ -132,6 +138,7 @@ async function recordNewVm(
     lastCheckpointAtMs: null,
     leaseUntilMs: null,
     pool: ports.pools.pool(),
+    network: (await ports.gateways?.assign(step.vmId)) ?? null,
   };
   ports.evidence.rememberVm(record);
   await ports.evidence.written();

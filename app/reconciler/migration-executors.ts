@@ -1,7 +1,8 @@
 /**
  * How live moves are carried out.
  *
- *   move-vm          epoch taken → recorded → target: receive-vm → source: send-vm
+ *   move-vm          epoch taken → recorded → target: receive-vm → (the VM's gateway is told)
+ *                    → source: send-vm
  *                    refused by either: the other is told to let go, the attempt is over, with why
  *   abort-migration  source, then target; a source that gave the token refuses, and nothing changes
  *   end-migration    nobody is asked
@@ -50,11 +51,13 @@ async function bringTogether(
   ports.logger.info({ migrationId, vmId, from, to, epoch, because: step.because }, 'moving the VM');
   const room = await reserve(ports, step, { vm, credential });
   if (room.kind === 'refused') return over(ports, step, `${to} refused it: ${room.why}`);
+  const flipAt = await ports.gateways?.announce({ vm, migrationId, credential });
   const outcome = await ports.fleet.request(
     from,
     {
       kind: 'send-vm',
       ...{ migrationId, vmId, epoch, to, peer: room.peer, credential, deadlineMs, cpuShare },
+      ...(flipAt && { flipAt }),
     },
     ports.signal,
   );
@@ -80,7 +83,7 @@ async function reserve(
       from,
       credential,
       deadlineMs,
-      ...arrivalOf(ports, vm),
+      ...arrivalOf(ports, vm, from),
       vmId,
       epoch,
     },
@@ -91,10 +94,13 @@ async function reserve(
   return { kind: 'refused', why: 'it named no address for its peer' };
 }
 
-/** What a host must be told of a VM that it has never seen. */
-export function arrivalOf(ports: ExecutorPorts, vm: VmRecord) {
+/** What a host must be told of a VM that it has never seen. `from`: of a live move. */
+export function arrivalOf(ports: ExecutorPorts, vm: VmRecord, from?: HostId) {
   if (vm.wrappedKey === null) throw new Error(`The VM ${vm.id} has no key.`);
+  const stragglersFrom = ports.fleet.hosts().find(({ id }) => id === from)?.facts?.underlay;
+  const gateway = vm.network?.gatewayAddress;
   return {
+    ...(gateway && { network: { gateway, ...(stragglersFrom && { stragglersFrom }) } }),
     class: vm.class,
     pool: vm.pool ?? ports.pools.pool(),
     assignedJob: vm.forJob,

@@ -6,7 +6,7 @@ import type { Refused } from '../../host-agent/protocol/errors.ts';
 import type { HostFacts, PoolSpec } from '../../host-agent/protocol/host-facts.ts';
 import type { HostId, JobId, MigrationId, VmId } from '../../host-agent/protocol/ids.ts';
 import type { AgentOutcome, AgentRequest, Report } from '../../host-agent/protocol/messages.ts';
-import type { VmKey } from '../../host-agent/protocol/migration-messages.ts';
+import type { FlipEndpoint, VmKey } from '../../host-agent/protocol/migration-messages.ts';
 import type { DaySpend } from '../planner/fleet/day-spend.ts';
 import type { HostPrice } from '../records/job-cost.ts';
 import type { MigrationRecord, MoveWish } from '../records/migration-record.ts';
@@ -121,6 +121,20 @@ export interface Keys {
   issue(vmId: VmId): VmKey;
   /** Throws for what is not this VM's wrapped key. */
   unwrap(vmId: VmId, wrapped: string): VmKey;
+}
+
+/** The VMs' ways out that live on when they move (app/gateways). */
+export interface Gateways {
+  /** For a new VM, for good; null: no gateway is there. */
+  assign(vmId: VmId): Promise<VmRecord['network']>;
+  /** Before the source is asked to send; undefined: the VM moves without its gateway's help. */
+  announce(move: {
+    readonly vm: Pick<VmRecord, 'id' | 'network'>;
+    readonly migrationId: MigrationId;
+    readonly credential: string;
+  }): Promise<FlipEndpoint | undefined>;
+  /** Tells every gateway where the VMs are now. */
+  refresh(): Promise<unknown>;
 }
 
 /** Which of the provider's machines have ended. */

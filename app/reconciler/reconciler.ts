@@ -128,6 +128,7 @@ export class Reconciler {
       this.#doubts.settle(findDoubts(hosts, observed.migrations, nowMs));
       this.#leases.renew(findDueLeases(hosts, nowMs));
     }
+    this.#tellGateways();
     const newIds = { newVmIds: freshVmIds(), newMigrationIds: freshMigrationIds() };
     const steps = plan({ observed, config: plannerConfig, nowMs, ...newIds });
     if (lease.held) await this.#runner.run(steps);
@@ -160,6 +161,12 @@ export class Reconciler {
       };
     });
     this.#wake = undefined;
+  }
+
+  #tellGateways(): void {
+    const { gateways } = this.#ports;
+    if (gateways === undefined || !this.#options.lease.held) return;
+    void this.#besides('telling the gateways', async () => void (await gateways.refresh()));
   }
 
   #lookAtHosts(nowMs: number): void {

@@ -84,6 +84,17 @@ export const VmRecord = z.object({
   leaseUntilMs: z.int().nullable().default(null),
   /** What it was started from, which it needs wherever it goes; null: of an older version. */
   pool: PoolSpec.nullable().default(null),
+  /** For its whole life, wherever it goes; null: it has no gateway, and its host chose its address. */
+  network: z
+    .object({
+      /** No other VM of the fleet has it. */
+      guestAddress: z.ipv4(),
+      gateway: HostId,
+      /** The gateway's address on the hosts' network. */
+      gatewayAddress: z.ipv4(),
+    })
+    .nullable()
+    .default(null),
 });
 export type VmRecord = Readonly<z.infer<typeof VmRecord>>;
 

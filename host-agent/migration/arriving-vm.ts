@@ -20,7 +20,7 @@ import { vmFiles } from '../vm/vm-files.ts';
 import { ArrivalError, type Landing, land, memoryOf, untilLoaded } from './arrival.ts';
 import { capDelayMs } from './cap-delay.ts';
 import { CpuThrottle } from './cpu-throttle.ts';
-import { judgeMachine, MachineFacts } from './machine-facts.ts';
+import { attachmentOf, judgeMachine, MachineFacts } from './machine-facts.ts';
 import type { Mobility } from './mobility.ts';
 import { openingOf } from './movable-vm.ts';
 import { markSwitchover } from './switchover-trace.ts';
@@ -164,7 +164,7 @@ export class ArrivingVm {
     const unfit = judgeMachine(facts, request);
     if (unfit !== undefined) throw new ArrivalError(unfit.why);
     const { vmId } = request;
-    const network = await networks.ensure(vmId, facts.guestAddress);
+    const network = await networks.ensure(vmId, attachmentOf(facts, request));
     const { imageDir, templateDir } = pool;
     const spec: VmStart = {
       ...{ vmId, class: facts.class, pool: facts.pool },

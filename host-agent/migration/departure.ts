@@ -1,8 +1,8 @@
 /**
  * A VM leaves this host: the source's sequence, in DESIGN's order.
  *
- *   dial, machine and layout told ─▶ rounds until what is left fits the budget ─▶ token frozen, `stop`
- *   ─▶ last pages ∥ last clusters at `pre-switchover` ─▶ devices, end of stream ─▶ target is loaded
+ *   dial, machine and layout told ─▶ rounds until what is left fits the budget ─▶ token frozen
+ *   ─▶ the gateway flips ─▶ `stop` ─▶ last pages ∥ last clusters at `pre-switchover` ─▶ devices, end of stream ─▶ target is loaded
  *   ─▶ token given ─▶ the target has it: the VM is gone from here
  *
  * On success ('released') only the target may run the VM, and its QEMU here is stopped for good. On
@@ -55,7 +55,7 @@ export interface DepartureParts {
   readonly onPhase: (phase: 'precopy' | 'switchover') => void;
   /** QEMU comes before the guests of others, from now on: this one is about to be stopped. */
   readonly hurry: () => Promise<void>;
-  /** Packets go to the target from now on; they wait there. Undone by `flipBack`. */
+  /** Packets go to the target from now on; they wait there. Undone by `flipBack`. Neither rejects. */
   readonly flip: () => Promise<void>;
   readonly flipBack: () => Promise<void>;
   readonly signal: AbortSignal;
@@ -74,15 +74,17 @@ export type DepartureOutcome =
 export async function depart(move: SendVm, parts: DepartureParts): Promise<DepartureOutcome> {
   const loaded = whenLoaded(parts.data);
   const limit = limitOf(move, parts);
-  let stoppedAtMs: number | undefined;
+  let isFrozen = false;
+  let stoppedAtMs = 0;
   try {
     limit.signal.throwIfAborted();
     await prepare(move, { ...parts, signal: limit.signal });
     thisThread.hurry();
     await Promise.all([parts.hurry(), freeze(move, parts.token)]);
-    stoppedAtMs = performance.now();
+    isFrozen = true;
     parts.onPhase('switchover');
     await parts.flip();
+    stoppedAtMs = performance.now();
     markSwitchover('stop sent');
     await parts.qmp.run('stop');
     markSwitchover('guest stopped');
@@ -91,7 +93,7 @@ export async function depart(move: SendVm, parts: DepartureParts): Promise<Depar
     limit.signal.throwIfAborted();
   } catch (error) {
     const why = describe(limit.signal.aborted ? limit.signal.reason : error);
-    await stay(why, { parts, isFrozen: stoppedAtMs !== undefined });
+    await stay(why, { parts, isFrozen });
     return { kind: 'stayed', why };
   } finally {
     loaded.stop();
@@ -101,6 +103,7 @@ export async function depart(move: SendVm, parts: DepartureParts): Promise<Depar
   if (decided === 'resumed') {
     const why = 'The target refused the VM.';
     await parts.data.call('hangUp', { why }).catch(() => undefined);
+    await parts.flipBack();
     return { kind: 'stayed', why };
   }
   return { kind: 'released', blackoutMs: performance.now() - stoppedAtMs };

@@ -4,9 +4,11 @@
  * and be wrong (FACTS: other bases corrupt guests silently).
  */
 import { z } from 'zod';
+import type { Attachment } from '../net/vm-networks.ts';
 import { type Refused, refused } from '../protocol/errors.ts';
 import { PoolSpec } from '../protocol/host-facts.ts';
 import { InstanceClass } from '../protocol/instance-class.ts';
+import type { ReceiveVm } from '../protocol/migration-messages.ts';
 import { VmMemory } from '../vm/state-file.ts';
 import { VmMachine } from '../vm/vm-driver.ts';
 import type { Json } from './worker/data-commands.ts';
@@ -37,6 +39,14 @@ export function describeMachine(memory: VmMemory, machine: VmMachine): Json {
     life: { state, guestKernel, times, runnerStartedAtMs },
   };
   return z.json().parse(JSON.parse(JSON.stringify(facts)));
+}
+
+/** How the VM is joined to this host's network: with its address, and to its gateway if it has one. */
+export function attachmentOf(
+  { guestAddress }: Pick<MachineFacts, 'guestAddress'>,
+  { epoch, network }: Pick<ReceiveVm, 'epoch' | 'network'>,
+): Attachment {
+  return { guestAddress, epoch, ...network };
 }
 
 /** `expected`: the pool and class that the control plane announced, which this host is open for. */

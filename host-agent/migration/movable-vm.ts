@@ -21,6 +21,7 @@ import { type CheckpointOutcome, checkpoint, type PointParts } from './checkpoin
 import { CpuThrottle } from './cpu-throttle.ts';
 import { type DepartureOutcome, type DepartureToken, depart } from './departure.ts';
 import type { Mobility } from './mobility.ts';
+import type { PacketSwitch } from './packet-switch.ts';
 import { type ParkOutcome, type ParkParts, park } from './park.ts';
 import type { PastCheckpoint } from './plan-checkpoint.ts';
 import { VmTracking } from './vm-tracking.ts';
@@ -45,6 +46,7 @@ export interface MoveHooks {
   readonly facts: Json;
   readonly onPhase: (phase: 'precopy' | 'switchover') => void;
   readonly onEvent: (event: DataEvent) => void;
+  readonly packets: Pick<PacketSwitch, 'flip' | 'flipBack'>;
   readonly signal: AbortSignal;
 }
 
@@ -127,8 +129,8 @@ export class MovableVm {
         diskBytes: live.machine.diskBytes,
         identity: mobility.identity,
         hurry: () => throttle.hurry(),
-        flip: async () => undefined,
-        flipBack: async () => undefined,
+        flip: hooks.packets.flip,
+        flipBack: hooks.packets.flipBack,
         ...hooks,
       });
       isGone = outcome.kind === 'released';

@@ -19,7 +19,7 @@ import { endVm } from '../vm/vm-ending.ts';
 import { vmFiles } from '../vm/vm-files.ts';
 import { ArrivalError, land, memoryOf, untilLoaded } from './arrival.ts';
 import type { ArrivedVm } from './arriving-vm.ts';
-import { judgeMachine } from './machine-facts.ts';
+import { attachmentOf, judgeMachine } from './machine-facts.ts';
 import type { Mobility } from './mobility.ts';
 import { openingOf } from './movable-vm.ts';
 import { judgePoint } from './point-facts.ts';
@@ -77,7 +77,7 @@ async function bringBack(
   const unfit = judgeMachine(facts, request);
   if (unfit !== undefined) throw new ArrivalError(unfit.why);
   signal.throwIfAborted();
-  const network = await networks.ensure(request.vmId, facts.guestAddress);
+  const network = await networks.ensure(request.vmId, attachmentOf(facts, request));
   const { imageDir, templateDir } = pool;
   const spec: VmStart = {
     ...{ vmId: request.vmId, class: facts.class, pool: facts.pool },

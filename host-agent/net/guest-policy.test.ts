@@ -25,7 +25,16 @@ test('metadata is denied before anything the operator allows, resolvers come fir
 test('a guard that is there is replaced, not added to', () => {
   const anew = planGuardAnew(policy);
   expect(anew.endsWith(planGuard(policy))).toBe(true);
-  expect(anew.match(/^delete table (netdev|inet) guard$/gm)).toHaveLength(2);
+  expect(anew.match(/^delete table (netdev|inet|arp) guard$/gm)).toHaveLength(2);
+});
+
+test('without a gateway only replies come in; with one, it has seen to that', () => {
+  const inwards = (policyOf: Parameters<typeof planGuard>[0]) =>
+    planGuard(policyOf)
+      .split('\n')
+      .find((line) => line.includes('iifname "up0"'));
+  expect(inwards(policy)).toContain('ct state established,related accept');
+  expect(inwards({ ...policy, hasGateway: true })).not.toContain('ct state');
 });
 
 test('nothing is ever rejected', () => {

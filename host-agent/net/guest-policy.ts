@@ -5,7 +5,8 @@
  *               ▲         ▲                    ▲
  *               │         │                    └ host-guard.ts: nothing from a guest to the host
  *               │         │                      itself or to another guest, masquerading
- *               │         └ forward: destinations that no guest may reach; replies only inwards
+ *               │         └ forward: destinations that no guest may reach; replies only inwards (with
+ *               │           a gateway that one sees to it: here a moved VM's flows are not known yet)
  *               └ ingress: the guest's own MAC and address only, in ARP too; no IPv6
  *
  * Invariants:
@@ -54,6 +55,8 @@ export interface GuestPolicy {
   readonly allow: readonly string[];
   /** Further prefixes that no guest may reach, CIDR. */
   readonly deny: readonly string[];
+  /** It has a gateway: what comes in was let in there. */
+  readonly hasGateway?: boolean;
 }
 
 /** The whole ruleset of a VM's new namespace, as `nft -f` reads it. */
@@ -85,7 +88,8 @@ function planIngress({ guestMac, guestAddress }: GuestPolicy): string {
 `;
 }
 
-function planForward({ dns, allow, deny }: GuestPolicy): string {
+function planForward({ dns, allow, deny, hasGateway = false }: GuestPolicy): string {
+  const replies = hasGateway ? '' : ' ct state established,related';
   const resolvers = dns.map(
     (address) => `    ip daddr ${address} meta l4proto { tcp, udp } th dport 53 accept\n`,
   );
@@ -104,7 +108,7 @@ function planForward({ dns, allow, deny }: GuestPolicy): string {
     type filter hook forward priority 0; policy drop;
     meta nfproto ipv6 drop
     iifname "tap0" oifname "up0" jump outbound
-    iifname "up0" oifname "tap0" ct state established,related accept
+    iifname "up0" oifname "tap0"${replies} accept
   }
   chain outbound {
 ${resolvers.join('')}    ip daddr @never drop

@@ -2,8 +2,10 @@
  * The host's own part of the guests' network: one nft table, `ar-<fleet>-host`, in the namespace
  * that the agent runs in (on a static host: the machine's own). It keeps guests away from every
  * address of the host and from each other, whatever addresses the host gets later, lets only replies
- * in, and masquerades what leaves. VM links are those named `arv*`. See guest-policy.ts.
+ * in, and masquerades what leaves. VM links are those named `arv*`. See guest-policy.ts. What goes
+ * through the tunnel to a gateway is let through both ways, and not masqueraded here.
  */
+import { TUNNEL_LINK } from './tunnel.ts';
 
 /** All links to VMs start with it, so that one rule covers VMs that come later. */
 export const VM_LINK_PREFIX = 'arv';
@@ -39,11 +41,13 @@ ${table} {
     iifname ${guest} oifname ${guest} drop
     iifname ${guest} ip saddr != ${guestRange} drop
     iifname ${guest} meta nfproto ipv6 drop
+    iifname "${TUNNEL_LINK}" accept
     oifname ${guest} ct state != { established, related } drop
   }
   chain source-nat {
     type nat hook postrouting priority 100; policy accept;
-    ip saddr ${guestRange} oifname != ${guest} masquerade
+    oifname { ${guest}, "${TUNNEL_LINK}" } accept
+    ip saddr ${guestRange} masquerade
   }
 }
 `;

@@ -11,3 +11,9 @@ export class AddressesExhaustedError extends ArchitectError {
   readonly code = 'ADDRESSES_EXHAUSTED';
   readonly retry = 'later';
 }
+
+/** The control plane gave a VM a gateway, and this host was opened without a switch. */
+export class NoSwitchError extends ArchitectError {
+  readonly code = 'NO_SWITCH';
+  readonly retry = 'never';
+}

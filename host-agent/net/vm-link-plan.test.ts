@@ -15,6 +15,11 @@ test('a link’s alias names its VM and address again', () => {
   expect(parseLinkAlias(host, 'someone else')).toBeUndefined();
 });
 
+test('the alias of a VM with a gateway names that, too', () => {
+  const alias = /alias "([^"]+)"/.exec(planHostSide({ ...link, gateway: '100.64.1.2' }))?.[1] ?? '';
+  expect(parseLinkAlias(host, alias)?.gateway).toBe('100.64.1.2');
+});
+
 test('link names fit the kernel and differ', () => {
   const names = [...Array(1000).keys()].map((n) =>
     hostLinkName({ fleet: 'twelveletter', vmId: `vm-${n}`, tag: 'a1b2c3' }),

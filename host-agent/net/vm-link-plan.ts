@@ -7,16 +7,18 @@
  *
  * The transit addresses are the same for every VM: they mean something on their own link only. So a
  * guest's address is the one thing that must be unique. Who owns a link is said in its alias,
- * `<namespace> <guest address>`: that is all that a restarted agent needs to know. The tag is the
- * host's own: while a VM moves between two simulated hosts, the machine has its network twice.
+ * `<namespace> <guest address> [<gateway's underlay address>]`: that is all that a restarted agent
+ * needs to know. The tag is the host's own: while a VM moves between two simulated hosts, the machine
+ * has its network twice.
  */
 import { createHash } from 'node:crypto';
+import { GUEST_MAC } from '../protocol/guest-contract.ts';
 import { qemuUser } from '../vm/qemu-user.ts';
 import { GUEST_GATEWAY, TAP_MAC } from './guest-policy.ts';
 import { VM_LINK_PREFIX } from './host-guard.ts';
 
 const HOST_TRANSIT = '169.254.2.1';
-const VM_TRANSIT = '169.254.2.2';
+export const VM_TRANSIT = '169.254.2.2';
 export const TAP_NAME = 'tap0';
 /** Outlasts a blackout: what arrives for a frozen guest waits in the tap. */
 const TAP_QUEUE_PACKETS = 10_000;
@@ -33,6 +35,8 @@ export interface VmPlace {
 export interface VmLink extends VmPlace {
   readonly guestAddress: string;
   readonly mtu: number;
+  /** Underlay address of the VM's gateway; undefined: the host masquerades it. */
+  readonly gateway?: string | undefined;
 }
 
 export function guestMtu(underlayMtu: number): number {
@@ -56,15 +60,16 @@ export function hostLinkName(place: VmPlace): string {
 
 /** Run in the host's namespace. */
 export function planHostSide(vm: VmLink): string {
-  const { guestAddress, mtu } = vm;
+  const { guestAddress, mtu, gateway } = vm;
   const netns = netnsName(vm);
   const link = hostLinkName(vm);
+  const alias = [netns, guestAddress, ...(gateway === undefined ? [] : [gateway])].join(' ');
   return lines([
     `netns add ${netns}`,
     `link add ${link} mtu ${mtu} type veth peer name up0 mtu ${mtu} netns ${netns}`,
-    `link set ${link} alias "${netns} ${guestAddress}" addrgenmode none up`,
+    `link set ${link} alias "${alias}" addrgenmode none up`,
     `addr add ${HOST_TRANSIT}/32 dev ${link}`,
-    `route add ${guestAddress}/32 via ${VM_TRANSIT} dev ${link} onlink`,
+    `route replace ${guestAddress}/32 via ${VM_TRANSIT} dev ${link} onlink`,
   ]);
 }
 
@@ -81,6 +86,8 @@ export function planVmSide({ vmId, guestAddress, mtu }: VmLink): string {
     `addr add ${GUEST_GATEWAY}/32 dev ${TAP_NAME}`,
     `link set ${TAP_NAME} up`,
     `route add ${guestAddress}/32 dev ${TAP_NAME}`,
+    // A frozen guest answers no ARP, and what waits for an answer is refused in the end.
+    `neigh replace ${guestAddress} lladdr ${GUEST_MAC} dev ${TAP_NAME} nud permanent`,
   ]);
 }
 
@@ -89,15 +96,16 @@ export function planRemoval(place: VmPlace): string {
   return lines([`link del ${hostLinkName(place)}`, `netns del ${netnsName(place)}`]);
 }
 
-/** The VM and address that a link's alias names; undefined for a link of anyone else. */
+/** The VM and addresses that a link's alias names; undefined for a link of anyone else. */
 export function parseLinkAlias(
   host: Pick<VmPlace, 'fleet' | 'tag'>,
   alias: string,
-): { readonly vmId: string; readonly guestAddress: string } | undefined {
-  const [netns = '', guestAddress = ''] = alias.split(' ');
+): Pick<VmLink, 'vmId' | 'guestAddress' | 'gateway'> | undefined {
+  const [netns = '', guestAddress = '', gateway] = alias.split(' ');
   const [prefix, suffix] = [`ar-${host.fleet}-`, `.${host.tag}`];
   if (!netns.startsWith(prefix) || !netns.endsWith(suffix) || guestAddress === '') return undefined;
-  return { vmId: netns.slice(prefix.length, -suffix.length), guestAddress };
+  const vmId = netns.slice(prefix.length, -suffix.length);
+  return { vmId, guestAddress, ...(gateway === undefined ? {} : { gateway }) };
 }
 
 function lines(commands: readonly string[]): string {

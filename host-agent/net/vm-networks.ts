@@ -1,6 +1,7 @@
 /**
  * The networks of all VMs of one host: makes, lists and removes them. It holds which addresses are
- * taken; the kernel holds everything else, so a restarted agent reads it all back.
+ * taken; the kernel holds everything else, so a restarted agent reads it all back (but the epoch,
+ * which the VM's journal says).
  *
  *   absent ──ensure──→ present ──destroy──→ absent
  *      └──ensure fails──→ absent (what was made is removed again)
@@ -14,12 +15,12 @@
 
 import { existsSync } from 'node:fs';
 import type { Logger } from 'pino';
+import { chooseGuestAddress, GUEST_RANGE } from '../protocol/guest-addresses.ts';
 import { GUEST_MAC } from '../protocol/guest-contract.ts';
 import type { VmNetwork } from '../vm/vm-driver.ts';
-import { chooseGuestAddress } from './guest-addresses.ts';
 import { GUEST_GATEWAY, planGuard, planGuardAnew } from './guest-policy.ts';
 import { planHostGuard } from './host-guard.ts';
-import { AddressesExhaustedError } from './net-errors.ts';
+import { AddressesExhaustedError, NoSwitchError } from './net-errors.ts';
 import {
   enableForwarding,
   listLinks,
@@ -27,8 +28,10 @@ import {
   runIpBatch,
   tryIpBatch,
 } from './network-commands.ts';
+import type { HostSwitch, HostVm } from './switch-backend.ts';
 import {
   guestMtu,
+  hostLinkName,
   netnsName,
   parseLinkAlias,
   planHostSide,
@@ -38,8 +41,8 @@ import {
   type VmLink,
   type VmPlace,
 } from './vm-link-plan.ts';
-
-export const GUEST_RANGE = '10.201.0.0/16';
+import { openUplink, type VmUplink } from './vm-uplink.ts';
+import { vmNumber, vniOf } from './vni.ts';
 
 export interface VmNetworkOptions {
   readonly fleet: string;
@@ -51,8 +54,21 @@ export interface VmNetworkOptions {
   readonly allow: readonly string[];
   readonly deny?: readonly string[];
   readonly guestRange?: string;
-  readonly guestMac?: string;
+  /** For VMs that have a gateway; undefined: none may have one. */
+  readonly hostSwitch?: HostSwitch;
   readonly logger: Logger;
+}
+
+/** What a VM brings, or is given by the control plane. */
+export interface Attachment {
+  /** Undefined: one that is free on this host, or what it has here already. */
+  readonly guestAddress?: string | undefined;
+  /** Underlay address of its gateway. Undefined: none, or what it has here already. */
+  readonly gateway?: string | undefined;
+  /** In which this host holds it; 1 unless said. */
+  readonly epoch?: number | undefined;
+  /** Underlay address of the host that it comes from. */
+  readonly stragglersFrom?: string | undefined;
 }
 
 export interface VmNetworks {
@@ -60,7 +76,9 @@ export interface VmNetworks {
    * The VM's network, made if it is not there. A VM that comes from elsewhere brings its address:
    * AddressesExhaustedError when another VM has that one here. On failure nothing of it is left.
    */
-  ensure(vmId: string, guestAddress?: string): Promise<VmNetwork>;
+  ensure(vmId: string, attachment?: Attachment): Promise<VmNetwork>;
+  /** Its way to its gateway; undefined: it has none. */
+  uplink(vmId: string): VmUplink | undefined;
   /** Idempotent. The guest is cut off even if a process still holds the namespace. */
   destroy(vmId: string): Promise<void>;
   /** VMs that have a network on this host, complete or not. */
@@ -73,99 +91,147 @@ export interface VmNetworks {
 export async function openVmNetworks(options: VmNetworkOptions): Promise<VmNetworks> {
   const { fleet, tag, guestRange = GUEST_RANGE } = options;
   await Promise.all([enableForwarding(), loadRuleset(planHostGuard({ fleet, guestRange }))]);
-  const addresses = await readAddresses({ fleet, tag });
-  const complete = new Set<string>();
-
-  const ensure = async (vmId: string, brought?: string): Promise<VmNetwork> => {
-    const known = addresses.get(vmId);
-    const guestAddress = known ?? claimAddress(addresses, { vmId, range: guestRange, brought });
-    const wanted = { fleet, tag, vmId, guestAddress, mtu: guestMtu(options.underlayMtu) };
-    if (known === undefined) await createOrUndo(wanted, options, addresses);
+  const known = await readKnown({ fleet, tag });
+  const complete = new Map<string, Seated>();
+  const ensure = async (vmId: string, wish: Attachment = {}): Promise<VmNetwork> => {
+    const before = known.get(vmId);
+    const claimed = before ?? claim(known, { vmId, range: guestRange, wish });
+    const link = { fleet, tag, vmId, ...claimed, mtu: guestMtu(options.underlayMtu) };
+    const epoch = wish.epoch ?? complete.get(vmId)?.epoch ?? 1;
+    const wanted: Seated = { link, epoch, stragglersFrom: wish.stragglersFrom };
+    if (before === undefined) await createOrUndo(wanted, options, known);
     else if (!complete.has(vmId)) await repair(wanted, options);
-    complete.add(vmId);
-    return describe(wanted, options.dns);
+    else if (complete.get(vmId)?.epoch !== epoch) await seat(wanted, options);
+    complete.set(vmId, wanted);
+    return describe(link, options.dns);
   };
   const destroy = async (vmId: string): Promise<void> => {
-    await tryIpBatch(planRemoval({ fleet, tag, vmId }));
+    await remove({ fleet, tag, vmId, ...known.get(vmId) }, options);
     complete.delete(vmId);
-    addresses.delete(vmId);
+    known.delete(vmId);
   };
   const retain = async (wanted: ReadonlySet<string>): Promise<readonly string[]> => {
-    const stale = [...addresses.keys()].filter((vmId) => !wanted.has(vmId));
+    const stale = [...known.keys()].filter((vmId) => !wanted.has(vmId));
     for (const vmId of stale) {
       options.logger.info({ vmId }, 'removing the network of a VM that is gone');
       await destroy(vmId);
     }
     return stale;
   };
-  return { ensure, destroy, retain, list: () => [...addresses.keys()] };
+  const uplink = (vmId: string): VmUplink | undefined => {
+    const seated = complete.get(vmId);
+    const { hostSwitch } = options;
+    if (seated === undefined || hostSwitch === undefined) return undefined;
+    const vm = hostVmOf(seated);
+    if (vm === undefined) return undefined;
+    return openUplink({ vm, hostSwitch });
+  };
+  return { ensure, destroy, retain, uplink, list: () => [...known.keys()] };
 }
 
-async function readAddresses(host: Pick<VmPlace, 'fleet' | 'tag'>): Promise<Map<string, string>> {
+type Known = Pick<VmLink, 'guestAddress' | 'gateway'>;
+
+interface Seated {
+  readonly link: VmLink;
+  readonly epoch: number;
+  readonly stragglersFrom: string | undefined;
+}
+
+async function readKnown(host: Pick<VmPlace, 'fleet' | 'tag'>): Promise<Map<string, Known>> {
   const owned = (await listLinks()).flatMap(
     ({ ifalias }) => parseLinkAlias(host, ifalias ?? '') ?? [],
   );
-  return new Map(owned.map(({ vmId, guestAddress }) => [vmId, guestAddress]));
+  return new Map(owned.map(({ vmId, ...addresses }) => [vmId, addresses]));
 }
 
 /** Claims before the first await, so that two VMs that start together never share an address. */
-function claimAddress(
-  addresses: Map<string, string>,
-  vm: { readonly vmId: string; readonly range: string; readonly brought: string | undefined },
-): string {
-  const { vmId, range, brought } = vm;
-  const taken = new Set(addresses.values());
-  const address = brought ?? chooseGuestAddress({ range, vmId, taken });
-  if (address === undefined || taken.has(address)) {
+function claim(
+  known: Map<string, Known>,
+  vm: { readonly vmId: string; readonly range: string; readonly wish: Attachment },
+): Known {
+  const { vmId, range, wish } = vm;
+  const taken = new Set([...known.values()].map(({ guestAddress }) => guestAddress));
+  const guestAddress = wish.guestAddress ?? chooseGuestAddress({ range, vmId, taken });
+  if (guestAddress === undefined || taken.has(guestAddress)) {
     throw new AddressesExhaustedError(`No guest address is free in ${range} for ${vmId}.`, {
-      context: { vmId, brought },
+      context: { vmId, brought: wish.guestAddress },
     });
   }
-  addresses.set(vmId, address);
-  return address;
+  const claimed = { guestAddress, gateway: wish.gateway };
+  known.set(vmId, claimed);
+  return claimed;
 }
 
 async function createOrUndo(
-  link: VmLink,
+  wanted: Seated,
   options: VmNetworkOptions,
-  addresses: Map<string, string>,
+  known: Map<string, Known>,
 ): Promise<void> {
   try {
-    await create(link, options);
+    await create(wanted, options);
   } catch (cause) {
-    await tryIpBatch(planRemoval(link));
-    addresses.delete(link.vmId);
+    await remove(wanted.link, options);
+    known.delete(wanted.link.vmId);
     throw cause;
   }
 }
 
-async function create(link: VmLink, options: VmNetworkOptions): Promise<void> {
+async function create(wanted: Seated, options: VmNetworkOptions): Promise<void> {
+  const { link } = wanted;
   const netns = netnsName(link);
   const guard = planGuard(guardOf(link, options));
   await runIpBatch(planHostSide(link));
   await Promise.all([
     runIpBatch(planVmSide(link), netns).then(() => loadRuleset(guard, pathOf(netns))),
     enableForwarding(pathOf(netns)),
+    seat(wanted, options),
   ]);
 }
 
 /** Found at the agent's start: every line that already holds fails and is passed over. */
-async function repair(link: VmLink, options: VmNetworkOptions): Promise<void> {
+async function repair(wanted: Seated, options: VmNetworkOptions): Promise<void> {
+  const { link } = wanted;
   const netns = netnsName(link);
   if (!existsSync(pathOf(netns))) {
     await tryIpBatch(planRemoval(link));
-    await create(link, options);
+    await create(wanted, options);
     return;
   }
   await tryIpBatch(planHostSide(link));
   await tryIpBatch(planVmSide(link), netns);
   await loadRuleset(planGuardAnew(guardOf(link, options)), pathOf(netns));
   await enableForwarding(pathOf(netns));
+  await seat(wanted, options);
 }
 
-function guardOf({ guestAddress }: VmLink, options: VmNetworkOptions) {
-  const { dns, allow, deny = [], guestMac = GUEST_MAC } = options;
-  return { guestMac, guestAddress, dns, allow, deny };
+/** Joins the VM's link to its gateway, where it has one. */
+async function seat(wanted: Seated, { hostSwitch }: VmNetworkOptions): Promise<void> {
+  const vm = hostVmOf(wanted);
+  if (vm === undefined) return;
+  if (hostSwitch === undefined) throw new NoSwitchError(`${wanted.link.vmId} wants a gateway.`);
+  await hostSwitch.ensureVm(vm);
+}
+
+function hostVmOf({ link, epoch, stragglersFrom }: Seated): HostVm | undefined {
+  const { guestAddress, gateway } = link;
+  if (gateway === undefined) return undefined;
+  const vni = vniOf({ number: vmNumber(guestAddress), epoch });
+  return { guestAddress, gateway, vni, link: hostLinkName(link), stragglersFrom };
+}
+
+async function remove(
+  place: VmPlace & Partial<Known>,
+  { hostSwitch }: VmNetworkOptions,
+): Promise<void> {
+  await tryIpBatch(planRemoval(place));
+  const { guestAddress, gateway } = place;
+  if (guestAddress === undefined || gateway === undefined) return;
+  await hostSwitch?.removeVm(vmNumber(guestAddress));
+}
+
+function guardOf({ guestAddress, gateway }: VmLink, options: VmNetworkOptions) {
+  const { dns, allow, deny = [] } = options;
+  return { guestMac: GUEST_MAC, guestAddress, dns, allow, deny, hasGateway: gateway !== undefined };
 }
 
 function describe(link: VmLink, dns: readonly string[]): VmNetwork {

@@ -8,9 +8,13 @@
  *   GET  {url}/artifacts/D/F  client certificate → 200, file F of artifact D (its folder name, see
  *                             artifact.ts) as one zstd stream
  *   GET  {url}/agent          client certificate → WebSocket (messages.ts)
+ *   GET  {url}/gateway        client certificate of a gateway → WebSocket (gateway-messages.ts)
  */
 import { z } from 'zod';
 import { HostId } from './ids.ts';
+
+export const AgentRole = z.enum(['host', 'gateway']);
+export type AgentRole = z.infer<typeof AgentRole>;
 
 /** The decoded token. Encoded, it is `architect_` and the base64url of this as JSON. */
 export const EnrolmentToken = z.object({
@@ -18,6 +22,8 @@ export const EnrolmentToken = z.object({
   /** SHA-256 of the CA certificate's DER, hexadecimal. */
   caSha256: z.string().regex(/^[0-9a-f]{64}$/),
   secret: z.string().min(32).max(128),
+  /** What the machine becomes; the control plane knows, this only tells the machine. */
+  role: AgentRole.optional(),
 });
 export type EnrolmentToken = Readonly<z.infer<typeof EnrolmentToken>>;
 

@@ -33,6 +33,8 @@ export const HostFacts = z.object({
   kernel: z.string().max(128),
   qemuVersion: z.string().max(64),
   cgroup: z.enum(['v1', 'v2', 'none']),
+  /** Its address on the network that it shares with peers and gateways. */
+  underlay: z.ipv4().optional(),
 });
 export type HostFacts = Readonly<z.infer<typeof HostFacts>>;
 

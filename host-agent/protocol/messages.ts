@@ -77,6 +77,8 @@ export const StartVm = z.object({
   key: VmKey.optional(),
   /** Its job may be resumed from a checkpoint: checkpoints are taken and a run lease is held. */
   rewindable: z.boolean().optional(),
+  /** Unique in the fleet. Absent: the host chooses an address and masquerades it. */
+  network: z.object({ guestAddress: z.ipv4(), gateway: z.ipv4() }).optional(),
 });
 export const AssignJob = z.object({
   kind: z.literal('assign-job'),

@@ -44,6 +44,21 @@ export const VmKey = z.object({
 });
 export type VmKey = Readonly<z.infer<typeof VmKey>>;
 
+/** Where a VM's packets go out: its gateway's address on the hosts' network. */
+export const VmGateway = z.object({
+  gateway: z.ipv4(),
+  /** The address there of the host that it comes from: what that one sends after it is let in. */
+  stragglersFrom: z.ipv4().optional(),
+});
+
+/** Where the source of a move asks for flips (gateway-messages.ts). */
+export const FlipEndpoint = z.object({
+  gatewayId: HostId,
+  host: z.ipv4(),
+  port: z.int().min(1).max(65_535),
+});
+export type FlipEndpoint = Readonly<z.infer<typeof FlipEndpoint>>;
+
 export const ReceiveVm = z.object({
   kind: z.literal('receive-vm'),
   migrationId: MigrationId,
@@ -58,6 +73,8 @@ export const ReceiveVm = z.object({
   key: VmKey,
   /** As in `start-vm`. */
   rewindable: z.boolean().optional(),
+  /** Absent: it has none, and its connections break. */
+  network: VmGateway.optional(),
   /** Give up when the source has not dialled, or not finished, by then (wall clock). */
   deadlineMs: z.int(),
 });
@@ -74,6 +91,8 @@ export const SendVm = z.object({
   deadlineMs: z.int(),
   /** The guest's CPU is limited to this share while it is copied; 1: not at all. */
   cpuShare: z.number().min(0.01).max(1),
+  /** Absent: the VM has no gateway, or it cannot be reached; the VM moves all the same. */
+  flipAt: FlipEndpoint.optional(),
 });
 export type SendVm = Readonly<z.infer<typeof SendVm>>;
 
@@ -106,6 +125,7 @@ export const ResumeVm = z.object({
   key: VmKey,
   /** As in `start-vm`. */
   rewindable: z.boolean().optional(),
+  network: VmGateway.optional(),
   /** `parked`: the same run goes on. `rewound`: a checkpoint; the guest gets a new generation id. */
   from: z.enum(['parked', 'rewound']),
 });

@@ -6,6 +6,7 @@ import type { Logger } from 'pino';
 import type { TokenDriver } from '../authority/token-driver.ts';
 import type { MovableVm } from '../migration/movable-vm.ts';
 import type { MoveLog } from '../migration/move-log.ts';
+import type { PacketSwitch } from '../migration/packet-switch.ts';
 import type { DataEvent, Json } from '../migration/worker/data-commands.ts';
 import { refused } from '../protocol/errors.ts';
 import type { HostId, MigrationId } from '../protocol/ids.ts';
@@ -21,6 +22,8 @@ export interface DepartureSurroundings {
   ) => Promise<Awaited<ReturnType<TokenDriver['call']>>>;
   /** What a target has to build (machine-facts.ts). Throws when the VM is over. */
   readonly facts: () => Json;
+  /** The VM's packets, for the time of one move. */
+  readonly packets: (move: SendVm) => PacketSwitch;
   readonly hearToken: (from: HostId, said: unknown) => void;
 }
 
@@ -86,10 +89,13 @@ export class Departures {
 
   async #depart(movable: MovableVm, departing: Departing): Promise<void> {
     const { move, stop, decided } = departing;
-    const { log, logger, call, facts } = this.#around;
+    const { log, logger, call, facts, packets: openPackets } = this.#around;
+    const packets = openPackets(move);
+    void packets.prepare();
     try {
       const outcome = await movable.depart(move, {
         facts: facts(),
+        packets,
         token: {
           freeze: async (to) => {
             const answer = await call({ kind: 'freeze', move: to });
@@ -118,6 +124,7 @@ export class Departures {
       log.enter(move.migrationId, { phase: 'aborted', why: describeError(err).slice(0, 500) });
     } finally {
       this.#current = undefined;
+      await packets.close();
     }
   }
 

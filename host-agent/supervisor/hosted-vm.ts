@@ -11,6 +11,7 @@
  *   its resources stay accounted for.
  * - Journal and network are made side by side: a start waits for the slower one alone.
  */
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { JournalStore } from '../journal/journal-store.ts';
 import {
@@ -22,6 +23,7 @@ import {
   withParking,
 } from '../journal/token.ts';
 import type { Settled } from '../migration/settle-parking.ts';
+import type { Attachment } from '../net/vm-networks.ts';
 import { ArchitectError } from '../protocol/errors.ts';
 import type { AgentOutcome, AssignJob } from '../protocol/messages.ts';
 import type { VmReport } from '../protocol/vm-report.ts';
@@ -32,6 +34,8 @@ import type { MovingStay } from './moving-stay.ts';
 import type { Networks } from './ports.ts';
 import type { VmMoves } from './vm-moves.ts';
 
+/** Packets that come for a VM after it has left are sent after it for so long. */
+const STRAGGLERS_MS = 2_000;
 const PARKED_HALF = 'The host-agent was restarted while it parked the VM, which runs on there.';
 
 export interface Surroundings {
@@ -45,10 +49,17 @@ export interface Surroundings {
   readonly removeRemains: () => Promise<void>;
   /** The VM runs on another host now: it is none of this one's any more. */
   readonly onVanished: () => void;
-  readonly networks: Pick<Networks, 'ensure' | 'destroy'>;
+  readonly networks: Pick<Networks, 'ensure' | 'uplink' | 'destroy'>;
   readonly nowMs: () => number;
   readonly logger: Logger;
   readonly onChange: () => void;
+}
+
+export interface Beginning {
+  /** Its key is kept. */
+  readonly keyed: Promise<void>;
+  readonly attachment: Attachment | undefined;
+  readonly start: (network: VmNetwork) => VmDriver;
 }
 
 interface End {
@@ -114,19 +125,16 @@ export class HostedVm {
     return this.#stay.kind === 'ending' || this.#stay.kind === 'ended';
   }
 
-  /**
-   * Journals the VM, makes its network, then starts its driver; `keyed`: its key is kept. Failures
-   * end the VM, with why.
-   */
-  begin(keyed: Promise<void>, start: (network: VmNetwork) => VmDriver): void {
-    this.#preparation = this.#prepare(keyed, start);
+  /** Journals the VM, makes its network, then starts its driver. Failures end the VM, with why. */
+  begin(how: Beginning): void {
+    this.#preparation = this.#prepare(how);
   }
 
-  async #prepare(keyed: Promise<void>, start: (network: VmNetwork) => VmDriver): Promise<void> {
+  async #prepare({ keyed, attachment, start }: Beginning): Promise<void> {
     const { journals, networks } = this.#around;
     const [written, network] = await Promise.allSettled([
       journals.write(this.#journal),
-      networks.ensure(this.#journal.vmId),
+      networks.ensure(this.#journal.vmId, attachment),
       keyed,
     ]);
     if (this.#stay.kind !== 'preparing') return;
@@ -286,10 +294,12 @@ export class HostedVm {
    */
   async #clear(): Promise<void> {
     const { networks, removeRemains } = this.#around;
+    const { vmId } = this.#journal;
     await this.#driver?.stop('Another host has this VM.');
     await this.moves.clear();
     await removeRemains();
-    await networks.destroy(this.#journal.vmId);
+    if (networks.uplink(vmId) !== undefined) await sleep(STRAGGLERS_MS, undefined, { ref: false });
+    await networks.destroy(vmId);
   }
 
   /** It is another host's: everything of it goes from here, its journal last, and no report says so. */

@@ -162,12 +162,15 @@ export class Supervisor {
     const vm = { vmId, class: size, pool: request.pool, nowMs: nowMs(), lease };
     const journal = startedHere(vm);
     const keyed = key === undefined ? Promise.resolve() : mobility.keys.put(vmId, key);
-    this.#host(journal).begin(keyed, (network) =>
-      this.#parts.drivers.start({
-        ...{ vmId, class: size, pool: request.pool, network, ...this.#hereOf(vmId) },
-        ...{ imageDir: pool.imageDir, templateDir: pool.templateDir },
-      }),
-    );
+    this.#host(journal).begin({
+      keyed,
+      attachment: request.network,
+      start: (network) =>
+        this.#parts.drivers.start({
+          ...{ vmId, class: size, pool: request.pool, network, ...this.#hereOf(vmId) },
+          ...{ imageDir: pool.imageDir, templateDir: pool.templateDir },
+        }),
+    });
     this.#parts.onChange();
     return TAKEN;
   }
@@ -318,13 +321,13 @@ export class Supervisor {
       logger.error({ vmId, err: error }, 'VM cannot be taken over');
       vm.bury('The host-agent was restarted and could not take this VM over again.');
     }
-    if (!vm.isOver) await this.#mendNetwork(vmId);
+    if (!vm.isOver) await this.#mendNetwork(vm.journal);
   }
 
   /** A network that cannot be mended is no reason to end a VM that may have a job. */
-  async #mendNetwork(vmId: VmId): Promise<void> {
+  async #mendNetwork({ vmId, epoch }: VmJournal): Promise<void> {
     try {
-      await this.#parts.networks.ensure(vmId);
+      await this.#parts.networks.ensure(vmId, { epoch });
     } catch (error) {
       this.#parts.logger.error({ vmId, err: error }, 'network of a running VM cannot be mended');
     }

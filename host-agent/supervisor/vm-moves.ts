@@ -20,6 +20,7 @@ import { describeMachine } from '../migration/machine-facts.ts';
 import type { Mobility } from '../migration/mobility.ts';
 import { MovableVm } from '../migration/movable-vm.ts';
 import type { MoveLog } from '../migration/move-log.ts';
+import { openPacketSwitch, type PacketSwitch } from '../migration/packet-switch.ts';
 import { markSwitchover } from '../migration/switchover-trace.ts';
 import { cancelHold } from '../migration/tracking/held-migration.ts';
 import type { VmData } from '../migration/worker/vm-data.ts';
@@ -58,7 +59,7 @@ export interface MovesParts {
   readonly stay: MovingStay;
   readonly desk: TokenDesk;
   readonly mobility: Mobility;
-  readonly networks: Pick<Networks, 'ensure'>;
+  readonly networks: Pick<Networks, 'ensure' | 'uplink'>;
   readonly log: MoveLog;
   readonly clocks: () => HostClocks;
   readonly logger: Logger;
@@ -88,6 +89,7 @@ export class VmMoves {
       token: () => this.#surroundings(),
       adopt: (driver: VmDriver, data: VmData) => this.#adopt(driver, data),
       facts: () => this.#facts(),
+      packets: (move: SendVm) => this.#packets(move),
     };
     this.#gate = new VmGate({
       mayRun: () => this.mayRun,
@@ -330,6 +332,12 @@ export class VmMoves {
     const live = this.#parts.stay.driver()?.live();
     if (live === undefined) throw new Error('The VM is over.');
     return describeMachine(live.memory, live.machine);
+  }
+
+  #packets(move: SendVm): PacketSwitch {
+    const { networks, mobility, logger } = this.#parts;
+    const { identity } = mobility;
+    return openPacketSwitch({ move, uplink: networks.uplink(move.vmId), identity, logger });
   }
 
   /** It runs here, and its worker has what its QEMU has. */

@@ -65,6 +65,8 @@ it('reports a real VM that moved, a green job and nothing left over', async () =
     expect(move?.from).not.toBe(report.job.host);
     expect(move?.blackoutMs).toBeGreaterThan(0);
     expect(move?.bytesFromSource).toBeGreaterThan(0);
+    expect(report.resets).toBe(0);
+    expect(report.longestSilenceMs).toBeGreaterThan(0);
     expect(report.leftovers).toEqual([]);
   } finally {
     await rm(folder, { recursive: true, force: true });

@@ -21,11 +21,12 @@ export function addHostCommand(program: Command, output: Output): void {
   host.addHelpText('after', EXAMPLES);
   host
     .command('token')
-    .description('print a one-time token that turns a machine into a host')
+    .description('print a one-time token that turns a machine into a host or gateway')
     .option('--ttl <minutes>', 'how long it can be used (1 to 10080)', parseMinutes, 60)
+    .option('--gateway', 'for a machine that is to become a gateway', false)
     .option('--json', 'print JSON', false)
     .addHelpText('after', '\nExample:\n  architect host token --ttl 15')
-    .action((options: { ttl: number; json: boolean }) => printToken(output, options));
+    .action((options: TokenOptions) => printToken(output, options));
   host
     .command('join')
     .description('turn this machine into a host: needs root, and Debian 12 or 13 or Ubuntu 24.04')
@@ -49,18 +50,22 @@ export function addHostCommand(program: Command, output: Output): void {
     .action((id: string) => revoke(output, id));
 }
 
-async function printToken(
-  output: Output,
-  { ttl, json }: { readonly ttl: number; readonly json: boolean },
-): Promise<void> {
+interface TokenOptions {
+  readonly ttl: number;
+  readonly gateway: boolean;
+  readonly json: boolean;
+}
+
+async function printToken(output: Output, { ttl, gateway, json }: TokenOptions): Promise<void> {
+  const role = gateway ? 'gateway' : 'host';
   const value = await callApi(findApi(output.environment), {
     method: 'POST',
     path: '/hosts/tokens',
-    body: { ttlSeconds: ttl * 60 },
+    body: { ttlSeconds: ttl * 60, role },
     answer: IssuedToken,
   });
   const present = ({ token, expiresAtMs }: z.infer<typeof IssuedToken>): string =>
-    `${token}\n\nGood for one host, for ${formatDuration(expiresAtMs - output.now())}. ` +
+    `${token}\n\nGood for one ${role}, for ${formatDuration(expiresAtMs - output.now())}. ` +
     'There, as root:\n  npm run architect -- host join TOKEN';
   show(output, { json, value, present });
 }

@@ -18,7 +18,7 @@ test('values are quoted as systemd reads them', () => {
 });
 
 test('VMs outlive the service', () => {
-  expect(formatUnit({ node: '/n', agent: '/a' })).toMatch(
+  expect(formatUnit({ node: '/n', agent: '/a', role: 'host' })).toMatch(
     /ExecStart="\/n" "\/a".*KillMode=process/s,
   );
 });

@@ -1,4 +1,6 @@
 /** The host-agent as a systemd service: where its files are and what stands in them. Pure. */
+import type { AgentRole } from '../../../host-agent/protocol/enrolment.ts';
+
 export const SERVICE_NAME = 'architect-agent.service';
 export const UNIT_FILE = `/etc/systemd/system/${SERVICE_NAME}`;
 export const SETTINGS_DIR = '/etc/architect-agent';
@@ -18,6 +20,8 @@ const PASSED_ON = [
   'ARCHITECT_UNDERLAY_MTU',
   'ARCHITECT_PEER_PORTS',
   'ARCHITECT_CHECKPOINT_SECONDS',
+  'ARCHITECT_GATEWAY_PUBLIC',
+  'ARCHITECT_GATEWAY_PORT',
   'ARCHITECT_NOTICES',
   'ARCHITECT_METADATA_URL',
 ];
@@ -46,14 +50,19 @@ export function formatEnvironmentFile(environment: Readonly<Record<string, strin
 }
 
 /** KillMode=process: VMs outlive their agent, and a restarted agent adopts them. */
-export function formatUnit(paths: { readonly node: string; readonly agent: string }): string {
+export function formatUnit(paths: {
+  readonly node: string;
+  readonly agent: string;
+  readonly role: AgentRole;
+}): string {
+  const role = paths.role === 'host' ? '' : ` --role ${paths.role}`;
   return `[Unit]
 Description=Architect host-agent
 After=network-online.target
 Wants=network-online.target
 
 [Service]
-ExecStart="${paths.node}" "${paths.agent}"
+ExecStart="${paths.node}" "${paths.agent}"${role}
 EnvironmentFile=${ENVIRONMENT_FILE}
 Restart=always
 RestartSec=2

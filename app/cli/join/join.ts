@@ -10,7 +10,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
 import { AGENT_STATUS_FILE, AgentStatus } from '../../../host-agent/protocol/agent-status.ts';
-import { decodeEnrolmentToken } from '../../../host-agent/protocol/enrolment.ts';
+import { type AgentRole, decodeEnrolmentToken } from '../../../host-agent/protocol/enrolment.ts';
 import { writeDurably } from '../../durable-file.ts';
 import { CliError } from '../cli-error.ts';
 import type { Output } from '../output.ts';
@@ -50,18 +50,22 @@ export async function joinFleet(request: {
   await mkdir(SETTINGS_DIR, { recursive: true, mode: 0o700 });
   await writeDurably(ENVIRONMENT_FILE, formatEnvironmentFile(environment));
   await writeDurably(TOKEN_FILE, `${token}\n`);
-  if (foreground) return await runHere(environment);
+  const { role = 'host' } = decoded;
+  if (foreground) return await runHere(environment, role);
   const startedAtMs = output.now();
-  await startService();
+  await startService(role);
   output.write(`The host-agent runs as ${SERVICE_NAME} and dials ${decoded.url}.\n`);
   await awaitAdmission(startedAtMs, output);
 }
 
 /** Ctrl-C reaches the agent too, which ends by itself; its VMs run on. */
-async function runHere(environment: Readonly<Record<string, string>>): Promise<void> {
+async function runHere(
+  environment: Readonly<Record<string, string>>,
+  role: AgentRole,
+): Promise<void> {
   const wait = (): void => {};
   process.on('SIGINT', wait);
-  const agent = execa(process.execPath, [AGENT_MAIN], {
+  const agent = execa(process.execPath, [AGENT_MAIN, '--role', role], {
     env: environment,
     stdio: 'inherit',
     reject: false,
@@ -72,8 +76,9 @@ async function runHere(environment: Readonly<Record<string, string>>): Promise<v
   throw new CliError(`The host-agent ended with exit code ${exitCode}; its log above says why.`);
 }
 
-async function startService(): Promise<void> {
-  await writeDurably(UNIT_FILE, formatUnit({ node: process.execPath, agent: AGENT_MAIN }));
+async function startService(role: AgentRole): Promise<void> {
+  const unit = formatUnit({ node: process.execPath, agent: AGENT_MAIN, role });
+  await writeDurably(UNIT_FILE, unit);
   await systemctl('daemon-reload');
   await systemctl('enable', SERVICE_NAME);
   await systemctl('restart', SERVICE_NAME);
@@ -84,7 +89,8 @@ async function awaitAdmission(startedAtMs: number, output: Output): Promise<void
     const status = await readStatus();
     if (status !== undefined && status.atMs >= startedAtMs) {
       if (status.state === 'admitted') {
-        output.write(`Admitted to pool ${status.pool} as host ${status.hostId}.\n`);
+        const what = status.pool === 'gateway' ? 'as gateway' : `to pool ${status.pool} as host`;
+        output.write(`Admitted ${what} ${status.hostId}.\n`);
         return;
       }
       if (status.state !== 'connecting') {

@@ -13,7 +13,12 @@ import { startAgentEndpoint } from '../../../app/agents/agent-endpoint.ts';
 import { openCertificateAuthority } from '../../../app/agents/certificate-authority.ts';
 import { EnrolmentStore } from '../../../app/agents/enrolment.ts';
 import { AgentFleet } from '../../../app/agents/fleet.ts';
-import { decodeEnrolmentToken, EnrolResponse } from '../../../host-agent/protocol/enrolment.ts';
+import { GatewayFleet } from '../../../app/agents/gateway-fleet.ts';
+import {
+  type AgentRole,
+  decodeEnrolmentToken,
+  EnrolResponse,
+} from '../../../host-agent/protocol/enrolment.ts';
 import type { HostFacts } from '../../../host-agent/protocol/host-facts.ts';
 import {
   type AgentFrame,
@@ -45,12 +50,14 @@ export async function openDoor() {
     requestTimeoutMs: 300,
     tickMs: 50,
   });
+  const gateways = new GatewayFleet({ enrolment, now: () => clock.nowMs(), logger });
   const server = await startAgentEndpoint({
     listen: { host: '127.0.0.1', port: 0 },
     names: ['127.0.0.1', 'localhost'],
     authority,
     enrolment,
     fleet,
+    gateways,
     artifactsDir: join(dir, 'artifacts'),
     isLeader: () => clock.isLeader,
     now: () => clock.nowMs(),
@@ -61,14 +68,17 @@ export async function openDoor() {
     authority,
     enrolment,
     fleet,
+    gateways,
     clock,
     port: server.port,
     url: `https://127.0.0.1:${server.port}`,
     /** Stops listening and ends every connection; the fleet stays. */
     closeEndpoint: () => server.close(),
-    issue: (ttlMs = 60_000) => enrolment.issueEnrolmentToken({ ttlMs, nowMs: Date.now() }),
+    issue: (ttlMs = 60_000, role: AgentRole = 'host') =>
+      enrolment.issueEnrolmentToken({ ttlMs, role, nowMs: Date.now() }),
     async [Symbol.asyncDispose]() {
       fleet.close();
+      gateways.close();
       await server.close();
       enrolment.close();
       await rm(dir, { recursive: true, force: true });
@@ -103,9 +113,13 @@ export async function postEnrol(door: Door, body: unknown) {
   }
 }
 
-export async function enrol(door: Door, hostname = 'worker'): Promise<Identity> {
+export async function enrol(
+  door: Door,
+  hostname = 'worker',
+  role: AgentRole = 'host',
+): Promise<Identity> {
   const { csrPem, key } = await makeRequest();
-  const secret = decodeEnrolmentToken(door.issue())?.secret;
+  const secret = decodeEnrolmentToken(door.issue(60_000, role))?.secret;
   const answer = await postEnrol(door, { secret, csrPem, hostname });
   const { hostId, certificatePem, caPem } = EnrolResponse.parse(JSON.parse(answer.text));
   return { hostId, key, cert: certificatePem, ca: caPem };
@@ -115,8 +129,9 @@ export async function enrol(door: Door, hostname = 'worker'): Promise<Identity> 
 export async function upgradeStatus(
   door: Door,
   tls: { readonly key?: string; readonly cert?: string },
+  path = '/agent',
 ): Promise<number> {
-  const socket = new WebSocket(`${door.url}/agent`, { ca: door.authority.certificatePem, ...tls });
+  const socket = new WebSocket(`${door.url}${path}`, { ca: door.authority.certificatePem, ...tls });
   const status = Promise.withResolvers<number>();
   socket.on('unexpected-response', (_, response) => status.resolve(response.statusCode ?? 0));
   socket.on('open', () => status.resolve(101));

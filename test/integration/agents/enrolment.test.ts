@@ -1,6 +1,7 @@
 import { X509Certificate } from 'node:crypto';
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import { checkServerIdentity } from 'node:tls';
 import { expect, test } from 'vitest';
 import { openCertificateAuthority } from '../../../app/agents/certificate-authority.ts';
@@ -33,6 +34,32 @@ test('a used token stays used when the store is opened anew', async () => {
   const again = new EnrolmentStore(join(door.dir, 'enrolment.db'), endpoint);
   expect(again.judge(secret, Date.now())).toEqual({ kind: 'bad', why: 'used' });
   again.close();
+});
+
+test('what enrolled with a version that knew no gateways is a host', async () => {
+  await using door = await openDoor();
+  const path = join(door.dir, 'old.db');
+  const old = new DatabaseSync(path);
+  old.exec(`
+    CREATE TABLE tokens (
+      lookup TEXT PRIMARY KEY, secret_sha256 BLOB NOT NULL, machine_id TEXT,
+      expires_at_ms INTEGER NOT NULL, used_at_ms INTEGER) STRICT;
+    CREATE TABLE hosts (
+      host_id TEXT PRIMARY KEY, hostname TEXT NOT NULL, machine_id TEXT,
+      fingerprint TEXT NOT NULL UNIQUE, enrolled_at_ms INTEGER NOT NULL,
+      seen_at_ms INTEGER NOT NULL, revoked_at_ms INTEGER) STRICT;
+    INSERT INTO hosts VALUES ('host-1', 'one', NULL, 'f', 1, 1, NULL);
+  `);
+  old.close();
+  const store = new EnrolmentStore(path, { url: door.url, caSha256: door.authority.sha256 });
+  expect(store.hostsSeenSince(0)).toMatchObject([{ hostId: 'host-1', role: 'host' }]);
+  const nowMs = Date.now();
+  const token = decodeEnrolmentToken(
+    store.issueEnrolmentToken({ ttlMs: 60_000, role: 'gateway', nowMs }),
+  );
+  expect(token?.role).toBe('gateway');
+  expect(store.judge(token?.secret ?? '', nowMs)).toMatchObject({ role: 'gateway' });
+  store.close();
 });
 
 test('expired and unknown tokens are refused', async () => {

@@ -59,6 +59,7 @@ function stateful() {
     hosts: {
       hosts: () => [fleetHost({ hostname: 'worker' })],
     },
+    gateways: { gateways: () => [] },
     door: {
       issueToken: (ttlMs) => ({ token: 'architect_x', expiresAtMs: ttlMs }),
       revoke: (hostId) => {

@@ -104,6 +104,7 @@ export class TestFleet {
       authority: await openCertificateAuthority(join(this.dir, 'ca'), Date.now()),
       enrolment: this.#enrolment,
       fleet: this.fleet,
+      gateways: { attach: (_, socket) => socket.close() },
       artifactsDir: join(this.dir, 'published'),
       isLeader: () => true,
       now: Date.now,

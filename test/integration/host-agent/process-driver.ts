@@ -37,6 +37,7 @@ export function nameNetworks(): Networks {
         dns: [],
       };
     },
+    uplink: () => undefined,
     destroy: async (vmId) => void made.delete(vmId),
     retain: async (wanted) => {
       const stale = [...made].filter((vmId) => !wanted.has(vmId));

@@ -255,7 +255,7 @@ export class StoreWorld implements AsyncDisposable {
     const nameOf = (vmId: string) =>
       `ar-${this.fleet}-${createHash('sha256').update(`${host} ${vmId}`).digest('hex').slice(0, 8)}`;
     return {
-      ensure: async (vmId, guestAddress = '10.99.0.2') => {
+      ensure: async (vmId, { guestAddress = '10.99.0.2' } = {}) => {
         const netns = nameOf(vmId);
         if (!this.#netns.has(netns)) await this.#makeNetns(netns, qemuUser(vmId));
         return {
@@ -263,6 +263,7 @@ export class StoreWorld implements AsyncDisposable {
           ...{ gateway: '10.99.0.1', mtu: 1400, dns: [] },
         };
       },
+      uplink: () => undefined,
       destroy: async (vmId) => await this.#removeNetns(nameOf(vmId)),
       retain: async () => [],
     };

@@ -1,5 +1,7 @@
-/** Guest addresses: unique on a host, out of a configured range. Pure. */
+/** Guest addresses: unique on a host, and in a fleet that has a gateway; out of one range. Pure. */
 import { createHash } from 'node:crypto';
+
+export const GUEST_RANGE = '10.201.0.0/16';
 
 interface Range {
   readonly first: number;

@@ -1,0 +1,26 @@
+/** What the control plane needs of its gateways. */
+import type { GatewayVmSpec } from '../../host-agent/protocol/gateway-messages.ts';
+import type { HostId } from '../../host-agent/protocol/ids.ts';
+import type { FlipEndpoint } from '../../host-agent/protocol/migration-messages.ts';
+
+/** A gateway as its connection shows it. */
+export interface Gateway {
+  readonly id: HostId;
+  readonly hostname: string;
+  readonly state: 'connected' | 'away';
+  /** Its address on the hosts' network; undefined while it is away. */
+  readonly underlay: string | undefined;
+  /** VMs that its kernel knows, by its last word. */
+  readonly vms: number;
+  readonly stateSinceMs: number;
+}
+
+export interface GatewayPort {
+  gateways(): readonly Gateway[];
+  /** Undefined while it is away. */
+  flipAt(id: HostId): FlipEndpoint | undefined;
+  /** Tells it what it is to have; answers the picture's number, undefined while it is away. */
+  serve(id: HostId, vms: readonly GatewayVmSpec[]): number | undefined;
+  /** True when it has this picture or a newer one, false when it does not in that time. */
+  served(id: HostId, number: number, limitMs: number): Promise<boolean>;
+}

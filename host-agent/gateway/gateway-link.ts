@@ -1,0 +1,101 @@
+/**
+ * A gateway's connection to the control plane: dials until the signal, with back-off. The newest
+ * picture is served; one that comes meanwhile is served after it.
+ */
+import { once } from 'node:events';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Logger } from 'pino';
+import { WebSocket } from 'ws';
+import { backOffMs } from '../control/back-off.ts';
+import { keepAlive } from '../control/heartbeat.ts';
+import type { Identity } from '../control/identity.ts';
+import { tlsOf } from '../control/tls.ts';
+import { type GatewayFrame, type GatewayHello, Serve } from '../protocol/gateway-messages.ts';
+import { MAX_FRAME_BYTES, REPORT_INTERVAL_MS } from '../protocol/messages.ts';
+import type { GatewayDesk } from './gateway-desk.ts';
+
+const HANDSHAKE_LIMIT_MS = 10_000;
+const MALFORMED = 1002;
+
+export interface GatewayLinkParts {
+  readonly identity: Identity;
+  readonly hello: GatewayHello;
+  readonly desk: Pick<GatewayDesk, 'serve' | 'size'>;
+  readonly onConnected: (isConnected: boolean) => void;
+  readonly logger: Logger;
+  readonly signal: AbortSignal;
+}
+
+export async function keepGatewayLink(parts: GatewayLinkParts): Promise<void> {
+  const { signal, logger } = parts;
+  let attempt = 0;
+  while (!signal.aborted) {
+    const wasOpen = await connectOnce(parts).catch((err: unknown) => {
+      if (!signal.aborted) logger.warn({ err, attempt }, 'the control plane cannot be reached');
+      return false;
+    });
+    attempt = wasOpen ? 0 : attempt + 1;
+    await sleep(backOffMs(attempt, Math.random()), undefined, { signal }).catch(() => undefined);
+  }
+}
+
+/** Resolves when the connection is over, and says whether there was one. */
+async function connectOnce(parts: GatewayLinkParts): Promise<boolean> {
+  const { identity, hello, signal, logger } = parts;
+  const socket = new WebSocket(`${identity.url}/gateway`, {
+    ...tlsOf(identity),
+    maxPayload: MAX_FRAME_BYTES,
+    handshakeTimeout: HANDSHAKE_LIMIT_MS,
+    perMessageDeflate: false,
+    followRedirects: false,
+  });
+  const end = () => socket.terminate();
+  signal.addEventListener('abort', end);
+  const stopHeartbeat = keepAlive(socket);
+  const closed = once(socket, 'close');
+  closed.catch(() => undefined);
+  let reporting: NodeJS.Timeout | undefined;
+  try {
+    await once(socket, 'open', { signal });
+    send(socket, hello);
+    logger.info('connected to the control plane');
+    parts.onConnected(true);
+    socket.on('error', (err) => logger.warn({ err }, 'the connection broke'));
+    socket.on('message', (data, isBinary) => hear(parts, socket, isBinary ? '' : String(data)));
+    const report = () => send(socket, { type: 'held', vms: parts.desk.size });
+    reporting = setInterval(report, REPORT_INTERVAL_MS);
+    await closed;
+    return true;
+  } finally {
+    clearInterval(reporting);
+    stopHeartbeat();
+    signal.removeEventListener('abort', end);
+    socket.terminate();
+    parts.onConnected(false);
+  }
+}
+
+function hear({ desk, logger }: GatewayLinkParts, socket: WebSocket, text: string): void {
+  const frame = Serve.safeParse(parseJson(text));
+  if (!frame.success) {
+    socket.close(MALFORMED, 'a frame could not be understood');
+    return;
+  }
+  const { number, vms } = frame.data;
+  desk
+    .serve(vms)
+    .then((refused) => send(socket, { type: 'served', number, refused }))
+    .catch((err: unknown) => logger.error({ err }, 'a picture was not served'));
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+function send(socket: WebSocket, frame: GatewayFrame): void {
+  if (socket.readyState === WebSocket.OPEN) socket.send(JSON.stringify(frame));
+}

@@ -1,0 +1,81 @@
+/**
+ * The host-agent in the role `gateway`: it runs no VMs, its kernel passes their packets on.
+ *
+ *   claim the folder → identity → switch, with what an earlier agent left → door for flips → connect
+ *
+ * When the signal comes it disconnects and leaves the kernel as it is: packets flow on without it.
+ */
+import { mkdir } from 'node:fs/promises';
+import type { Logger } from 'pino';
+import type { AgentConfig } from '../config.ts';
+import { addressTowards } from '../control/address-towards.ts';
+import type { Identity } from '../control/identity.ts';
+import { obtainIdentity } from '../control/obtain-identity.ts';
+import { StatusFile } from '../control/status-file.ts';
+import { openKernelGateway } from '../net/kernel/gateway-switch.ts';
+import { guestMtu } from '../net/vm-link-plan.ts';
+import { GATEWAY_PROTOCOL_VERSION } from '../protocol/gateway-messages.ts';
+import { GUEST_RANGE } from '../protocol/guest-addresses.ts';
+import { claimAgentFolder } from '../single-instance.ts';
+import { openFlipDoor } from './flip-door.ts';
+import { GatewayDesk } from './gateway-desk.ts';
+import { keepGatewayLink } from './gateway-link.ts';
+
+export interface GatewayParts {
+  readonly config: AgentConfig;
+  readonly agentVersion: string;
+  readonly logger: Logger;
+  readonly signal: AbortSignal;
+}
+
+/** Runs until the signal. Throws EnrolmentError, AgentRunsAlreadyError, NetworkCommandError. */
+export async function runGateway(parts: GatewayParts): Promise<void> {
+  const { config } = parts;
+  await mkdir(config.agentDir, { recursive: true, mode: 0o755 });
+  const claim = await claimAgentFolder(config.agentDir);
+  const status = new StatusFile(config.agentDir, parts.logger);
+  try {
+    await status.show({ state: 'connecting', atMs: Date.now() });
+    await serve(parts, await obtainIdentity(parts), status);
+  } catch (error) {
+    if (parts.signal.aborted) return;
+    const why = error instanceof Error ? error.message.slice(0, 1000) : 'unknown error';
+    await status.show({ state: 'failed', atMs: Date.now(), why });
+    throw error;
+  } finally {
+    claim.close();
+  }
+}
+
+async function serve(parts: GatewayParts, identity: Identity, status: StatusFile): Promise<void> {
+  const { config, signal, agentVersion } = parts;
+  const { hostId } = identity;
+  const logger = parts.logger.child({ gatewayId: hostId });
+  const underlay = await addressTowards(identity.url);
+  const backend = await openKernelGateway({
+    ...{ fleet: config.fleet, underlay, mtu: guestMtu(config.underlayMtu) },
+    ...{ guestRange: GUEST_RANGE, publicAddress: config.gatewayPublicAddress ?? underlay },
+  });
+  const desk = await GatewayDesk.open({ backend, logger });
+  const listen = { host: underlay, port: config.flipPort };
+  const door = await openFlipDoor({
+    ...{ identity, listen, logger },
+    flip: (flip, asking) => desk.flip(flip, asking),
+  });
+  const hello = { protocol: GATEWAY_PROTOCOL_VERSION, agentVersion, underlay } as const;
+  try {
+    await keepGatewayLink({
+      ...{ identity, desk, logger, signal },
+      hello: { type: 'hello', ...hello, flipPort: config.flipPort },
+      onConnected: (isConnected) => {
+        const atMs = Date.now();
+        const pool = 'gateway';
+        void status.show(
+          isConnected ? { state: 'admitted', atMs, hostId, pool } : { state: 'connecting', atMs },
+        );
+      },
+    });
+  } finally {
+    door.close();
+  }
+}

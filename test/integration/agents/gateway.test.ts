@@ -1,0 +1,141 @@
+/** A gateway's connection to a real endpoint, and a source that asks it for flips over real TLS. */
+import { createServer } from 'node:net';
+import { pino } from 'pino';
+import { expect, test } from 'vitest';
+import { openFlipDoor } from '../../../host-agent/gateway/flip-door.ts';
+import { keepGatewayLink } from '../../../host-agent/gateway/gateway-link.ts';
+import { openPacketSwitch } from '../../../host-agent/migration/packet-switch.ts';
+import { refused } from '../../../host-agent/protocol/errors.ts';
+import {
+  type Flip,
+  flipProofOf,
+  GatewayVmSpec,
+} from '../../../host-agent/protocol/gateway-messages.ts';
+import { HostId } from '../../../host-agent/protocol/ids.ts';
+import { SendVm } from '../../../host-agent/protocol/migration-messages.ts';
+import { until } from '../local-provider/until.ts';
+import { type Door, enrol, openDoor, upgradeStatus } from './agent-door.ts';
+
+const logger = pino({ level: 'silent' });
+const spec = GatewayVmSpec.parse({
+  vmId: 'vm-1',
+  guestAddress: '10.201.0.7',
+  home: { host: '127.0.0.1', epoch: 1 },
+  move: null,
+});
+
+async function identityOf(door: Door, name: string, role: 'host' | 'gateway') {
+  const { hostId, key, cert, ca } = await enrol(door, name, role);
+  const pems = { caPem: ca, certificatePem: cert, privateKeyPem: key };
+  return { hostId: HostId.parse(hostId), url: door.url, ...pems };
+}
+
+test('a gateway is told its VMs, says that it has them, and is told again after a break', async () => {
+  await using door = await openDoor();
+  const identity = await identityOf(door, 'gw', 'gateway');
+  const served: (readonly GatewayVmSpec[])[] = [];
+  const end = new AbortController();
+  const keeping = keepGatewayLink({
+    ...{ identity, logger, signal: end.signal, onConnected: () => undefined },
+    hello: { type: 'hello', protocol: 1, agentVersion: '1', underlay: '127.0.0.1', flipPort: 5000 },
+    desk: { serve: async (vms) => [served.push(vms)].flatMap(() => []), size: 1 },
+  });
+  const { gateways } = door;
+  const tell = () => until('the gateway', async () => gateways.serve(identity.hostId, [spec]));
+  expect(await gateways.served(identity.hostId, await tell(), 5_000)).toBe(true);
+  expect(served).toEqual([[spec]]);
+  expect(gateways.serve(identity.hostId, [spec])).toBe(1);
+  expect(gateways.flipAt(identity.hostId)).toMatchObject({ host: '127.0.0.1', port: 5000 });
+  gateways.disconnectAll('a test');
+  await until('the break', async () => (gateways.flipAt(identity.hostId) ? undefined : true));
+  expect(await gateways.served(identity.hostId, await tell(), 5_000)).toBe(true);
+  expect(served).toHaveLength(2);
+  end.abort();
+  await keeping;
+});
+
+test('a host is no gateway, and a gateway is no host', async () => {
+  await using door = await openDoor();
+  const [host, gateway] = [await enrol(door), await enrol(door, 'gw', 'gateway')];
+  expect(await upgradeStatus(door, host)).toBe(101);
+  expect(await upgradeStatus(door, gateway)).toBe(404);
+  expect(await upgradeStatus(door, host, '/gateway')).toBe(404);
+  expect(await upgradeStatus(door, gateway, '/gateway')).toBe(101);
+  expect(door.enrolment.hostsSeenSince(0).map(({ hostId }) => hostId)).toEqual([host.hostId]);
+});
+
+const credential = Buffer.alloc(32, 3).toString('base64');
+
+async function flipWorld(door: Door) {
+  const [gateway, source] = [
+    await identityOf(door, 'gw', 'gateway'),
+    await identityOf(door, 'source', 'host'),
+  ];
+  const port = await freePort();
+  const asked: { readonly flip: Flip; readonly asking: HostId }[] = [];
+  const sent: unknown[] = [];
+  const uplink = {
+    sendAfter: async (next: unknown) => void sent.push(next),
+    takeBack: async () => void sent.push('back'),
+  };
+  const move = SendVm.parse({
+    ...{ kind: 'send-vm', migrationId: 'mig-1', vmId: 'vm-1', epoch: 2, to: 'target', credential },
+    ...{ peer: { host: '127.0.0.2', port: 9 }, deadlineMs: 0, cpuShare: 1 },
+    flipAt: { gatewayId: gateway.hostId, host: '127.0.0.1', port },
+  });
+  const listen = { host: '127.0.0.1', port };
+  return { gateway, source, asked, sent, uplink, move, listen };
+}
+
+test('the source of a move is known by its certificate, and shows a proof, not the credential', async () => {
+  await using door = await openDoor();
+  const { gateway, source, asked, sent, uplink, move, listen } = await flipWorld(door);
+  const flip = async (one: Flip, asking: HostId) => {
+    asked.push({ flip: one, asking });
+    return undefined;
+  };
+  const flips = await openFlipDoor({ identity: gateway, listen, flip, logger });
+  const packets = openPacketSwitch({ move, uplink, identity: source, logger });
+  await packets.prepare();
+  await packets.flip();
+  await packets.flipBack();
+  await packets.close();
+  flips.close();
+  expect(asked.map(({ flip: { to } }) => to)).toEqual(['source', 'target', 'source']);
+  expect(new Set(asked.map(({ asking }) => asking))).toEqual(new Set([source.hostId]));
+  expect(asked[0]?.flip.proof).toBe(flipProofOf(credential));
+  expect(sent).toEqual([{ host: '127.0.0.2', epoch: 2 }, 'back']);
+});
+
+test.each(['nobody listens', 'it refuses', 'another machine answers'])(
+  'a move goes on when %s',
+  async (fault) => {
+    await using door = await openDoor();
+    const { gateway, source, sent, uplink, move, listen } = await flipWorld(door);
+    const identity = fault === 'another machine answers' ? source : gateway;
+    let heard = 0;
+    const flip = async () => {
+      heard += 1;
+      return refused('no');
+    };
+    const flips =
+      fault === 'nobody listens'
+        ? undefined
+        : await openFlipDoor({ identity, listen, flip, logger });
+    const packets = openPacketSwitch({ move, uplink, identity: source, logger });
+    await packets.flip();
+    await packets.close();
+    flips?.close();
+    expect(heard).toBe(fault === 'it refuses' ? 1 : 0);
+    expect(sent).toEqual([{ host: '127.0.0.2', epoch: 2 }]);
+  },
+);
+
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const address = server.address();
+  await new Promise((resolve) => server.close(resolve));
+  if (address === null || typeof address === 'string') throw new Error('no port');
+  return address.port;
+}
