@@ -1,0 +1,83 @@
+/*
+ * The outer address and VNI of a packet on the VXLAN device. BPF_PROG_TEST_RUN gives a packet no
+ * tunnel metadata, so the objects built for tests (-DTEST_RUN) keep both in skb->cb[0..1] instead,
+ * and the device that the packet goes to in cb[2].
+ */
+#pragma once
+
+#include "program.h"
+
+#define TUNNEL_TTL 64
+
+struct tunnel {
+	__u32 remote;	/* underlay, host order */
+	__u32 vni;
+};
+
+#ifdef TEST_RUN
+
+INLINE bool read_tunnel(struct __sk_buff *skb, struct tunnel *tunnel)
+{
+	tunnel->remote = skb->cb[0];
+	tunnel->vni = skb->cb[1];
+	return tunnel->remote != 0;
+}
+
+INLINE int send_into_tunnel(struct __sk_buff *skb, __u32 ifindex, struct tunnel tunnel)
+{
+	skb->cb[0] = tunnel.remote;
+	skb->cb[1] = tunnel.vni;
+	skb->cb[2] = ifindex;
+	return TC_ACT_REDIRECT;
+}
+
+INLINE int send_to(struct __sk_buff *skb, __u32 ifindex)
+{
+	skb->cb[2] = ifindex;
+	return TC_ACT_REDIRECT;
+}
+
+INLINE int route_through(struct __sk_buff *skb, __u32 ifindex)
+{
+	return send_to(skb, ifindex);
+}
+
+#else
+
+INLINE bool read_tunnel(struct __sk_buff *skb, struct tunnel *tunnel)
+{
+	struct bpf_tunnel_key key = {};
+
+	if (bpf_skb_get_tunnel_key(skb, &key, sizeof(key), 0))
+		return false;
+	tunnel->remote = key.remote_ipv4;
+	tunnel->vni = key.tunnel_id;
+	return true;
+}
+
+INLINE int send_into_tunnel(struct __sk_buff *skb, __u32 ifindex, struct tunnel tunnel)
+{
+	struct bpf_tunnel_key key = {
+		.tunnel_id = tunnel.vni,
+		.remote_ipv4 = tunnel.remote,
+		.tunnel_ttl = TUNNEL_TTL,
+	};
+
+	if (bpf_skb_set_tunnel_key(skb, &key, sizeof(key), BPF_F_ZERO_CSUM_TX))
+		return TC_ACT_SHOT;
+	return bpf_redirect(ifindex, 0);
+}
+
+/* Out of the device as it is. */
+INLINE int send_to(struct __sk_buff *skb, __u32 ifindex)
+{
+	return bpf_redirect(ifindex, 0);
+}
+
+/* Out of the device, to the next hop that the kernel's routes and neighbours name. */
+INLINE int route_through(struct __sk_buff *skb, __u32 ifindex)
+{
+	return bpf_redirect_neigh(ifindex, NULL, 0, 0);
+}
+
+#endif

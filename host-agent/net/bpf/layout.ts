@@ -1,0 +1,155 @@
+/**
+ * C structs as values: fields in order, each at its natural alignment, as the compiler of bpf/
+ * places them; a test compares both. Trailing padding is written as zeroes.
+ */
+
+/** Methods, not properties: a Field<number> has to pass for a Field<unknown>. */
+interface Field<T> {
+  readonly bytes: number;
+  readonly align: number;
+  read(from: Buffer, at: number): T;
+  write(to: Buffer, at: number, value: T): void;
+}
+
+type Fields = Readonly<Record<string, Field<unknown>>>;
+type Values<F extends Fields> = {
+  readonly [K in keyof F]: F[K] extends Field<infer T> ? T : never;
+};
+export type Shape<L> = L extends Layout<infer F> ? Values<F> : never;
+
+export interface Layout<F extends Fields = Fields> {
+  /** The struct's name in bpf/abi.h. */
+  readonly struct: string;
+  readonly bytes: number;
+  readonly offsets: Readonly<Record<string, number>>;
+  encode(values: Values<F>): Buffer;
+  decode(from: Buffer): Values<F>;
+}
+
+export function layout<F extends Fields>(struct: string, fields: F): Layout<F> {
+  const offsets: Record<string, number> = {};
+  let end = 0;
+  let align = 1;
+  for (const [name, field] of Object.entries(fields)) {
+    offsets[name] = roundUp(end, field.align);
+    end = roundUp(end, field.align) + field.bytes;
+    align = Math.max(align, field.align);
+  }
+  const bytes = roundUp(end, align);
+  const encode = (values: Values<F>): Buffer => {
+    const to = Buffer.alloc(bytes);
+    for (const [name, field] of Object.entries(fields)) {
+      field.write(to, offsets[name] ?? 0, values[name]);
+    }
+    return to;
+  };
+  return { struct, bytes, offsets, encode, decode: (from) => readFields(fields, offsets, from) };
+}
+
+function readFields<F extends Fields>(
+  fields: F,
+  offsets: Readonly<Record<string, number>>,
+  from: Buffer,
+): Values<F>;
+function readFields(
+  fields: Fields,
+  offsets: Readonly<Record<string, number>>,
+  from: Buffer,
+): Record<string, unknown> {
+  const entries = Object.entries(fields);
+  return Object.fromEntries(
+    entries.map(([name, field]) => [name, field.read(from, offsets[name] ?? 0)]),
+  );
+}
+
+function roundUp(value: number, to: number): number {
+  return Math.ceil(value / to) * to;
+}
+
+export const u8: Field<number> = {
+  bytes: 1,
+  align: 1,
+  read: (from, at) => from.readUInt8(at),
+  write: (to, at, value) => to.writeUInt8(value, at),
+};
+
+export const u16: Field<number> = {
+  bytes: 2,
+  align: 2,
+  read: (from, at) => from.readUInt16LE(at),
+  write: (to, at, value) => to.writeUInt16LE(value, at),
+};
+
+export const u32: Field<number> = {
+  bytes: 4,
+  align: 4,
+  read: (from, at) => from.readUInt32LE(at),
+  write: (to, at, value) => to.writeUInt32LE(value, at),
+};
+
+/** A counter: exact up to 2^53. */
+export const u64: Field<number> = {
+  bytes: 8,
+  align: 8,
+  read: (from, at) => Number(from.readBigUInt64LE(at)),
+  write: (to, at, value) => to.writeBigUInt64LE(BigInt(Math.trunc(value)), at),
+};
+
+/** __be16, as packets carry it. */
+export const port: Field<number> = {
+  bytes: 2,
+  align: 2,
+  read: (from, at) => from.readUInt16BE(at),
+  write: (to, at, value) => to.writeUInt16BE(value, at),
+};
+
+/** __be32 ↔ dotted. */
+export const address: Field<string> = {
+  bytes: 4,
+  align: 4,
+  read: (from, at) => formatAddress(from.readUInt32BE(at)),
+  write: (to, at, value) => to.writeUInt32BE(parseAddress(value), at),
+};
+
+/** __u32 in host order ↔ dotted; zero ↔ undefined. */
+export const underlay: Field<string | undefined> = {
+  bytes: 4,
+  align: 4,
+  read: (from, at) => {
+    const value = from.readUInt32LE(at);
+    return value === 0 ? undefined : formatAddress(value);
+  },
+  write: (to, at, value) => to.writeUInt32LE(value === undefined ? 0 : parseAddress(value), at),
+};
+
+/** `aa:bb:cc:dd:ee:ff`. */
+export const mac: Field<string> = {
+  bytes: 6,
+  align: 1,
+  read: (from, at) => from.toString('hex', at, at + 6).replaceAll(/(..)(?!$)/g, '$1:'),
+  write: (to, at, value) => {
+    to.write(value.replaceAll(':', ''), at, 'hex');
+  },
+};
+
+export function array<T>(element: Field<T>, count: number): Field<readonly T[]> {
+  return {
+    bytes: element.bytes * count,
+    align: element.align,
+    read: (from, at) =>
+      Array.from({ length: count }, (_, n) => element.read(from, at + n * element.bytes)),
+    write: (to, at, values) => {
+      for (const [n, value] of values.slice(0, count).entries()) {
+        element.write(to, at + n * element.bytes, value);
+      }
+    },
+  };
+}
+
+export function parseAddress(dotted: string): number {
+  return dotted.split('.').reduce((sum, part) => sum * 256 + Number(part), 0);
+}
+
+export function formatAddress(value: number): string {
+  return [24, 16, 8, 0].map((shift) => Math.floor(value / 2 ** shift) % 256).join('.');
+}
