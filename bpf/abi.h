@@ -77,7 +77,6 @@ struct guard_key {
 struct guard_rule {
 	__u8 pass;
 	__u8 dns;			/* passes to port 53 whatever `pass` says */
-	__u8 pad[2];
 };
 
 struct vm_counters {

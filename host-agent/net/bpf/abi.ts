@@ -40,7 +40,7 @@ export type HostVmEntry = Shape<typeof hostVm>;
 export const hostBucket = layout('host_bucket', { tokens: u64, filledNs: u64 });
 
 export const guardKey = layout('guard_key', { prefixBits: u32, policy: u32, address });
-export const guardRule = layout('guard_rule', { pass: u8, dns: u8, pad: array(u8, 2) });
+export const guardRule = layout('guard_rule', { pass: u8, dns: u8 });
 
 export const vmCounters = layout('vm_counters', {
   outPackets: u64,

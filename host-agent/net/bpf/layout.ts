@@ -4,15 +4,15 @@
  */
 
 /** Methods, not properties: a Field<number> has to pass for a Field<unknown>. */
-interface Field<T> {
+export interface Field<T> {
   readonly bytes: number;
   readonly align: number;
   read(from: Buffer, at: number): T;
   write(to: Buffer, at: number, value: T): void;
 }
 
-type Fields = Readonly<Record<string, Field<unknown>>>;
-type Values<F extends Fields> = {
+export type Fields = Readonly<Record<string, Field<unknown>>>;
+export type Values<F extends Fields> = {
   readonly [K in keyof F]: F[K] extends Field<infer T> ? T : never;
 };
 export type Shape<L> = L extends Layout<infer F> ? Values<F> : never;

@@ -3,7 +3,7 @@
  * systems do not mount one, and `ip netns exec` hides /sys, so Architect mounts its own.
  */
 import { existsSync, mkdirSync, readdirSync, rmSync, statfsSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { execa } from 'execa';
 import { attributes, BPF, bpf, ENOENT, kernelRefused, tryBpf } from './kernel.ts';
 
@@ -12,13 +12,15 @@ const BPF_FS_MAGIC = 0xcafe4a11;
 const MOUNT_TIMEOUT_MS = 10_000;
 export const PIN_ROOT = '/run/architect/bpf';
 
-/** A BPF file system at `root`, mounted if there is none. */
-export async function ensurePinRoot(root = PIN_ROOT): Promise<void> {
+/** The folder, directly below a BPF file system, which is mounted if there is none. */
+export async function ensurePinFolder(folder: string): Promise<void> {
+  const root = dirname(folder);
   mkdirSync(root, { recursive: true, mode: 0o700 });
-  if (statfsSync(root).type === BPF_FS_MAGIC) return;
-  await execa('mount', ['-t', 'bpf', '-o', 'mode=0700', 'bpf', root], {
-    timeout: MOUNT_TIMEOUT_MS,
-  });
+  if (statfsSync(root).type !== BPF_FS_MAGIC) {
+    const args = ['-t', 'bpf', '-o', 'mode=0700', 'bpf', root];
+    await execa('mount', args, { timeout: MOUNT_TIMEOUT_MS });
+  }
+  mkdirSync(folder, { recursive: true, mode: 0o700 });
 }
 
 export function pinAt(path: string, fd: number): void {
