@@ -77,7 +77,8 @@ export PATH
 become_root "$@"
 take_lock
 sh "$here/setup-packages.sh"
-make --silent -C "$project/bpf" >&2
+make --silent -C "$project/bpf" >&2 ||
+	give_up "The switch's programs could not be compiled (bpf/); what make and clang say stands above."
 if [ "$1" = --no-image ]; then
 	shift
 else
