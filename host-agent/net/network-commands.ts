@@ -32,10 +32,25 @@ export async function enableForwarding(netnsPath?: string): Promise<void> {
   await runInside(netnsPath, 'sysctl', ['-qw', 'net.ipv4.ip_forward=1']);
 }
 
+/** Of one link: packets pass although the way back is another one (loose reverse-path check). */
+export async function loosenReversePath(link: string): Promise<void> {
+  await run('sysctl', ['-qw', `net.ipv4.conf.${link}.rp_filter=2`], {});
+}
+
 /** Links of the caller's namespace. */
 export async function listLinks(): Promise<readonly Link[]> {
   const text = await run('ip', ['-j', 'link', 'show'], {});
   return LinkList.parse(JSON.parse(text === '' ? '[]' : text));
+}
+
+/** What `ip` or `nft` prints, in `netns` or in the caller's namespace. */
+export async function readNetwork(
+  command: 'ip' | 'nft',
+  args: readonly string[],
+  netnsPath?: string,
+): Promise<string> {
+  if (netnsPath === undefined) return await run(command, args, {});
+  return await run('nsenter', [`--net=${netnsPath}`, command, ...args], {});
 }
 
 async function runInside(

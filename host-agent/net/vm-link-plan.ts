@@ -16,7 +16,7 @@ import { GUEST_GATEWAY, TAP_MAC } from './guest-policy.ts';
 import { VM_LINK_PREFIX } from './host-guard.ts';
 
 const HOST_TRANSIT = '169.254.2.1';
-const VM_TRANSIT = '169.254.2.2';
+export const VM_TRANSIT = '169.254.2.2';
 export const TAP_NAME = 'tap0';
 /** Outlasts a blackout: what arrives for a frozen guest waits in the tap. */
 const TAP_QUEUE_PACKETS = 10_000;

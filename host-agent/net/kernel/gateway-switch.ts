@@ -1,0 +1,66 @@
+/**
+ * A gateway whose switch is the kernel's own: VXLAN, one route per VM, source NAT by connection
+ * tracking. A move is `ip route replace`. Connections keep their public port, since tracking knows
+ * them by the guest's address, whichever host that is on; it and the routes outlive the agent.
+ */
+import { readNetwork, runIpBatch, tryIpBatch } from '../network-commands.ts';
+import type { GatewaySwitch, GatewayVm } from '../switch-backend.ts';
+import type { Tunnel } from '../tunnel.ts';
+import {
+  type GatewayAddresses,
+  passagesOf,
+  planGatewayTable,
+  planRoute,
+  planSeats,
+  planUnknownGuests,
+  readGatewayVms,
+} from './gateway-plan.ts';
+import { TunnelSets } from './tunnel-sets.ts';
+
+/** In the caller's namespace. Packets of VMs that an earlier agent let in flow on meanwhile. */
+export async function openKernelGateway(
+  options: Tunnel & GatewayAddresses,
+): Promise<GatewaySwitch> {
+  const sets = await TunnelSets.open(options, planGatewayTable(options));
+  await runIpBatch(planUnknownGuests(options.guestRange));
+  const list = async (): Promise<readonly GatewayVm[]> => {
+    const shown = ['-4', 'route', 'show', 'root', options.guestRange];
+    return readGatewayVms(await readNetwork('ip', shown), sets.held('inward'));
+  };
+  const known = new Map((await list()).map((vm) => [vm.number, vm]));
+  return {
+    list,
+    ensureVm: async (vm) => {
+      const passages = passagesOf(vm);
+      await sets.keep(vm.guestAddress, { inward: passages, outward: passages });
+      await runIpBatch(planSeats(vm));
+      known.set(vm.number, vm);
+    },
+    flip: async (number, to) => {
+      const vm = known.get(number);
+      if (vm === undefined) return false;
+      await runIpBatch(planRoute(vm.guestAddress, to));
+      known.set(number, vm.seat?.vni === to.vni ? vm : { ...vm, seat: to, previous: vm.seat });
+      return true;
+    },
+    removeVm: async (number) => {
+      const vm = known.get(number);
+      if (vm === undefined) return;
+      await tryIpBatch(
+        `route del ${vm.guestAddress}/32\nroute del blackhole ${vm.guestAddress}/32\n`,
+      );
+      await sets.keep(vm.guestAddress, {});
+      known.delete(number);
+    },
+    traffic: async (number, seat) => {
+      const vm = known.get(number);
+      if (vm === undefined) return undefined;
+      const passage = { ...seat, guestAddress: vm.guestAddress };
+      const [fromHost, toHost] = await Promise.all([
+        sets.packets('inward', passage),
+        sets.packets('outward', passage),
+      ]);
+      return { fromHost, toHost };
+    },
+  };
+}

@@ -1,0 +1,145 @@
+/**
+ * Namespaces of the test's own, with a switch in each host and in the gateway:
+ *
+ *   guest ═ arv0 ═ host 0 ═ eth0 ═╗
+ *     ╚════ arv1 ═ host 1 ═ eth0 ═╬═ br0, gateway ═ out0 ═ outside
+ *
+ * The guest is on that host whose link its default route takes; what either brings it takes.
+ */
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { execa } from 'execa';
+
+export const GUEST = '10.201.0.5';
+export const OUTSIDE = '203.0.113.9';
+export const PUBLIC = '203.0.113.1';
+export const GATEWAY = '100.100.0.1';
+export const HOSTS = ['100.100.0.2', '100.100.0.3'] as const;
+const ANSWER_LIMIT_MS = 10_000;
+
+export interface Program {
+  /** Writes one line, gives the line that it answers with. */
+  ask(line: string): Promise<unknown>;
+  call(method: string, ...args: readonly unknown[]): Promise<unknown>;
+  end(): Promise<void>;
+}
+
+export class SwitchWorld {
+  readonly #fleet = `s${randomBytes(3).toString('hex')}`;
+  readonly #programs: Program[] = [];
+
+  static async create(): Promise<SwitchWorld> {
+    const world = new SwitchWorld();
+    try {
+      await world.#build();
+      return world;
+    } catch (error) {
+      await world.destroy();
+      throw error;
+    }
+  }
+
+  async gateway(): Promise<Program> {
+    const args = ['gateway', this.#fleet, GATEWAY, PUBLIC];
+    return await this.start('gateway', ['switch-program.ts', ...args]);
+  }
+
+  async host(n: 0 | 1): Promise<Program> {
+    return await this.start(`host${n}`, ['switch-program.ts', 'host', this.#fleet, HOSTS[n]]);
+  }
+
+  /** Resolves when it says that it is ready. */
+  async start(where: string, [script = '', ...args]: readonly string[]): Promise<Program> {
+    const path = fileURLToPath(new URL(script, import.meta.url));
+    const netns = `--net=/run/netns/${this.#netns(where)}`;
+    const child = execa('nsenter', [netns, process.execPath, path, ...args], { reject: false });
+    const lines = createInterface({ input: child.stdout });
+    const next = async (): Promise<unknown> => {
+      const limit = AbortSignal.timeout(ANSWER_LIMIT_MS);
+      const ended = child.then(({ stderr }) => {
+        throw new Error(`${script} ended: ${stderr}`);
+      });
+      const [line] = await Promise.race([once(lines, 'line', { signal: limit }), ended]);
+      return JSON.parse(line);
+    };
+    const ask = async (line: string) => {
+      const answer = next();
+      child.stdin.write(`${line}\n`);
+      return await answer;
+    };
+    const program: Program = {
+      ask,
+      call: (method, ...callArgs) => ask(JSON.stringify([method, ...callArgs])),
+      end: async () => {
+        child.kill('SIGKILL');
+        await child;
+      },
+    };
+    this.#programs.push(program);
+    await next();
+    return program;
+  }
+
+  /** The guest sends by this host from now on. */
+  async moveGuest(n: 0 | 1): Promise<void> {
+    await this.ip('guest', `route replace default via 169.254.2.1 dev up${n} onlink src ${GUEST}`);
+  }
+
+  async ip(where: string, ...lines: readonly string[]): Promise<void> {
+    await execa('ip', ['-n', this.#netns(where), '-batch', '-'], {
+      input: `${lines.join('\n')}\n`,
+    });
+  }
+
+  async destroy(): Promise<void> {
+    await Promise.allSettled(this.#programs.map((program) => program.end()));
+    for (const where of ['guest', 'host0', 'host1', 'gateway', 'outside'])
+      await execa('ip', ['netns', 'del', this.#netns(where)], { reject: false });
+  }
+
+  #netns(where: string): string {
+    return `ar-${this.#fleet}-${where}`;
+  }
+
+  async #build(): Promise<void> {
+    const all = ['guest', 'host0', 'host1', 'gateway', 'outside'];
+    await execa('ip', ['-batch', '-'], {
+      input: all.map((where) => `netns add ${this.#netns(where)}\n`).join(''),
+    });
+    for (const where of all) await this.ip(where, 'link set lo up');
+    await this.ip(
+      'gateway',
+      'link add br0 type bridge',
+      `addr add ${GATEWAY}/24 dev br0`,
+      'link set br0 up',
+      `link add out0 type veth peer name eth0 netns ${this.#netns('outside')}`,
+      `addr add ${PUBLIC}/24 dev out0`,
+      'link set out0 up',
+    );
+    await this.ip('outside', `addr add ${OUTSIDE}/24 dev eth0`, 'link set eth0 up');
+    await this.ip('guest', `addr add ${GUEST}/32 dev lo`);
+    for (const n of [0, 1] as const) await this.#addHost(n);
+  }
+
+  async #addHost(n: 0 | 1): Promise<void> {
+    const host = this.#netns(`host${n}`);
+    await this.ip(
+      'gateway',
+      `link add h${n} type veth peer name eth0 netns ${host}`,
+      `link set h${n} master br0 up`,
+    );
+    await this.ip(
+      `host${n}`,
+      `addr add ${HOSTS[n]}/24 dev eth0`,
+      'link set eth0 up',
+      // The loose reverse-path check wants some way back to whoever sent a straggler.
+      `route add default via ${GATEWAY}`,
+      `link add arv${n} type veth peer name up${n} netns ${this.#netns('guest')}`,
+      `addr add 169.254.2.1/32 dev arv${n}`,
+      `link set arv${n} up`,
+    );
+    await this.ip('guest', `addr add 169.254.2.2/32 dev up${n}`, `link set up${n} up`);
+  }
+}
