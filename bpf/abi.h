@@ -43,6 +43,7 @@ enum drop_reason {
 
 struct host_config {
 	__u32 vxlan_ifindex;
+	__u32 underlay;			/* this host's own */
 };
 
 struct host_vm {
@@ -80,11 +81,11 @@ struct guard_rule {
 };
 
 struct vm_counters {
-	__u64 out_packets;		/* from the guest */
+	__u64 out_packets;		/* from the guest; on a host, into the tunnel */
 	__u64 out_bytes;
-	__u64 in_packets;
+	__u64 in_packets;		/* to the guest; on a host, all that come from the gateway */
 	__u64 in_bytes;
-	__u64 straggler_packets;
+	__u64 straggler_packets;	/* sent after the guest to its next host */
 	__u64 drops[DROP_REASONS];
 };
 
@@ -106,6 +107,7 @@ enum nat_class {
 struct gateway_config {
 	__u32 vxlan_ifindex;
 	__u32 outside_ifindex;
+	__u32 underlay;			/* this gateway's own */
 	__u32 idle_seconds[NAT_CLASSES * NAT_STATES];
 };
 
@@ -119,6 +121,12 @@ struct gateway_vm {
 	__u16 first_port;		/* of the VM's slice, host order */
 	__u16 port_count;
 	__u32 services;			/* how many ports of the VM are mapped */
+};
+
+/* Key: the seat's VNI, which is one host's in one epoch of the VM. */
+struct seat_counters {
+	__u64 to_host;
+	__u64 from_host;
 };
 
 /* Ports of slices on a public address: what comes to them is the switch's, the rest the kernel's. */

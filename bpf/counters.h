@@ -4,7 +4,8 @@
 #include "abi.h"
 #include "program.h"
 
-MAP(vm_counters, BPF_MAP_TYPE_PERCPU_HASH, sizeof(__u32), sizeof(struct vm_counters), 4096, 0);
+MAP(vm_counters, BPF_MAP_TYPE_PERCPU_HASH, sizeof(__u32), sizeof(struct vm_counters), 65536,
+    BPF_F_NO_PREALLOC);
 MAP(drop_counters, BPF_MAP_TYPE_PERCPU_ARRAY, sizeof(__u32), sizeof(__u64), DROP_REASONS, 0);
 
 INLINE struct vm_counters *counters_of(__u32 number)

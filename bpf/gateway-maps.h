@@ -10,6 +10,8 @@
 
 MAP(gateway_config, BPF_MAP_TYPE_ARRAY, sizeof(__u32), sizeof(struct gateway_config), 1, 0);
 MAP(gateway_vms, BPF_MAP_TYPE_HASH, sizeof(__u32), sizeof(struct gateway_vm), 65536, 0);
+MAP(seat_counters, BPF_MAP_TYPE_PERCPU_HASH, sizeof(__u32), sizeof(struct seat_counters), 131072,
+    BPF_F_NO_PREALLOC);
 MAP(gateway_ports, BPF_MAP_TYPE_HASH, sizeof(__be32), sizeof(struct port_range), 256, 0);
 /* Public port → a VM's port, and back. */
 MAP(services, BPF_MAP_TYPE_HASH, sizeof(struct service_key), sizeof(struct service), 65536, 0);

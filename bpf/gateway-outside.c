@@ -54,7 +54,7 @@ INLINE struct nat_in *find_flow(__be32 address, __be16 port, __be32 peer, __be16
 	};
 	struct nat_in *entry = bpf_map_lookup_elem(&nat_in, &key);
 
-	if (!entry)
+	if (!entry || is_idle(entry, protocol, bpf_ktime_get_ns()))
 		return NULL;
 	to->mine = true;
 	to->number = entry->number;
@@ -124,10 +124,11 @@ INLINE void translate_error(struct __sk_buff *skb, const struct packet *packet,
 }
 
 INLINE int deliver(struct __sk_buff *skb, const struct packet *packet, const struct recipient *to,
-		   __u32 vxlan_ifindex)
+		   const struct gateway_config *config)
 {
 	struct gateway_vm *vm = gateway_vm_of(to->number);
 	enum drop_reason reason = to->reason;
+	struct entrance at = { config->vxlan_ifindex, config->underlay };
 	struct tunnel tunnel;
 
 	if (reason == DROP_NONE && !vm)
@@ -142,7 +143,8 @@ INLINE int deliver(struct __sk_buff *skb, const struct packet *packet, const str
 	count_prefix(skb, to->number, packet->source, false);
 	tunnel.remote = vm->host;
 	tunnel.vni = vm->vni;
-	return send_into_tunnel(skb, vxlan_ifindex, tunnel);
+	count_seat(skb, tunnel.vni, false);
+	return send_into_tunnel(skb, at, tunnel);
 }
 
 SEC("tc") int gateway_outside(struct __sk_buff *skb)
@@ -164,5 +166,5 @@ SEC("tc") int gateway_outside(struct __sk_buff *skb)
 		translate_error(skb, &packet, &to);
 	else
 		translate(skb, &packet, &to);
-	return to.mine ? deliver(skb, &packet, &to, config->vxlan_ifindex) : TC_ACT_OK;
+	return to.mine ? deliver(skb, &packet, &to, config) : TC_ACT_OK;
 }

@@ -146,6 +146,7 @@ SEC("tc") int gateway_vxlan(struct __sk_buff *skb)
 		return drop(number, DROP_UNKNOWN_VM);
 	if (!holds_vm(&tunnel, vm))
 		return drop(number, DROP_FENCED);
+	count_seat(skb, tunnel.vni, true);
 	reason = carry(skb, vm, number);
 	if (reason != DROP_NONE)
 		return drop(number, reason);

@@ -6,8 +6,6 @@
 
 MAP(host_config, BPF_MAP_TYPE_ARRAY, sizeof(__u32), sizeof(struct host_config), 1, 0);
 MAP(host_vms, BPF_MAP_TYPE_HASH, sizeof(__u32), sizeof(struct host_vm), 4096, 0);
-/* Index of the VM's link in the host's namespace → the VM's number. */
-MAP(host_links, BPF_MAP_TYPE_HASH, sizeof(__u32), sizeof(__u32), 4096, 0);
 MAP(host_buckets, BPF_MAP_TYPE_HASH, sizeof(__u32), sizeof(struct host_bucket), 4096, 0);
 MAP(host_guard, BPF_MAP_TYPE_LPM_TRIE, sizeof(struct guard_key), sizeof(struct guard_rule), 16384,
     BPF_F_NO_PREALLOC);
@@ -17,10 +15,9 @@ INLINE struct host_vm *host_vm_of(__u32 number)
 	return bpf_map_lookup_elem(&host_vms, &number);
 }
 
-INLINE __u32 vxlan_of_host(void)
+INLINE struct host_config *host_configuration(void)
 {
 	__u32 zero = 0;
-	struct host_config *config = bpf_map_lookup_elem(&host_config, &zero);
 
-	return config ? config->vxlan_ifindex : 0;
+	return bpf_map_lookup_elem(&host_config, &zero);
 }

@@ -55,6 +55,5 @@ SEC("tc") int host_tap(struct __sk_buff *skb)
 		reason = judge(skb, vm, &packet);
 	if (reason != DROP_NONE)
 		return drop(number, reason);
-	count_out(skb, number);
 	return send_to(skb, vm->up_ifindex);
 }

@@ -17,13 +17,15 @@ INLINE bool is_let_in(const struct tunnel *tunnel, const struct host_vm *vm)
 
 SEC("tc") int host_vxlan(struct __sk_buff *skb)
 {
+	struct host_config *config = host_configuration();
 	struct tunnel tunnel, onward;
+	struct entrance at;
 	struct host_vm *vm;
 	struct frame frame;
 	enum drop_reason reason;
 	__u32 number;
 
-	if (!read_tunnel(skb, &tunnel))
+	if (!config || !read_tunnel(skb, &tunnel))
 		return drop(0, DROP_NO_TUNNEL_KEY);
 	number = tunnel.vni >> VNI_EPOCH_BITS;
 	vm = host_vm_of(number);
@@ -36,12 +38,14 @@ SEC("tc") int host_vxlan(struct __sk_buff *skb)
 		return drop(number, reason);
 	if (frame.ip.daddr != vm->guest_address)
 		return drop(number, DROP_DESTINATION);
-	if (vm->forward_host) {
-		onward.remote = vm->forward_host;
-		onward.vni = vm->forward_vni;
-		count_straggler(skb, number);
-		return send_into_tunnel(skb, vxlan_of_host(), onward);
-	}
-	count_in(skb, number);
-	return send_to(skb, vm->link_ifindex);
+	if (tunnel.remote == vm->gateway)
+		count_in(skb, number);
+	if (!vm->forward_host)
+		return send_to_peer(skb, vm->link_ifindex);
+	at.ifindex = config->vxlan_ifindex;
+	at.underlay = config->underlay;
+	onward.remote = vm->forward_host;
+	onward.vni = vm->forward_vni;
+	count_straggler(skb, number);
+	return send_into_tunnel(skb, at, onward);
 }

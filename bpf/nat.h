@@ -25,14 +25,16 @@ INLINE enum nat_class class_of(__u8 protocol)
 	return protocol == IPPROTO_UDP ? NAT_UDP : NAT_ICMP;
 }
 
+/* Another CPU may have touched the entry since `now`. */
 INLINE bool is_idle(const struct nat_in *entry, __u8 protocol, __u64 now)
 {
 	struct gateway_config *config = gateway_configuration();
 	__u32 index = class_of(protocol) * NAT_STATES + entry->state;
+	__u64 seen = *(volatile __u64 *)&entry->seen_ns;
 
 	if (!config || index >= NAT_CLASSES * NAT_STATES)
 		return false;
-	return now - entry->seen_ns > config->idle_seconds[index] * NANOSECONDS;
+	return seen < now && now - seen > config->idle_seconds[index] * NANOSECONDS;
 }
 
 /* A forged RST must not kill a flow: it only shortens its time, and the guest's next word ends that. */

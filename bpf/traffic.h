@@ -1,8 +1,24 @@
-/* Where a VM's traffic goes: bytes per peer's /24, the least recently used forgotten. */
+/*
+ * Packets per seat; and where a VM's traffic goes: bytes per peer's /24, the least recently used
+ * forgotten.
+ */
 #pragma once
 
 #include "gateway-maps.h"
 #include "counters.h"
+
+/* A seat's counters are made by user space with the seat. */
+INLINE void count_seat(struct __sk_buff *skb, __u32 vni, bool from_host)
+{
+	struct seat_counters *counters = bpf_map_lookup_elem(&seat_counters, &vni);
+
+	if (!counters)
+		return;
+	if (from_host)
+		counters->from_host += packets_in(skb);
+	else
+		counters->to_host += packets_in(skb);
+}
 
 #define PREFIX_MASK bpf_htonl(0xffffff00)
 

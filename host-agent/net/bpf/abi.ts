@@ -18,7 +18,7 @@ export const vmNumber = layout('vm_number', { number: u32 });
 export const index = layout('index', { index: u32 });
 export const dropCounter = layout('drop_counter', { count: u64 });
 
-export const hostConfig = layout('host_config', { vxlanIfindex: u32 });
+export const hostConfig = layout('host_config', { vxlanIfindex: u32, underlay });
 
 export const hostVm = layout('host_vm', {
   rateBytes: u64,
@@ -58,6 +58,7 @@ export const NAT_CLASSES = ['tcp', 'udp', 'icmp'] as const;
 export const gatewayConfig = layout('gateway_config', {
   vxlanIfindex: u32,
   outsideIfindex: u32,
+  underlay,
   idleSeconds: array(u32, NAT_CLASSES.length * NAT_STATES.length),
 });
 
@@ -73,6 +74,9 @@ export const gatewayVm = layout('gateway_vm', {
   services: u32,
 });
 export type GatewayVmEntry = Shape<typeof gatewayVm>;
+
+export const vni = layout('vni', { vni: u32 });
+export const seatCounters = layout('seat_counters', { toHost: u64, fromHost: u64 });
 
 export const publicAddress = layout('public_address', { address });
 export const portRange = layout('port_range', { first: u16, last: u16 });

@@ -1,17 +1,15 @@
-/**
- * Hangs programs on devices: clsact, ingress, by `tc`. A program lives as long as its filter. It has
- * a pin only while `tc` looks for it.
- */
-import { randomUUID } from 'node:crypto';
-import { rmSync } from 'node:fs';
-import { join } from 'node:path';
+/** Hangs programs on devices: clsact, ingress, by `tc`. A program lives as long as its filter. */
 import { execa } from 'execa';
 import { z } from 'zod';
 import { NetworkCommandError } from '../net-errors.ts';
-import { pinAt } from './pins.ts';
+import { withPins } from './pin-file-system.ts';
 
 const COMMAND_TIMEOUT_MS = 10_000;
 const Links = z.array(z.object({ ifname: z.string(), ifindex: z.int() }));
+
+const Filters = z.array(
+  z.object({ options: z.object({ prog: z.object({ id: z.int() }) }).optional() }),
+);
 
 export interface Attachment {
   readonly device: string;
@@ -19,25 +17,30 @@ export interface Attachment {
 }
 
 /** In place of what hangs there, without a gap. `netnsPath` undefined: the caller's namespace. */
-export async function attach(where: {
-  readonly attachments: readonly Attachment[];
-  readonly pinFolder: string;
-  readonly netnsPath: string | undefined;
-}): Promise<void> {
-  const pins = where.attachments.map(({ device, program }) => {
-    const path = join(where.pinFolder, `attach-${randomUUID()}`);
-    pinAt(path, program);
-    return { device, path };
+export async function attach(
+  attachments: readonly Attachment[],
+  netnsPath: string | undefined,
+): Promise<void> {
+  const programs = attachments.map(({ program }) => program);
+  await withPins(programs, async (paths) => {
+    const batch = attachments.flatMap(({ device }, n) => [
+      `qdisc replace dev ${device} clsact`,
+      `filter replace dev ${device} ingress prio 1 handle 1 bpf da object-pinned ${paths[n]}`,
+    ]);
+    await run(netnsPath, 'tc', ['-batch', '-'], `${batch.join('\n')}\n`);
   });
-  const batch = pins.flatMap(({ device, path }) => [
-    `qdisc replace dev ${device} clsact`,
-    `filter replace dev ${device} ingress prio 1 handle 1 bpf da object-pinned ${path}`,
-  ]);
-  try {
-    await run(where.netnsPath, 'tc', ['-batch', '-'], `${batch.join('\n')}\n`);
-  } finally {
-    for (const { path } of pins) rmSync(path, { force: true });
-  }
+}
+
+/** The id of the program that hangs on a device; undefined: none, or there is no such device. */
+export async function findProgram(
+  device: string,
+  netnsPath: string | undefined,
+): Promise<number | undefined> {
+  const args = ['-j', 'filter', 'show', 'dev', device, 'ingress'];
+  const [command, all] = inside(netnsPath, 'tc', args);
+  const { stdout } = await execa(command, all, { reject: false, timeout: COMMAND_TIMEOUT_MS });
+  const filters = Filters.safeParse(stdout === '' ? [] : JSON.parse(stdout));
+  return filters.data?.find(({ options }) => options !== undefined)?.options?.prog.id;
 }
 
 /** Idempotent: a device that is gone, or has no program, is passed over. */
@@ -87,7 +90,7 @@ async function run(
   }
 }
 
-/** By nsenter: `ip netns exec` would hide the pins' file system. */
+/** By nsenter: `ip netns exec` would hide /sys. */
 function inside(
   netnsPath: string | undefined,
   command: string,

@@ -1,7 +1,6 @@
-/** The flows of a gateway, as user space sees them: to stream to a standby, to sweep, to forget. */
+/** The flows of a gateway, as user space sees them: to stream to a standby, to forget. */
 import type { FlowKey } from './abi.ts';
 import type { GatewayTables } from './gateway-tables.ts';
-import { isIdle } from './idle-flows.ts';
 
 /** ICMP echo: the identifier stands for the ports, the remote port is 0. */
 export interface Flow {
@@ -46,13 +45,6 @@ export function importFlow(tables: GatewayTables, flow: Flow): void {
   const seenNs = Math.max(0, nowNs() - flow.idleNs);
   tables.natIn.set(publicKey(flow), { seenNs, number, guestAddress, guestPort, state });
   tables.natOut.set(guestKey(flow), { publicPort: flow.publicPort });
-}
-
-/** A packet may wake a flow in the instant between: its next one then finds the same port again. */
-export function sweepFlows(tables: GatewayTables): number {
-  const idle = [...exportFlows(tables)].filter((flow) => isIdle(flow));
-  for (const flow of idle) forget(tables, flow);
-  return idle.length;
 }
 
 export function forgetFlows(tables: GatewayTables, number: number): void {

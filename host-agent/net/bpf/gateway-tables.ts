@@ -11,10 +11,12 @@ import {
   prefixCounters,
   prefixKey,
   publicAddress,
+  seatCounters,
   service,
   serviceKey,
   vmCounters,
   vmNumber,
+  vni,
 } from './abi.ts';
 import { DROP_REASONS } from './drop-reasons.ts';
 import type { MapSet } from './programs.ts';
@@ -30,6 +32,7 @@ export function openGatewayTables(maps: MapSet) {
   return {
     config: typedMap(mapNamed(maps, 'gateway_config'), index, gatewayConfig),
     vms: typedMap(mapNamed(maps, 'gateway_vms'), vmNumber, gatewayVm),
+    seats: counterMap(mapNamed(maps, 'seat_counters'), vni, seatCounters),
     ports: typedMap(mapNamed(maps, 'gateway_ports'), publicAddress, portRange),
     services: typedMap(mapNamed(maps, 'services'), serviceKey, service),
     servicePorts: typedMap(mapNamed(maps, 'service_ports'), serviceKey, service),

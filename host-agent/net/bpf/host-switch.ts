@@ -1,15 +1,21 @@
 /**
- * The switch on a host: each VM's packets to its gateway and back, its guard, and, after a move,
- * what still comes for it sent after it.
+ * A host whose switch is made of programs: each VM's packets to its gateway and back, and, after a
+ * move, what still comes for it sent after it.
  *
- *   guest ─ tap0 [host-tap] ─▶ up0 ══ link [host-link] ─▶ VXLAN ═▶ gateway
- *   guest ◀─ tap0 ◀─ [host-uplink] up0 ══ link ◀─ [host-vxlan] VXLAN ◀═ gateway, or the VM's last host
+ *   VM's namespace ─ up0 ══ link [host-link] ─▶ VXLAN ═▶ gateway
+ *   VM's namespace ◀─ up0 ◀─ [host-vxlan] VXLAN ◀═ gateway, or the VM's last host
  *
- * All state is in maps pinned in one folder: an agent that starts again finds it there, and packets
- * flow meanwhile. The devices are made by others (vm-link-plan.ts); link, up0 and tap0 should take
- * what the underlay's MTU carries, since a peer may send more than the guest's own MTU.
+ * In the VM's namespace the kernel's routes and nft guard carry on, unless `inside` is given. Then
+ *
+ *   guest ─ tap0 [host-tap: ARP, guard, rate] ─▶ up0,   up0 [host-uplink] ─▶ tap0 ─ guest
+ *
+ * and link, up0 and tap0 should take what the underlay's MTU carries, since a peer may send more than
+ * the guest's own MTU. All state is in the maps of the program on the VXLAN device: an agent that
+ * starts again finds it there.
  */
 import { closeSync } from 'node:fs';
+import type { HostSwitch, HostVm } from '../switch-backend.ts';
+import { numberOf } from '../vni.ts';
 import {
   guardKey,
   guardRule,
@@ -24,117 +30,79 @@ import {
 import { attach, detach, readIndexes } from './attachment.ts';
 import { type Drops, nameDrops } from './drop-reasons.ts';
 import { type GuardPolicy, planGuardPrefixes } from './guard-plan.ts';
-import { ensurePinFolder, removePins } from './pins.ts';
-import {
-  closeMaps,
-  loadProgram,
-  type MapSet,
-  openMaps,
-  type ProgramName,
-  readObject,
-} from './programs.ts';
+import { openObjects } from './open-objects.ts';
+import { closeMaps, loadProgram, type MapSet } from './programs.ts';
+import { bindMaps } from './running-maps.ts';
 import { counterMap, mapNamed, typedMap } from './typed-map.ts';
-import { numberOf } from './vni.ts';
 
 const POLICY_BITS = 32;
 const UP = 'up0';
 const TAP = 'tap0';
+const NO_MAC = '00:00:00:00:00:00';
+const PROGRAMS = ['host-vxlan', 'host-link', 'host-tap', 'host-uplink'] as const;
 
-export interface HostSwitchOptions {
-  /** This host's own folder of pins, below PIN_ROOT. */
-  readonly pinFolder: string;
+export interface BpfHostOptions {
+  /** This host's own address on the underlay. */
+  readonly underlay: string;
   /** The VXLAN device (`external`). */
   readonly vxlan: string;
   /** The host's namespace; undefined: the caller's. */
-  readonly netnsPath?: string;
+  readonly netnsPath?: string | undefined;
   /** Where the compiled programs are, if not where `make -C bpf` puts them. */
-  readonly objects?: string;
+  readonly objects?: string | undefined;
 }
 
-export interface HostVm {
-  readonly vni: number;
-  readonly guestAddress: string;
-  readonly guestMac: string;
-  /** Underlay address. */
-  readonly gateway: string;
-  /** The VM's link in the host's namespace; `up0` and `tap0` are in the VM's. */
-  readonly link: string;
+/** For programs in the VM's namespace too, on its `up0` and `tap0`. */
+export interface VmInside {
   readonly netnsPath: string;
+  readonly guestMac: string;
   /** As given to `setPolicy`. A guest of an unknown one reaches nothing. */
   readonly policy: number;
   readonly rate?: { readonly bytesPerSecond: number; readonly burstBytes: number };
-  /** Underlay address of the host that the VM came from: what that one forwards is let in. */
-  readonly stragglerSource?: string;
 }
 
-export interface HostVmCounters {
-  readonly outPackets: number;
-  readonly outBytes: number;
-  readonly inPackets: number;
-  readonly inBytes: number;
-  /** Sent after the VM, to its next host. */
-  readonly stragglerPackets: number;
-  readonly drops: Drops;
-}
-
-export interface HostSwitch {
+export interface BpfHost extends HostSwitch {
+  ensureVm(vm: HostVm & { readonly inside?: VmInside }): Promise<void>;
   /** Replaces what guests of this policy may reach. */
   setPolicy(policy: number, reach: GuardPolicy): void;
-  /** The VM is here and its programs are on its devices. Idempotent; ends an earlier `forwardTo`. */
-  ensureVm(vm: HostVm): Promise<void>;
-  /** What comes for the VM from now on goes to that host. False: there is no such VM. */
-  forwardTo(number: number, next: { readonly host: string; readonly vni: number }): boolean;
-  /** Idempotent. The VM's programs drop everything from then on, until its devices go. */
-  removeVm(number: number): void;
-  counters(number: number): HostVmCounters | undefined;
-  /** What the kernel holds, by the VM's number. */
-  list(): ReadonlyMap<number, HostVmEntry>;
+  drops(number: number): Drops | undefined;
   /** Lets go of the maps; packets flow on. */
   close(): void;
   /** Takes the program off the VXLAN device and forgets every VM. */
   destroy(): Promise<void>;
 }
 
-/** Loads or finds the host's maps, and hangs its program on the VXLAN device. */
-export async function openHostSwitch(options: HostSwitchOptions): Promise<HostSwitch> {
-  const { pinFolder, vxlan, netnsPath } = options;
-  await ensurePinFolder(pinFolder);
-  const maps: MapSet = new Map();
-  const load = loadFrom(options, maps);
-  const program = load('host-vxlan');
+/** Throws BpfError, BpfObjectError where programs cannot be loaded; then nothing is changed. */
+export async function openBpfHost(options: BpfHostOptions): Promise<BpfHost> {
+  const { vxlan, underlay, netnsPath } = options;
+  const { objects, maps } = await openObjects(PROGRAMS, options);
+  const load = (name: (typeof PROGRAMS)[number], vm = 0) =>
+    loadProgram(objects[name], maps, { VM_NUMBER: vm });
+  const programs: number[] = [];
   try {
-    const tables = openTables(load, maps);
-    const { [vxlan]: vxlanIfindex } = await readIndexes([vxlan], netnsPath);
-    tables.config.set({ index: 0 }, { vxlanIfindex: vxlanIfindex ?? 0 });
-    await attach({ attachments: [{ device: vxlan, program }], pinFolder, netnsPath });
+    for (const name of PROGRAMS) programs.push(load(name));
+    const tables = openTables(maps);
+    const { [vxlan]: vxlanIfindex = 0 } = await readIndexes([vxlan], netnsPath);
+    tables.config.set({ index: 0 }, { vxlanIfindex, underlay });
+    const [program = -1] = programs;
+    bindMaps(program, maps);
+    await attach([{ device: vxlan, program }], netnsPath);
     return makeSwitch({ options, maps, tables, load });
   } catch (cause) {
     closeMaps(maps);
     throw cause;
   } finally {
-    closeSync(program);
+    for (const program of programs) closeSync(program);
   }
 }
 
-type Load = (name: ProgramName, vm?: number) => number;
-
-function loadFrom({ objects, pinFolder }: HostSwitchOptions, maps: MapSet): Load {
-  return (name, vm = 0) => {
-    const object = readObject(name, objects);
-    openMaps(object, maps, pinFolder);
-    return loadProgram(object, maps, { VM_NUMBER: vm });
-  };
-}
-
+type Load = (name: (typeof PROGRAMS)[number], vm?: number) => number;
 type Tables = ReturnType<typeof openTables>;
 
-/** The program of the VMs' taps brings all the maps that the others lack. */
-function openTables(load: Load, maps: MapSet) {
-  closeSync(load('host-tap'));
+function openTables(maps: MapSet) {
   return {
     config: typedMap(mapNamed(maps, 'host_config'), index, hostConfig),
     vms: typedMap(mapNamed(maps, 'host_vms'), vmNumber, hostVm),
-    links: typedMap(mapNamed(maps, 'host_links'), index, vmNumber),
     buckets: typedMap(mapNamed(maps, 'host_buckets'), vmNumber, hostBucket),
     guard: typedMap(mapNamed(maps, 'host_guard'), guardKey, guardRule),
     counters: counterMap(mapNamed(maps, 'vm_counters'), vmNumber, vmCounters),
@@ -142,61 +110,71 @@ function openTables(load: Load, maps: MapSet) {
 }
 
 interface Parts {
-  readonly options: HostSwitchOptions;
+  readonly options: BpfHostOptions;
   readonly maps: MapSet;
   readonly tables: Tables;
   readonly load: Load;
 }
 
-function makeSwitch({ options, maps, tables, load }: Parts): HostSwitch {
-  const { pinFolder, vxlan, netnsPath } = options;
+function makeSwitch({ options, maps, tables, load }: Parts): BpfHost {
+  const { vxlan, netnsPath } = options;
   return {
     setPolicy: (policy, reach) => replacePolicy(tables, policy, reach),
     ensureVm: async (vm) => {
-      const entry = await describeVm(vm, netnsPath);
-      putVm(tables, entry);
-      await attachVm({ vm, pinFolder, netnsPath, load });
+      putVm(tables, await describeVm(vm, netnsPath));
+      await attachVm({ vm, netnsPath, load });
     },
-    forwardTo: (number, { host, vni }) => {
+    forwardTo: async (number, { host, vni }) => {
       const entry = tables.vms.get({ number });
       if (entry === undefined) return false;
       tables.vms.set({ number }, { ...entry, forwardHost: host, forwardVni: vni });
       return true;
     },
-    removeVm: (number) => dropVm(tables, number),
-    counters: (number) => {
-      const sum = tables.counters.sum({ number });
-      return sum === undefined ? undefined : { ...sum, drops: nameDrops(sum.drops) };
+    removeVm: async (number) => {
+      tables.vms.delete({ number });
+      tables.buckets.delete({ number });
+      tables.counters.delete({ number });
     },
-    list: () => listVms(tables),
+    traffic: async (number) => {
+      const sum = tables.counters.sum({ number });
+      if (sum === undefined) return undefined;
+      const { outPackets, inPackets, stragglerPackets } = sum;
+      return { toGateway: outPackets, fromGateway: inPackets, forwarded: stragglerPackets };
+    },
+    drops: (number) => {
+      const sum = tables.counters.sum({ number });
+      return sum === undefined ? undefined : nameDrops(sum.drops);
+    },
     close: () => closeMaps(maps),
     destroy: async () => {
       closeMaps(maps);
       await detach([vxlan], netnsPath);
-      removePins(pinFolder);
     },
   };
 }
 
-async function describeVm(vm: HostVm, netnsPath: string | undefined): Promise<HostVmEntry> {
-  const [host, inside] = await Promise.all([
+type VmToPut = HostVm & { readonly inside?: VmInside };
+
+async function describeVm(vm: VmToPut, netnsPath: string | undefined): Promise<HostVmEntry> {
+  const { inside } = vm;
+  const [{ [vm.link]: linkIfindex = 0 }, { up0 = 0, tap0 = 0 }] = await Promise.all([
     readIndexes([vm.link], netnsPath),
-    readIndexes([UP, TAP], vm.netnsPath),
+    inside === undefined ? { up0: 0, tap0: 0 } : readIndexes([UP, TAP], inside.netnsPath),
   ]);
   return {
     vni: vm.vni,
     guestAddress: vm.guestAddress,
-    guestMac: vm.guestMac,
+    guestMac: inside?.guestMac ?? NO_MAC,
     gateway: vm.gateway,
-    policy: vm.policy,
-    rateBytes: vm.rate?.bytesPerSecond ?? 0,
-    burstBytes: vm.rate?.burstBytes ?? 0,
-    stragglerSource: vm.stragglerSource,
+    policy: inside?.policy ?? 0,
+    rateBytes: inside?.rate?.bytesPerSecond ?? 0,
+    burstBytes: inside?.rate?.burstBytes ?? 0,
+    stragglerSource: vm.stragglersFrom,
     forwardHost: undefined,
     forwardVni: 0,
-    linkIfindex: host[vm.link] ?? 0,
-    upIfindex: inside[UP],
-    tapIfindex: inside[TAP],
+    linkIfindex,
+    upIfindex: up0,
+    tapIfindex: tap0,
   };
 }
 
@@ -205,45 +183,28 @@ function putVm(tables: Tables, entry: HostVmEntry): void {
   tables.counters.ensure({ number });
   tables.buckets.add({ number }, { tokens: entry.burstBytes, filledNs: 0 });
   tables.vms.set({ number }, entry);
-  tables.links.set({ index: entry.linkIfindex }, { number });
 }
 
 async function attachVm(place: {
-  readonly vm: HostVm;
-  readonly pinFolder: string;
+  readonly vm: VmToPut;
   readonly netnsPath: string | undefined;
   readonly load: Load;
 }): Promise<void> {
-  const { vm, pinFolder, netnsPath, load } = place;
+  const { vm, netnsPath, load } = place;
   const number = numberOf(vm.vni);
   const programs: number[] = [];
-  const hang = (device: string, name: ProgramName) => {
+  const hang = (device: string, name: Parameters<Load>[0]) => {
     const program = load(name, number);
     programs.push(program);
     return { device, program };
   };
   try {
-    await Promise.all([
-      attach({ attachments: [hang(vm.link, 'host-link')], pinFolder, netnsPath }),
-      attach({
-        attachments: [hang(TAP, 'host-tap'), hang(UP, 'host-uplink')],
-        pinFolder,
-        netnsPath: vm.netnsPath,
-      }),
-    ]);
+    await attach([hang(vm.link, 'host-link')], netnsPath);
+    if (vm.inside === undefined) return;
+    await attach([hang(TAP, 'host-tap'), hang(UP, 'host-uplink')], vm.inside.netnsPath);
   } finally {
     for (const program of programs) closeSync(program);
   }
-}
-
-function dropVm(tables: Tables, number: number): void {
-  const entry = tables.vms.get({ number });
-  tables.vms.delete({ number });
-  tables.buckets.delete({ number });
-  tables.counters.delete({ number });
-  if (entry === undefined) return;
-  const link = { index: entry.linkIfindex };
-  if (tables.links.get(link)?.number === number) tables.links.delete(link);
 }
 
 /** New prefixes first, so that nothing is open or shut meanwhile that is neither before nor after. */
@@ -258,13 +219,4 @@ function replacePolicy(tables: Tables, policy: number, reach: GuardPolicy): void
     const stale = !wanted.has(`${key.address}/${key.prefixBits - POLICY_BITS}`);
     if (key.policy === policy && stale) tables.guard.delete(key);
   }
-}
-
-function listVms(tables: Tables): ReadonlyMap<number, HostVmEntry> {
-  return new Map(
-    tables.vms.keys().flatMap(({ number }) => {
-      const entry = tables.vms.get({ number });
-      return entry === undefined ? [] : [[number, entry] as const];
-    }),
-  );
 }

@@ -1,4 +1,4 @@
-/** How long a flow may be silent before its port is given to another. Pure. */
+/** How long a flow may be silent before nothing comes in by it any more. Pure. */
 import { NAT_CLASSES, NAT_STATES } from './abi.ts';
 
 type IdleSeconds = Readonly<
@@ -15,18 +15,8 @@ export const LINUX_IDLE_SECONDS: IdleSeconds = {
 export const TCP = 6;
 export const UDP = 17;
 export const ICMP = 1;
-const NANOSECONDS = 1e9;
 
 /** For `struct gateway_config`: by class, then by state. */
 export function flattenIdleSeconds(seconds: IdleSeconds): readonly number[] {
   return NAT_CLASSES.flatMap((name) => NAT_STATES.map((state) => seconds[name][state]));
-}
-
-export function isIdle(
-  flow: { readonly protocol: number; readonly state: number; readonly idleNs: number },
-  seconds: IdleSeconds = LINUX_IDLE_SECONDS,
-): boolean {
-  const name = flow.protocol === TCP ? 'tcp' : flow.protocol === UDP ? 'udp' : 'icmp';
-  const state = NAT_STATES[flow.state] ?? 'open';
-  return flow.idleNs > seconds[name][state] * NANOSECONDS;
 }

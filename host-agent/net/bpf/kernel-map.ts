@@ -28,18 +28,22 @@ export function createMap(name: string, map: MapDefinition): number {
   return bpf(BPF.mapCreate, encoded, `create the map ${name}`);
 }
 
-export function describeMap(fd: number): MapDefinition {
+export function describeMap(fd: number): {
+  readonly name: string;
+  readonly definition: MapDefinition;
+} {
   const info = Buffer.alloc(INFO_BYTES);
   bpf(BPF.info, attributes([0, fd], [4, info.length], [8, info]), 'describe a map');
   const [type, keyBytes, valueBytes] = [0, 8, 12].map((at) => info.readUInt32LE(at));
   const [maxEntries, flags] = [16, 20].map((at) => info.readUInt32LE(at));
-  return {
+  const definition = {
     type: type ?? 0,
     keyBytes: keyBytes ?? 0,
     valueBytes: valueBytes ?? 0,
     maxEntries: maxEntries ?? 0,
     flags: flags ?? 0,
   };
+  return { name: info.toString('latin1', 24, info.indexOf(0, 24)), definition };
 }
 
 /** One system call: a program sees the old value or the new one. */

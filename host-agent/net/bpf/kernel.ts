@@ -3,12 +3,15 @@
  * blocks for as long. Attributes are written field by field at the offsets of union bpf_attr
  * (linux/bpf.h); pointers are addresses of Buffers, which must stay referenced during the call.
  */
+import { closeSync } from 'node:fs';
 import { getSystemErrorName } from 'node:util';
 import koffi from 'koffi';
 import { z } from 'zod';
 import { BpfError } from './bpf-errors.ts';
 
-const SYS_BPF_X64 = 321;
+/** Of x86-64. */
+const SYS = { bpf: 321, fsopen: 430, fsconfig: 431, fsmount: 432 } as const;
+const FSCONFIG_CMD_CREATE = 6;
 /** More than any attribute used here; the kernel wants what it does not know to be zero. */
 const ATTRIBUTE_BYTES = 128;
 
@@ -21,10 +24,12 @@ export const BPF = {
   mapNextKey: 4,
   programLoad: 5,
   pin: 6,
-  openPin: 7,
   programTestRun: 10,
+  programById: 13,
+  mapById: 14,
   info: 15,
   mapLookupBatch: 24,
+  bindMap: 35,
 } as const;
 export type BpfCommand = (typeof BPF)[keyof typeof BPF];
 
@@ -37,6 +42,9 @@ const Address = z.bigint();
 const syscall = koffi
   .load('libc.so.6')
   .func('long syscall(long number, long command, void *attributes, long bytes)');
+const plainSyscall = koffi
+  .load('libc.so.6')
+  .func('long syscall(long number, long a, long b, long c, long d, long e)');
 
 export type AttributeField = readonly [offset: number, value: number | Buffer];
 
@@ -56,7 +64,7 @@ function addressOf(bytes: Buffer): bigint {
 
 /** The call's result, 0 or a file descriptor; or the error's number, negative. Never throws. */
 export function tryBpf(command: BpfCommand, encoded: Buffer): number {
-  const result = Result.parse(syscall(SYS_BPF_X64, command, encoded, encoded.length));
+  const result = Result.parse(syscall(SYS.bpf, command, encoded, encoded.length));
   return result < 0 ? -koffi.errno() : result;
 }
 
@@ -72,4 +80,26 @@ export function kernelRefused(doing: string, errno: number, log = ''): BpfError 
   return new BpfError(`The kernel refused to ${doing}: ${getSystemErrorName(-errno)}.${said}`, {
     context: { errno },
   });
+}
+
+export function cString(text: string): Buffer {
+  return Buffer.from(`${text}\0`);
+}
+
+/** A file system of that type at no path: the descriptor is its root, and it goes with that. */
+export function mountDetached(type: string): number {
+  const name = cString(type);
+  const context = call(SYS.fsopen, addressOf(name), 0, 0);
+  try {
+    call(SYS.fsconfig, context, FSCONFIG_CMD_CREATE, 0);
+    return call(SYS.fsmount, context, 0, 0);
+  } finally {
+    closeSync(context);
+  }
+}
+
+function call(number: number, a: number | bigint, b: number, c: number): number {
+  const result = Result.parse(plainSyscall(number, a, b, c, 0, 0));
+  if (result < 0) throw kernelRefused('mount the BPF file system', koffi.errno());
+  return result;
 }

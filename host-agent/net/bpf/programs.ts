@@ -3,9 +3,8 @@ import { closeSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { BpfObjectError } from './bpf-errors.ts';
 import { attributes, BPF, bpf, kernelRefused, tryBpf } from './kernel.ts';
-import { createMap, describeMap, type MapDefinition } from './kernel-map.ts';
+import { createMap, type MapDefinition } from './kernel-map.ts';
 import { type ObjectFile, parseObjectFile } from './object-file.ts';
-import { openPin, pinAt } from './pins.ts';
 
 /** Where `make -C bpf` puts its objects. */
 export const OBJECTS_FOLDER = join(import.meta.dirname, '../../../bpf/build');
@@ -47,31 +46,24 @@ export function readObject(name: ProgramName, folder = OBJECTS_FOLDER): ObjectFi
   }
 }
 
-/**
- * Opens the object's maps that `maps` lacks: as pinned in `pinFolder` or new, and pinned there if
- * that is given. BpfObjectError when one is pinned that has another shape.
- */
-export function openMaps(object: ObjectFile, maps: MapSet, pinFolder?: string): void {
+/** Makes the object's maps that `maps` lacks. */
+export function createMaps(object: ObjectFile, maps: MapSet): void {
   for (const [name, definition] of object.maps) {
-    if (maps.has(name)) continue;
-    const path = pinFolder === undefined ? undefined : join(pinFolder, name);
-    const pinned = path === undefined ? undefined : openPin(path);
-    const fd = pinned ?? createMap(name, definition);
-    maps.set(name, { fd, definition });
-    if (pinned !== undefined) refuseOtherShape(path ?? name, definition, describeMap(fd));
-    else if (path !== undefined) pinAt(path, fd);
+    if (!maps.has(name)) maps.set(name, { fd: createMap(name, definition), definition });
   }
 }
 
-function refuseOtherShape(path: string, wanted: MapDefinition, found: MapDefinition): void {
-  const same =
-    wanted.type === found.type &&
-    wanted.keyBytes === found.keyBytes &&
-    wanted.valueBytes === found.valueBytes &&
-    wanted.maxEntries === found.maxEntries;
-  if (!same) {
-    throw new BpfObjectError(`${path} is a map of another version; remove it to start without it.`);
-  }
+/** Whether each map that the object wants is there in that shape. */
+export function fits(object: ObjectFile, maps: MapSet): boolean {
+  return [...object.maps].every(([name, wanted]) => {
+    const found = maps.get(name)?.definition;
+    return (
+      wanted.type === found?.type &&
+      wanted.keyBytes === found.keyBytes &&
+      wanted.valueBytes === found.valueBytes &&
+      wanted.maxEntries === found.maxEntries
+    );
+  });
 }
 
 /** A loaded program's descriptor. On refusal BpfError with the end of the verifier's log. */
@@ -159,7 +151,7 @@ export function testRun(program: number, { frame, cb = [], ifindex = 0 }: TestRu
   };
 }
 
-/** Closes every map. Pinned ones, and those of programs in use, live on. */
+/** Closes every map; those of programs in use live on. */
 export function closeMaps(maps: MapSet): void {
   for (const { fd } of maps.values()) closeSync(fd);
   maps.clear();

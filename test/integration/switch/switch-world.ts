@@ -17,6 +17,8 @@ export const OUTSIDE = '203.0.113.9';
 export const PUBLIC = '203.0.113.1';
 export const GATEWAY = '100.100.0.1';
 export const HOSTS = ['100.100.0.2', '100.100.0.3'] as const;
+/** As switch-program.ts has it. */
+export type Way = 'kernel' | 'bpf' | 'unloadable';
 const ANSWER_LIMIT_MS = 10_000;
 
 export interface Program {
@@ -41,13 +43,13 @@ export class SwitchWorld {
     }
   }
 
-  async gateway(): Promise<Program> {
-    const args = ['gateway', this.#fleet, GATEWAY, PUBLIC];
+  async gateway(way: Way): Promise<Program> {
+    const args = ['gateway', way, this.#fleet, GATEWAY, PUBLIC];
     return await this.start('gateway', ['switch-program.ts', ...args]);
   }
 
-  async host(n: 0 | 1): Promise<Program> {
-    return await this.start(`host${n}`, ['switch-program.ts', 'host', this.#fleet, HOSTS[n]]);
+  async host(n: 0 | 1, way: Way): Promise<Program> {
+    return await this.start(`host${n}`, ['switch-program.ts', 'host', way, this.#fleet, HOSTS[n]]);
   }
 
   /** Resolves when it says that it is ready. */

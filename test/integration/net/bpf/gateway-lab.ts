@@ -7,7 +7,7 @@ import {
   LINUX_IDLE_SECONDS,
 } from '../../../../host-agent/net/bpf/idle-flows.ts';
 import { parseAddress } from '../../../../host-agent/net/bpf/layout.ts';
-import { vniOf } from '../../../../host-agent/net/bpf/vni.ts';
+import { vniOf } from '../../../../host-agent/net/vni.ts';
 import { type Lab, openLab } from './lab.ts';
 import * as packets from './packets.ts';
 
@@ -15,6 +15,7 @@ export const NUMBER = 0xabcde;
 export const GUEST = '10.201.3.4';
 export const PUBLIC = '203.0.113.10';
 export const PEER = '198.51.100.9';
+export const GATEWAY = '100.64.0.1';
 export const HOST_A = '100.64.0.2';
 export const HOST_B = '100.64.0.3';
 export const SLICE = { firstPort: 20_000, portCount: 16 };
@@ -47,6 +48,7 @@ export function openGatewayLab() {
     {
       vxlanIfindex: VXLAN,
       outsideIfindex: OUTSIDE,
+      underlay: GATEWAY,
       idleSeconds: flattenIdleSeconds(LINUX_IDLE_SECONDS),
     },
   );

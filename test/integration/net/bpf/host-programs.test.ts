@@ -15,15 +15,16 @@ import { nameDrops } from '../../../../host-agent/net/bpf/drop-reasons.ts';
 import { planGuardPrefixes } from '../../../../host-agent/net/bpf/guard-plan.ts';
 import { parseAddress } from '../../../../host-agent/net/bpf/layout.ts';
 import { counterMap, mapNamed, typedMap } from '../../../../host-agent/net/bpf/typed-map.ts';
-import { vniOf } from '../../../../host-agent/net/bpf/vni.ts';
 import { NEVER, PRIVATE } from '../../../../host-agent/net/guest-policy.ts';
-import { DROPPED, type Lab, openLab, REDIRECTED } from './lab.ts';
+import { vniOf } from '../../../../host-agent/net/vni.ts';
+import { DROPPED, type Lab, openLab, PASSED, REDIRECTED } from './lab.ts';
 import * as packets from './packets.ts';
 
 const NUMBER = 77;
 const POLICY = 4;
 const GUEST = '10.201.3.4';
 const GATEWAY = '100.64.0.1';
+const HERE = '100.64.0.2';
 const HERE_VNI = vniOf({ number: NUMBER, epoch: 5 });
 const NEXT_VNI = vniOf({ number: NUMBER, epoch: 6 });
 const LOOPBACK_IFINDEX = 1;
@@ -57,7 +58,6 @@ let counters: ReturnType<typeof tables>['counters'];
 function tables() {
   return {
     vms: typedMap(mapNamed(lab.maps, 'host_vms'), vmNumber, hostVm),
-    links: typedMap(mapNamed(lab.maps, 'host_links'), index, vmNumber),
     config: typedMap(mapNamed(lab.maps, 'host_config'), index, hostConfig),
     guard: typedMap(mapNamed(lab.maps, 'host_guard'), guardKey, guardRule),
     buckets: typedMap(mapNamed(lab.maps, 'host_buckets'), vmNumber, hostBucket),
@@ -69,8 +69,7 @@ beforeEach(() => {
   lab = openLab(['host-tap', 'host-uplink', 'host-link', 'host-vxlan'], NUMBER);
   const all = tables();
   ({ vms, counters } = all);
-  all.config.set({ index: 0 }, { vxlanIfindex: VXLAN });
-  all.links.set({ index: LOOPBACK_IFINDEX }, { number: NUMBER });
+  all.config.set({ index: 0 }, { vxlanIfindex: VXLAN, underlay: HERE });
   all.buckets.set({ number: NUMBER }, { tokens: 3_000, filledNs: 0 });
   counters.ensure({ number: NUMBER });
   vms.set({ number: NUMBER }, vm);
@@ -123,10 +122,9 @@ test.each([
   expect(drops()).toEqual({ [reason]: 1 });
 });
 
-test('a packet to the outside goes to the link, unchanged and counted', () => {
+test('a packet to the outside goes to the link, unchanged', () => {
   const frame = packets.ethernet(packets.udp(out, ports));
   expect(fromGuest(frame)).toEqual({ verdict: REDIRECTED, device: UP, sent: frame });
-  expect(counters.sum({ number: NUMBER })).toMatchObject({ outPackets: 1, outBytes: frame.length });
 });
 
 test.each(['198.51.100.9', '8.8.8.8', '10.1.2.3', '172.32.0.1', '11.0.0.1'])(
@@ -240,11 +238,14 @@ test('a guest that floods is held to its burst', () => {
 
 test('the link gives a packet the gateway’s address and the VM’s number and epoch', () => {
   const frame = packets.ethernet(packets.udp(out, ports));
-  const { verdict, cb } = lab.run('host-link', { frame, ifindex: LOOPBACK_IFINDEX });
+  const { verdict, cb, frame: sent } = lab.run('host-link', { frame });
   expect({ verdict, tunnel: cb.slice(0, 3) }).toEqual({
     verdict: REDIRECTED,
     tunnel: [parseAddress(GATEWAY), HERE_VNI, VXLAN],
   });
+  const macs = { source: '02:61:64:40:00:02', destination: '02:61:64:40:00:01' };
+  expect(sent).toEqual(packets.ethernet(packets.udp(out, ports), macs));
+  expect(counters.sum({ number: NUMBER })).toMatchObject({ outPackets: 1, outBytes: frame.length });
 });
 
 const inward = { source: '198.51.100.9', destination: GUEST };
@@ -286,8 +287,17 @@ test.each([
   expect(drops()).toEqual({ [reason]: 1 });
 });
 
-test('what the VM’s last host forwards is let in', () => {
+test('what the VM’s last host forwards is let in, and is not the gateway’s', () => {
   expect(fromTunnel('100.64.0.8', HERE_VNI).verdict).toBe(REDIRECTED);
+  expect(counters.sum({ number: NUMBER })).toMatchObject({ inPackets: 0 });
+});
+
+test('the VM’s namespace may ask for the MAC of its way out, and nothing but IPv4 leaves it', () => {
+  const request = packets.arpRequest({ sender: '169.254.2.2', target: '169.254.2.1' });
+  expect(lab.run('host-link', { frame: request }).verdict).toBe(PASSED);
+  const stranger = packets.ethernet(packets.udp({ ...out, source: '169.254.2.2' }, ports));
+  expect(lab.run('host-link', { frame: stranger }).verdict).toBe(DROPPED);
+  expect(drops()).toEqual({ 'source-address': 1 });
 });
 
 test('what comes for a VM that has gone is sent after it', () => {
@@ -297,7 +307,7 @@ test('what comes for a VM that has gone is sent after it', () => {
     verdict: REDIRECTED,
     tunnel: [parseAddress('100.64.0.9'), NEXT_VNI, VXLAN],
   });
-  expect(counters.sum({ number: NUMBER })).toMatchObject({ stragglerPackets: 1, inPackets: 0 });
+  expect(counters.sum({ number: NUMBER })).toMatchObject({ stragglerPackets: 1, inPackets: 1 });
 });
 
 test('frames left in the tap are written back to it, and go after the VM', () => {
@@ -307,7 +317,7 @@ test('frames left in the tap are written back to it, and go after the VM', () =>
     destination: packets.GUEST_MAC,
   });
   expect(fromGuest(frame)).toMatchObject({ verdict: REDIRECTED, device: UP });
-  const { cb } = lab.run('host-link', { frame, ifindex: LOOPBACK_IFINDEX });
+  const { cb } = lab.run('host-link', { frame });
   expect(cb.slice(0, 2)).toEqual([parseAddress('100.64.0.9'), NEXT_VNI]);
 });
 
@@ -320,8 +330,6 @@ test('a VM that is not known sends and gets nothing', () => {
   vms.delete({ number: NUMBER });
   expect(fromGuest(packets.ethernet(good)).verdict).toBe(DROPPED);
   expect(fromTunnel(GATEWAY, HERE_VNI).verdict).toBe(DROPPED);
-  expect(
-    lab.run('host-link', { frame: packets.ethernet(good), ifindex: LOOPBACK_IFINDEX }).verdict,
-  ).toBe(DROPPED);
+  expect(lab.run('host-link', { frame: packets.ethernet(good) }).verdict).toBe(DROPPED);
   expect(lab.run('host-uplink', { frame: packets.ethernet(good) }).verdict).toBe(DROPPED);
 });

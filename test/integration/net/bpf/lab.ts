@@ -3,10 +3,10 @@ import { closeSync } from 'node:fs';
 import { join } from 'node:path';
 import {
   closeMaps,
+  createMaps,
   loadProgram,
   type MapSet,
   OBJECTS_FOLDER,
-  openMaps,
   type ProgramName,
   readObject,
   type TestRun,
@@ -30,7 +30,7 @@ export function openLab(names: readonly ProgramName[], vmNumber = 0): Lab {
   const programs = new Map(
     names.map((name) => {
       const object = readObject(name, join(OBJECTS_FOLDER, 'test'));
-      openMaps(object, maps);
+      createMaps(object, maps);
       return [name, loadProgram(object, maps, { VM_NUMBER: vmNumber })];
     }),
   );

@@ -9,18 +9,14 @@ import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
-import {
-  type GatewaySwitch,
-  openGatewaySwitch,
-} from '../../../../host-agent/net/bpf/gateway-switch.ts';
-import { type HostSwitch, openHostSwitch } from '../../../../host-agent/net/bpf/host-switch.ts';
-import { PIN_ROOT } from '../../../../host-agent/net/bpf/pins.ts';
-import { vniOf } from '../../../../host-agent/net/bpf/vni.ts';
+import { type BpfGateway, openBpfGateway } from '../../../../host-agent/net/bpf/gateway-switch.ts';
+import { type BpfHost, openBpfHost } from '../../../../host-agent/net/bpf/host-switch.ts';
 import { NEVER, PRIVATE } from '../../../../host-agent/net/guest-policy.ts';
+import { vmNumber, vniOf } from '../../../../host-agent/net/vni.ts';
 import { GUEST_MAC } from './packets.ts';
 
-export const NUMBER = 4_711;
 export const GUEST = '10.201.3.4';
+export const NUMBER = vmNumber(GUEST);
 export const PUBLIC = '203.0.113.10';
 export const PEER = '203.0.113.1';
 export const FORBIDDEN = '169.254.169.254';
@@ -28,15 +24,14 @@ export const UNDERLAY = { gateway: '100.64.0.1', hosts: ['100.64.0.2', '100.64.0
 export const SERVICE = { protocol: 'tcp', publicPort: 80, guestPort: 7_000 } as const;
 const OUTSIDE_MAC = '02:00:cb:00:00:0a';
 const PEER_MAC = '02:00:cb:00:00:01';
-const SLICE = { firstPort: 20_000, count: 512 };
 const POLICY = 1;
 
 type HostIndex = 0 | 1;
 type Program = ReturnType<typeof startProgram>;
 
 export interface SwitchWorld {
-  readonly gateway: GatewaySwitch;
-  readonly hosts: readonly [HostSwitch, HostSwitch];
+  readonly gateway: BpfGateway;
+  readonly hosts: readonly [BpfHost, BpfHost];
   readonly netns: Readonly<Record<'peer' | 'gateway' | 'guest' | 'host0' | 'host1', string>>;
   /** Starts a program in a namespace and waits for its first line. */
   start(
@@ -91,18 +86,18 @@ export async function createSwitchWorld(): Promise<SwitchWorld> {
     await nextLine(cable);
     await dressGuest(netns.guest);
     const openGateway = () =>
-      openGatewaySwitch({
-        pinFolder: `${PIN_ROOT}/${id}-gateway`,
+      openBpfGateway({
+        underlay: UNDERLAY.gateway,
         vxlan: 'ar-vxlan',
         outside: 'out0',
-        publicAddresses: [{ address: PUBLIC, firstPort: 20_000, lastPort: 29_999 }],
+        publicAddress: PUBLIC,
         netnsPath: `/run/netns/${netns.gateway}`,
       });
-    const openHost = async (name: 'host0' | 'host1') => {
-      const host = await openHostSwitch({
-        pinFolder: `${PIN_ROOT}/${id}-${name}`,
+    const openHost = async (n: HostIndex) => {
+      const host = await openBpfHost({
+        underlay: UNDERLAY.hosts[n],
         vxlan: 'ar-vxlan',
-        netnsPath: `/run/netns/${netns[name]}`,
+        netnsPath: `/run/netns/${netns[`host${n}`]}`,
       });
       opened.push(host);
       host.setPolicy(POLICY, { never: NEVER, allow: [], private: PRIVATE, dns: [] });
@@ -110,17 +105,11 @@ export async function createSwitchWorld(): Promise<SwitchWorld> {
     };
     let gateway = await openGateway();
     opened.push({ destroy: () => gateway.destroy() });
-    const hosts = [await openHost('host0'), await openHost('host1')] as const;
+    const hosts = [await openHost(0), await openHost(1)] as const;
     let at: HostIndex = 0;
     await hosts[0].ensureVm(vmAt(0, 1, named));
-    gateway.ensureVm({
-      number: NUMBER,
-      seat: seatAt(0, 1),
-      guestAddress: GUEST,
-      publicAddress: PUBLIC,
-      slice: SLICE,
-      services: [SERVICE],
-    });
+    await gateway.ensureVm({ number: NUMBER, guestAddress: GUEST, seat: seatAt(0, 1) });
+    gateway.mapPorts(NUMBER, [SERVICE]);
     return {
       get gateway() {
         return gateway;
@@ -135,13 +124,13 @@ export async function createSwitchWorld(): Promise<SwitchWorld> {
       move: async (to, epoch) => {
         await hosts[to].ensureVm({
           ...vmAt(to, epoch, named),
-          stragglerSource: UNDERLAY.hosts[at],
+          stragglersFrom: UNDERLAY.hosts[at],
         });
-        gateway.flip(NUMBER, seatAt(to, epoch));
+        await gateway.flip(NUMBER, seatAt(to, epoch));
         await tell(cable, 'stop');
-        hosts[at].forwardTo(NUMBER, seatAt(to, epoch));
+        await hosts[at].forwardTo(NUMBER, seatAt(to, epoch));
         await tell(cable, `run ${to}`);
-        gateway.fence(NUMBER);
+        await gateway.ensureVm({ number: NUMBER, guestAddress: GUEST, seat: seatAt(to, epoch) });
         at = to;
       },
       reopenGateway: async () => {
@@ -160,11 +149,13 @@ function vmAt(host: HostIndex, epoch: number, named: (role: string) => string) {
   return {
     vni: seatAt(host, epoch).vni,
     guestAddress: GUEST,
-    guestMac: GUEST_MAC,
     gateway: UNDERLAY.gateway,
     link: 'link0',
-    netnsPath: `/run/netns/${named(`vm${host}`)}`,
-    policy: POLICY,
+    inside: {
+      netnsPath: `/run/netns/${named(`vm${host}`)}`,
+      guestMac: GUEST_MAC,
+      policy: POLICY,
+    },
   };
 }
 
