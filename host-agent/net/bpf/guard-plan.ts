@@ -6,7 +6,7 @@
  * longest prefix here, and that one lies in exactly the ranges that the address lies in, so each
  * prefix gets the answer that the ordered rules give for itself.
  */
-import { formatAddress, parseAddress } from './layout.ts';
+import { fromInteger, toInteger } from '../vni.ts';
 
 export interface GuardPolicy {
   /** Prefixes that no guest reaches, whatever is allowed: NEVER of guest-policy.ts, and `deny`. */
@@ -39,7 +39,7 @@ export function planGuardPrefixes(policy: GuardPolicy): readonly GuardPrefix[] {
   return [...distinct.values()].map((prefix) => {
     const isIn = (ranges: readonly Prefix[]) => ranges.some((range) => contains(range, prefix));
     return {
-      address: formatAddress(prefix.first),
+      address: fromInteger(prefix.first),
       bits: prefix.bits,
       pass: !isIn(never) && (isIn(allow) || !isIn(closed)),
       dns: isIn(dns),
@@ -50,7 +50,7 @@ export function planGuardPrefixes(policy: GuardPolicy): readonly GuardPrefix[] {
 function parsePrefix(text: string): Prefix {
   const [dotted = '', length = '32'] = text.split('/');
   const bits = Number(length);
-  const address = parseAddress(dotted);
+  const address = toInteger(dotted);
   return { first: address - (address % 2 ** (32 - bits)), bits };
 }
 

@@ -38,7 +38,6 @@ export const EEXIST = 17;
 export const ENOSPC = 28;
 
 const Result = z.int();
-const Address = z.bigint();
 const syscall = koffi
   .load('libc.so.6')
   .func('long syscall(long number, long command, void *attributes, long bytes)');
@@ -59,7 +58,10 @@ export function attributes(...fields: readonly AttributeField[]): Buffer {
 }
 
 function addressOf(bytes: Buffer): bigint {
-  return bytes.length === 0 ? 0n : Address.parse(koffi.address(bytes));
+  if (bytes.length === 0) return 0n;
+  const address: unknown = koffi.address(bytes);
+  if (typeof address === 'bigint') return address;
+  throw new TypeError(`a Buffer's address is ${typeof address}`);
 }
 
 /** The call's result, 0 or a file descriptor; or the error's number, negative. Never throws. */

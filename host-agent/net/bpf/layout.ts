@@ -2,6 +2,7 @@
  * C structs as values: fields in order, each at its natural alignment, as the compiler of bpf/
  * places them; a test compares both. Trailing padding is written as zeroes.
  */
+import { fromInteger, toInteger } from '../vni.ts';
 
 /** Methods, not properties: a Field<number> has to pass for a Field<unknown>. */
 export interface Field<T> {
@@ -27,39 +28,36 @@ export interface Layout<F extends Fields = Fields> {
 }
 
 export function layout<F extends Fields>(struct: string, fields: F): Layout<F> {
-  const offsets: Record<string, number> = {};
+  const placed: Placed[] = [];
   let end = 0;
   let align = 1;
   for (const [name, field] of Object.entries(fields)) {
-    offsets[name] = roundUp(end, field.align);
-    end = roundUp(end, field.align) + field.bytes;
+    const at = roundUp(end, field.align);
+    placed.push({ name, field, at });
+    end = at + field.bytes;
     align = Math.max(align, field.align);
   }
   const bytes = roundUp(end, align);
+  const offsets = Object.fromEntries(placed.map(({ name, at }) => [name, at]));
   const encode = (values: Values<F>): Buffer => {
     const to = Buffer.alloc(bytes);
-    for (const [name, field] of Object.entries(fields)) {
-      field.write(to, offsets[name] ?? 0, values[name]);
-    }
+    for (const { name, field, at } of placed) field.write(to, at, values[name]);
     return to;
   };
-  return { struct, bytes, offsets, encode, decode: (from) => readFields(fields, offsets, from) };
+  return { struct, bytes, offsets, encode, decode: (from) => readFields<F>(placed, from) };
 }
 
-function readFields<F extends Fields>(
-  fields: F,
-  offsets: Readonly<Record<string, number>>,
-  from: Buffer,
-): Values<F>;
-function readFields(
-  fields: Fields,
-  offsets: Readonly<Record<string, number>>,
-  from: Buffer,
-): Record<string, unknown> {
-  const entries = Object.entries(fields);
-  return Object.fromEntries(
-    entries.map(([name, field]) => [name, field.read(from, offsets[name] ?? 0)]),
-  );
+interface Placed {
+  readonly name: string;
+  readonly field: Field<unknown>;
+  readonly at: number;
+}
+
+function readFields<F extends Fields>(placed: readonly Placed[], from: Buffer): Values<F>;
+function readFields(placed: readonly Placed[], from: Buffer): Record<string, unknown> {
+  const values: Record<string, unknown> = {};
+  for (const { name, field, at } of placed) values[name] = field.read(from, at);
+  return values;
 }
 
 function roundUp(value: number, to: number): number {
@@ -107,8 +105,8 @@ export const port: Field<number> = {
 export const address: Field<string> = {
   bytes: 4,
   align: 4,
-  read: (from, at) => formatAddress(from.readUInt32BE(at)),
-  write: (to, at, value) => to.writeUInt32BE(parseAddress(value), at),
+  read: (from, at) => fromInteger(from.readUInt32BE(at)),
+  write: (to, at, value) => to.writeUInt32BE(toInteger(value), at),
 };
 
 /** __u32 in host order ↔ dotted; zero ↔ undefined. */
@@ -117,9 +115,9 @@ export const underlay: Field<string | undefined> = {
   align: 4,
   read: (from, at) => {
     const value = from.readUInt32LE(at);
-    return value === 0 ? undefined : formatAddress(value);
+    return value === 0 ? undefined : fromInteger(value);
   },
-  write: (to, at, value) => to.writeUInt32LE(value === undefined ? 0 : parseAddress(value), at),
+  write: (to, at, value) => to.writeUInt32LE(value === undefined ? 0 : toInteger(value), at),
 };
 
 /** `aa:bb:cc:dd:ee:ff`. */
@@ -144,12 +142,4 @@ export function array<T>(element: Field<T>, count: number): Field<readonly T[]> 
       }
     },
   };
-}
-
-export function parseAddress(dotted: string): number {
-  return dotted.split('.').reduce((sum, part) => sum * 256 + Number(part), 0);
-}
-
-export function formatAddress(value: number): string {
-  return [24, 16, 8, 0].map((shift) => Math.floor(value / 2 ** shift) % 256).join('.');
 }

@@ -115,6 +115,8 @@ export interface TestRun {
   /** Words of skb->cb; objects of build/test keep the tunnel there (bpf/tunnel.h). */
   readonly cb?: readonly number[];
   readonly ifindex?: number;
+  /** On the same packet, as the run before left it; once unless said. */
+  readonly repeat?: number;
 }
 
 export interface TestRunResult {
@@ -122,10 +124,13 @@ export interface TestRunResult {
   readonly verdict: number;
   readonly frame: Buffer;
   readonly cb: readonly number[];
+  /** Mean of the runs, as the kernel measured them. */
+  readonly nanoseconds: number;
 }
 
 /** BPF_PROG_TEST_RUN: the program on one packet, which goes nowhere. */
-export function testRun(program: number, { frame, cb = [], ifindex = 0 }: TestRun): TestRunResult {
+export function testRun(program: number, run: TestRun): TestRunResult {
+  const { frame, cb = [], ifindex = 0, repeat = 1 } = run;
   const out = Buffer.alloc(FRAME_BYTES);
   const context = Buffer.alloc(CONTEXT_BYTES);
   for (const [n, word] of cb.entries()) context.writeUInt32LE(word, CB_OFFSET + 4 * n);
@@ -137,7 +142,7 @@ export function testRun(program: number, { frame, cb = [], ifindex = 0 }: TestRu
     [12, out.length],
     [16, frame],
     [24, out],
-    [32, 1],
+    [32, repeat],
     [40, context.length],
     [44, contextOut.length],
     [48, context],
@@ -146,6 +151,7 @@ export function testRun(program: number, { frame, cb = [], ifindex = 0 }: TestRu
   bpf(BPF.programTestRun, encoded, 'run a program on a packet');
   return {
     verdict: encoded.readInt32LE(4),
+    nanoseconds: encoded.readUInt32LE(36),
     frame: Buffer.from(out.subarray(0, encoded.readUInt32LE(12))),
     cb: Array.from({ length: CB_WORDS }, (_, n) => contextOut.readUInt32LE(CB_OFFSET + 4 * n)),
   };

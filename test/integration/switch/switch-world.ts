@@ -55,7 +55,7 @@ export class SwitchWorld {
   /** Resolves when it says that it is ready. */
   async start(where: string, [script = '', ...args]: readonly string[]): Promise<Program> {
     const path = fileURLToPath(new URL(script, import.meta.url));
-    const netns = `--net=/run/netns/${this.#netns(where)}`;
+    const netns = `--net=${this.netnsPath(where)}`;
     const child = execa('nsenter', [netns, process.execPath, path, ...args], { reject: false });
     const lines = createInterface({ input: child.stdout });
     const next = async (): Promise<unknown> => {
@@ -93,6 +93,15 @@ export class SwitchWorld {
     await execa('ip', ['-n', this.#netns(where), '-batch', '-'], {
       input: `${lines.join('\n')}\n`,
     });
+  }
+
+  netnsPath(where: string): string {
+    return `/run/netns/${this.#netns(where)}`;
+  }
+
+  /** To its end. */
+  async run(where: string, [command = '', ...args]: readonly string[]): Promise<void> {
+    await execa('nsenter', [`--net=${this.netnsPath(where)}`, command, ...args]);
   }
 
   async destroy(): Promise<void> {
@@ -138,7 +147,8 @@ export class SwitchWorld {
       'link set eth0 up',
       // The loose reverse-path check wants some way back to whoever sent a straggler.
       `route add default via ${GATEWAY}`,
-      `link add arv${n} type veth peer name up${n} netns ${this.#netns('guest')}`,
+      // The guest's MTU, as vm-link-plan.ts has it.
+      `link add arv${n} mtu 1450 type veth peer name up${n} mtu 1450 netns ${this.#netns('guest')}`,
       `addr add 169.254.2.1/32 dev arv${n}`,
       `link set arv${n} up`,
     );

@@ -1,6 +1,6 @@
 /** The gateway's fence, and packets that are more than a header and ports: fragments, ICMP errors. */
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { parseAddress } from '../../../../host-agent/net/bpf/layout.ts';
+import { toInteger } from '../../../../host-agent/net/vni.ts';
 import {
   type GatewayLab,
   GUEST,
@@ -65,12 +65,12 @@ test('A → B → A: each host’s packets pass in its epoch, during a move thos
 
 test('answers go to the host of now', () => {
   lab.send(packet);
-  expect(lab.receive(answer)).toMatchObject({ remote: parseAddress(HOST_A), vni: vni(1) });
+  expect(lab.receive(answer)).toMatchObject({ remote: toInteger(HOST_A), vni: vni(1) });
   lab.tables.vms.set(
     { number: NUMBER },
     { ...vm, host: HOST_B, vni: vni(2), previousHost: HOST_A },
   );
-  expect(lab.receive(answer)).toMatchObject({ remote: parseAddress(HOST_B), vni: vni(2) });
+  expect(lab.receive(answer)).toMatchObject({ remote: toInteger(HOST_B), vni: vni(2) });
 });
 
 test('a parked VM’s packets are dropped', () => {

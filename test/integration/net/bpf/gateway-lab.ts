@@ -6,8 +6,7 @@ import {
   flattenIdleSeconds,
   LINUX_IDLE_SECONDS,
 } from '../../../../host-agent/net/bpf/idle-flows.ts';
-import { parseAddress } from '../../../../host-agent/net/bpf/layout.ts';
-import { vniOf } from '../../../../host-agent/net/vni.ts';
+import { toInteger, vniOf } from '../../../../host-agent/net/vni.ts';
 import { type Lab, openLab } from './lab.ts';
 import * as packets from './packets.ts';
 
@@ -60,7 +59,7 @@ export function openGatewayLab() {
     /** From the guest, by way of a host. */
     send: (packet: Buffer, { host = HOST_A, vni: id = vm.vni } = {}) => {
       const frame = packets.ethernet(packet);
-      return lab.run('gateway-vxlan', { frame, cb: [parseAddress(host), id] });
+      return lab.run('gateway-vxlan', { frame, cb: [toInteger(host), id] });
     },
     /** From a peer. */
     receive: (packet: Buffer) => {

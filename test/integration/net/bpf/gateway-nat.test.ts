@@ -3,8 +3,8 @@ import fc from 'fast-check';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { NAT_STATES } from '../../../../host-agent/net/bpf/abi.ts';
 import { exportFlows, forgetFlows, importFlow } from '../../../../host-agent/net/bpf/flows.ts';
-import { parseAddress } from '../../../../host-agent/net/bpf/layout.ts';
 import { putServices } from '../../../../host-agent/net/bpf/services.ts';
+import { toInteger } from '../../../../host-agent/net/vni.ts';
 import {
   type GatewayLab,
   GUEST,
@@ -102,7 +102,7 @@ test('whatever a guest sends comes back to where it was sent from, and every che
       const received = lab.receive(answer);
       expect(received).toMatchObject({
         verdict: REDIRECTED,
-        remote: parseAddress(HOST_A),
+        remote: toInteger(HOST_A),
         vni: vm.vni,
         device: VXLAN,
       });
@@ -255,7 +255,7 @@ test('a mapped port leads to the VM, and its answers come from there, without an
   const call = lab.receive(
     packets.tcp(back, { sourcePort: 5_555, destinationPort: 80, flags: packets.SYN }),
   );
-  expect(call).toMatchObject({ verdict: REDIRECTED, remote: parseAddress(HOST_A) });
+  expect(call).toMatchObject({ verdict: REDIRECTED, remote: toInteger(HOST_A) });
   expect(packets.readFrame(call.frame)).toMatchObject({
     destination: GUEST,
     destinationPort: 8080,

@@ -13,10 +13,9 @@ import {
 } from '../../../../host-agent/net/bpf/abi.ts';
 import { nameDrops } from '../../../../host-agent/net/bpf/drop-reasons.ts';
 import { planGuardPrefixes } from '../../../../host-agent/net/bpf/guard-plan.ts';
-import { parseAddress } from '../../../../host-agent/net/bpf/layout.ts';
 import { counterMap, mapNamed, typedMap } from '../../../../host-agent/net/bpf/typed-map.ts';
 import { NEVER, PRIVATE } from '../../../../host-agent/net/guest-policy.ts';
-import { vniOf } from '../../../../host-agent/net/vni.ts';
+import { toInteger, vniOf } from '../../../../host-agent/net/vni.ts';
 import { DROPPED, type Lab, openLab, PASSED, REDIRECTED } from './lab.ts';
 import * as packets from './packets.ts';
 
@@ -241,7 +240,7 @@ test('the link gives a packet the gateway’s address and the VM’s number and 
   const { verdict, cb, frame: sent } = lab.run('host-link', { frame });
   expect({ verdict, tunnel: cb.slice(0, 3) }).toEqual({
     verdict: REDIRECTED,
-    tunnel: [parseAddress(GATEWAY), HERE_VNI, VXLAN],
+    tunnel: [toInteger(GATEWAY), HERE_VNI, VXLAN],
   });
   const macs = { source: '02:61:64:40:00:02', destination: '02:61:64:40:00:01' };
   expect(sent).toEqual(packets.ethernet(packets.udp(out, ports), macs));
@@ -251,7 +250,7 @@ test('the link gives a packet the gateway’s address and the VM’s number and 
 const inward = { source: '198.51.100.9', destination: GUEST };
 function fromTunnel(remote: string, vni: number, ip: packets.IpOptions = inward) {
   const frame = packets.ethernet(packets.udp(ip, ports));
-  const { verdict, cb } = lab.run('host-vxlan', { frame, cb: [parseAddress(remote), vni] });
+  const { verdict, cb } = lab.run('host-vxlan', { frame, cb: [toInteger(remote), vni] });
   return { verdict, cb };
 }
 
@@ -305,7 +304,7 @@ test('what comes for a VM that has gone is sent after it', () => {
   const { verdict, cb } = fromTunnel(GATEWAY, HERE_VNI);
   expect({ verdict, tunnel: cb.slice(0, 3) }).toEqual({
     verdict: REDIRECTED,
-    tunnel: [parseAddress('100.64.0.9'), NEXT_VNI, VXLAN],
+    tunnel: [toInteger('100.64.0.9'), NEXT_VNI, VXLAN],
   });
   expect(counters.sum({ number: NUMBER })).toMatchObject({ stragglerPackets: 1, inPackets: 1 });
 });
@@ -318,7 +317,7 @@ test('frames left in the tap are written back to it, and go after the VM', () =>
   });
   expect(fromGuest(frame)).toMatchObject({ verdict: REDIRECTED, device: UP });
   const { cb } = lab.run('host-link', { frame });
-  expect(cb.slice(0, 2)).toEqual([parseAddress('100.64.0.9'), NEXT_VNI]);
+  expect(cb.slice(0, 2)).toEqual([toInteger('100.64.0.9'), NEXT_VNI]);
 });
 
 test('a guest that is here cannot send as the tap', () => {
