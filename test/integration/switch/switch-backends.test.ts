@@ -171,6 +171,17 @@ describe.each(FLEETS)('$name', (ways) => {
     expect(read(counts, 'echoed')).toBe(read(counts, 'sent'));
   });
 
+  test('a host whose agent is killed passes packets on, and told again it counts on', async () => {
+    const guest = await guestOnHost0();
+    await hosts[0].end();
+    hosts = [await world.host(0, ways.hosts[0]), hosts[1]];
+    await seat(0, 1);
+    await move(0, 1, 1);
+    const counts = await guest.ask('stop');
+    expect(counts).toMatchObject({ broken: '' });
+    expect(read(counts, 'echoed')).toBe(read(counts, 'sent'));
+  });
+
   test('a parked VM gets silence, and goes on where it left off', async () => {
     const guest = await guestOnHost0();
     await gateway.call('ensureVm', { number: NUMBER, guestAddress: GUEST });
