@@ -16,6 +16,8 @@ const TCP_PORT = 7000;
 const UDP_PORT = 7001;
 const NUMBER_BYTES = 4;
 const LAST_ECHO_MS = 2_000;
+/** More would not fit into a socket's buffer while a busy machine keeps its owner waiting. */
+const MAX_ON_THEIR_WAY = 100;
 
 const [mode, address = ''] = process.argv.slice(2);
 const print = (value: unknown) => process.stdout.write(`${JSON.stringify(value)}\n`);
@@ -57,10 +59,11 @@ async function talk(): Promise<void> {
     else counts.broken ||= `${number} came where ${counts.returned} was due`;
   });
   const timer = setInterval(() => {
-    udp.send(numberBytes(counts.sent));
     tcp.write(numberBytes(counts.written));
-    counts.sent += 1;
     counts.written += 1;
+    if (counts.sent - counts.echoed >= MAX_ON_THEIR_WAY) return;
+    udp.send(numberBytes(counts.sent));
+    counts.sent += 1;
   }, 1);
   print('ready');
   for await (const line of createInterface({ input: process.stdin })) {
