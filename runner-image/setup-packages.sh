@@ -12,9 +12,11 @@ qemu_wanted=1:8.2
 #                 mount it builds another guest, with a mere warning)
 # redis-server    working state; started privately by Architect
 # python3-venv    holds moto, the S3 endpoint of the tests (with-moto.sh)
+# clang …         compile the switch's programs (bpf/); who has their objects needs none of these
 # nftables …      the VMs' networks, namespaces and limits
 wanted="qemu-system-x86 qemu-utils mmdebstrap debian-archive-keyring e2fsprogs zstd xz-utils
-redis-server python3-venv nftables iproute2 util-linux mount procps kmod ca-certificates"
+redis-server python3-venv clang libbpf-dev linux-libc-dev make nftables iproute2 util-linux mount
+procps kmod ca-certificates"
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 

@@ -9,6 +9,7 @@
 #   npm packages as whoever called this
 #   root         from here on; by sudo when it is usable
 #   packages     setup-packages.sh
+#   programs     make -C bpf: the switch's, for the kernel
 #   image        prepare.ts: the guest and its template, of profile ARCHITECT_IMAGE_PROFILE
 set -eu
 
@@ -76,6 +77,8 @@ export PATH
 become_root "$@"
 take_lock
 sh "$here/setup-packages.sh"
+make --silent -C "$project/bpf" >&2 ||
+	give_up "The switch's programs could not be compiled (bpf/); what make and clang say stands above."
 if [ "$1" = --no-image ]; then
 	shift
 else

@@ -22,7 +22,7 @@
  */
 
 /** No guest, whatever the operator allows. */
-const NEVER = [
+export const NEVER = [
   '0.0.0.0/8',
   '127.0.0.0/8',
   '169.254.0.0/16',
@@ -34,7 +34,7 @@ const NEVER = [
 ] as const;
 
 /** Unless the operator allows a prefix. */
-const PRIVATE = [
+export const PRIVATE = [
   '10.0.0.0/8',
   '100.64.0.0/10',
   '172.16.0.0/12',

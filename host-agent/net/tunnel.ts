@@ -23,11 +23,14 @@ export interface Tunnel {
   readonly mtu: number;
 }
 
-/** Each line fails where it holds already. */
+/**
+ * Lines that fail where they hold already, or change nothing then: a MAC that is set again, to the
+ * same, makes the kernel forget all neighbours, the permanent ones too.
+ */
 export function planTunnel({ underlay, mtu }: Tunnel): readonly string[] {
   return [
-    `link add ${TUNNEL_LINK} type vxlan external local ${underlay} dstport ${TUNNEL_PORT}`,
-    `link set ${TUNNEL_LINK} address ${macOf(underlay)} mtu ${mtu} addrgenmode none`,
+    `link add ${TUNNEL_LINK} address ${macOf(underlay)} mtu ${mtu} type vxlan external local ${underlay} dstport ${TUNNEL_PORT}`,
+    `link set ${TUNNEL_LINK} addrgenmode none`,
     `addr add ${TUNNEL_ADDRESS} dev ${TUNNEL_LINK}`,
     `link set ${TUNNEL_LINK} up`,
   ];

@@ -9,6 +9,7 @@ import { chunksBench } from './chunks.ts';
 import { economicsBench } from './economics.ts';
 import { latencyBench } from './latency.ts';
 import { migrationBench } from './migration.ts';
+import { networkBench } from './network.ts';
 import { peerBench } from './peer.ts';
 import { plannerBench } from './planner.ts';
 import { formatCircumstances, formatResult, readCircumstances } from './report.ts';
@@ -25,6 +26,7 @@ const BENCHES: readonly Bench[] = [
   streamBench,
   peerBench,
   migrationBench,
+  networkBench,
   economicsBench,
 ];
 const DEFAULT_MOVES = 50;

@@ -17,6 +17,8 @@ export const OUTSIDE = '203.0.113.9';
 export const PUBLIC = '203.0.113.1';
 export const GATEWAY = '100.100.0.1';
 export const HOSTS = ['100.100.0.2', '100.100.0.3'] as const;
+/** As switch-program.ts has it. */
+export type Way = 'kernel' | 'bpf' | 'unloadable';
 const ANSWER_LIMIT_MS = 10_000;
 
 export interface Program {
@@ -41,19 +43,19 @@ export class SwitchWorld {
     }
   }
 
-  async gateway(): Promise<Program> {
-    const args = ['gateway', this.#fleet, GATEWAY, PUBLIC];
+  async gateway(way: Way): Promise<Program> {
+    const args = ['gateway', way, this.#fleet, GATEWAY, PUBLIC];
     return await this.start('gateway', ['switch-program.ts', ...args]);
   }
 
-  async host(n: 0 | 1): Promise<Program> {
-    return await this.start(`host${n}`, ['switch-program.ts', 'host', this.#fleet, HOSTS[n]]);
+  async host(n: 0 | 1, way: Way): Promise<Program> {
+    return await this.start(`host${n}`, ['switch-program.ts', 'host', way, this.#fleet, HOSTS[n]]);
   }
 
   /** Resolves when it says that it is ready. */
   async start(where: string, [script = '', ...args]: readonly string[]): Promise<Program> {
     const path = fileURLToPath(new URL(script, import.meta.url));
-    const netns = `--net=/run/netns/${this.#netns(where)}`;
+    const netns = `--net=${this.netnsPath(where)}`;
     const child = execa('nsenter', [netns, process.execPath, path, ...args], { reject: false });
     const lines = createInterface({ input: child.stdout });
     const next = async (): Promise<unknown> => {
@@ -91,6 +93,15 @@ export class SwitchWorld {
     await execa('ip', ['-n', this.#netns(where), '-batch', '-'], {
       input: `${lines.join('\n')}\n`,
     });
+  }
+
+  netnsPath(where: string): string {
+    return `/run/netns/${this.#netns(where)}`;
+  }
+
+  /** To its end. */
+  async run(where: string, [command = '', ...args]: readonly string[]): Promise<void> {
+    await execa('nsenter', [`--net=${this.netnsPath(where)}`, command, ...args]);
   }
 
   async destroy(): Promise<void> {
@@ -136,7 +147,8 @@ export class SwitchWorld {
       'link set eth0 up',
       // The loose reverse-path check wants some way back to whoever sent a straggler.
       `route add default via ${GATEWAY}`,
-      `link add arv${n} type veth peer name up${n} netns ${this.#netns('guest')}`,
+      // The guest's MTU, as vm-link-plan.ts has it.
+      `link add arv${n} mtu 1450 type veth peer name up${n} mtu 1450 netns ${this.#netns('guest')}`,
       `addr add 169.254.2.1/32 dev arv${n}`,
       `link set arv${n} up`,
     );

@@ -1,0 +1,222 @@
+/**
+ * A host whose switch is made of programs: each VM's packets to its gateway and back, and, after a
+ * move, what still comes for it sent after it.
+ *
+ *   VM's namespace ─ up0 ══ link [host-link] ─▶ VXLAN ═▶ gateway
+ *   VM's namespace ◀─ up0 ◀─ [host-vxlan] VXLAN ◀═ gateway, or the VM's last host
+ *
+ * In the VM's namespace the kernel's routes and nft guard carry on, unless `inside` is given. Then
+ *
+ *   guest ─ tap0 [host-tap: ARP, guard, rate] ─▶ up0,   up0 [host-uplink] ─▶ tap0 ─ guest
+ *
+ * and link, up0 and tap0 should take what the underlay's MTU carries, since a peer may send more than
+ * the guest's own MTU. All state is in the maps of the program on the VXLAN device: an agent that
+ * starts again finds it there.
+ */
+import { closeSync } from 'node:fs';
+import type { HostSwitch, HostVm } from '../switch-backend.ts';
+import { numberOf } from '../vni.ts';
+import {
+  guardKey,
+  guardRule,
+  type HostVmEntry,
+  hostBucket,
+  hostConfig,
+  hostVm,
+  index,
+  vmCounters,
+  vmNumber,
+} from './abi.ts';
+import { attach, detach, readIndexes } from './attachment.ts';
+import { type Drops, nameDrops } from './drop-reasons.ts';
+import { type GuardPolicy, planGuardPrefixes } from './guard-plan.ts';
+import { openObjects } from './open-objects.ts';
+import { closeMaps, loadProgram, type MapSet } from './programs.ts';
+import { bindMaps } from './running-maps.ts';
+import { counterMap, mapNamed, typedMap } from './typed-map.ts';
+
+const POLICY_BITS = 32;
+const UP = 'up0';
+const TAP = 'tap0';
+const NO_MAC = '00:00:00:00:00:00';
+const PROGRAMS = ['host-vxlan', 'host-link', 'host-tap', 'host-uplink'] as const;
+
+export interface BpfHostOptions {
+  /** This host's own address on the underlay. */
+  readonly underlay: string;
+  /** The VXLAN device (`external`). */
+  readonly vxlan: string;
+  /** The host's namespace; undefined: the caller's. */
+  readonly netnsPath?: string | undefined;
+  /** Where the compiled programs are, if not where `make -C bpf` puts them. */
+  readonly objects?: string | undefined;
+}
+
+/** For programs in the VM's namespace too, on its `up0` and `tap0`. */
+export interface VmInside {
+  readonly netnsPath: string;
+  readonly guestMac: string;
+  /** As given to `setPolicy`. A guest of an unknown one reaches nothing. */
+  readonly policy: number;
+  readonly rate?: { readonly bytesPerSecond: number; readonly burstBytes: number };
+}
+
+export interface BpfHost extends HostSwitch {
+  ensureVm(vm: HostVm & { readonly inside?: VmInside }): Promise<void>;
+  /** Replaces what guests of this policy may reach. */
+  setPolicy(policy: number, reach: GuardPolicy): void;
+  drops(number: number): Drops | undefined;
+  /** Lets go of the maps; packets flow on. */
+  close(): void;
+  /** Takes the program off the VXLAN device and forgets every VM. */
+  destroy(): Promise<void>;
+}
+
+/** Throws BpfError, BpfObjectError where programs cannot be loaded; then nothing is changed. */
+export async function openBpfHost(options: BpfHostOptions): Promise<BpfHost> {
+  const { vxlan, underlay, netnsPath } = options;
+  const { objects, maps } = await openObjects(PROGRAMS, options);
+  const load = (name: (typeof PROGRAMS)[number], vm = 0) =>
+    loadProgram(objects[name], maps, { VM_NUMBER: vm });
+  const programs: number[] = [];
+  try {
+    for (const name of PROGRAMS) programs.push(load(name));
+    const tables = openTables(maps);
+    const { [vxlan]: vxlanIfindex = 0 } = await readIndexes([vxlan], netnsPath);
+    tables.config.set({ index: 0 }, { vxlanIfindex, underlay });
+    const [program = -1] = programs;
+    bindMaps(program, maps);
+    await attach([{ device: vxlan, program }], netnsPath);
+    return makeSwitch({ options, maps, tables, load });
+  } catch (cause) {
+    closeMaps(maps);
+    throw cause;
+  } finally {
+    for (const program of programs) closeSync(program);
+  }
+}
+
+type Load = (name: (typeof PROGRAMS)[number], vm?: number) => number;
+type Tables = ReturnType<typeof openTables>;
+
+function openTables(maps: MapSet) {
+  return {
+    config: typedMap(mapNamed(maps, 'host_config'), index, hostConfig),
+    vms: typedMap(mapNamed(maps, 'host_vms'), vmNumber, hostVm),
+    buckets: typedMap(mapNamed(maps, 'host_buckets'), vmNumber, hostBucket),
+    guard: typedMap(mapNamed(maps, 'host_guard'), guardKey, guardRule),
+    counters: counterMap(mapNamed(maps, 'vm_counters'), vmNumber, vmCounters),
+  };
+}
+
+interface Parts {
+  readonly options: BpfHostOptions;
+  readonly maps: MapSet;
+  readonly tables: Tables;
+  readonly load: Load;
+}
+
+function makeSwitch({ options, maps, tables, load }: Parts): BpfHost {
+  const { vxlan, netnsPath } = options;
+  return {
+    setPolicy: (policy, reach) => replacePolicy(tables, policy, reach),
+    ensureVm: async (vm) => {
+      putVm(tables, await describeVm(vm, netnsPath));
+      await attachVm({ vm, netnsPath, load });
+    },
+    forwardTo: async (number, { host, vni }) => {
+      const entry = tables.vms.get({ number });
+      if (entry === undefined) return false;
+      tables.vms.set({ number }, { ...entry, forwardHost: host, forwardVni: vni });
+      return true;
+    },
+    removeVm: async (number) => {
+      tables.vms.delete({ number });
+      tables.buckets.delete({ number });
+      tables.counters.delete({ number });
+    },
+    traffic: async (number) => {
+      const sum = tables.counters.sum({ number });
+      if (sum === undefined) return undefined;
+      const { outPackets, inPackets, stragglerPackets } = sum;
+      return { toGateway: outPackets, fromGateway: inPackets, forwarded: stragglerPackets };
+    },
+    drops: (number) => {
+      const sum = tables.counters.sum({ number });
+      return sum === undefined ? undefined : nameDrops(sum.drops);
+    },
+    close: () => closeMaps(maps),
+    destroy: async () => {
+      closeMaps(maps);
+      await detach([vxlan], netnsPath);
+    },
+  };
+}
+
+type VmToPut = HostVm & { readonly inside?: VmInside };
+
+async function describeVm(vm: VmToPut, netnsPath: string | undefined): Promise<HostVmEntry> {
+  const { inside } = vm;
+  const [{ [vm.link]: linkIfindex = 0 }, { up0 = 0, tap0 = 0 }] = await Promise.all([
+    readIndexes([vm.link], netnsPath),
+    inside === undefined ? { up0: 0, tap0: 0 } : readIndexes([UP, TAP], inside.netnsPath),
+  ]);
+  return {
+    vni: vm.vni,
+    guestAddress: vm.guestAddress,
+    guestMac: inside?.guestMac ?? NO_MAC,
+    gateway: vm.gateway,
+    policy: inside?.policy ?? 0,
+    rateBytes: inside?.rate?.bytesPerSecond ?? 0,
+    burstBytes: inside?.rate?.burstBytes ?? 0,
+    stragglerSource: vm.stragglersFrom,
+    forwardHost: undefined,
+    forwardVni: 0,
+    linkIfindex,
+    upIfindex: up0,
+    tapIfindex: tap0,
+  };
+}
+
+function putVm(tables: Tables, entry: HostVmEntry): void {
+  const number = numberOf(entry.vni);
+  tables.counters.ensure({ number });
+  tables.buckets.add({ number }, { tokens: entry.burstBytes, filledNs: 0 });
+  tables.vms.set({ number }, entry);
+}
+
+async function attachVm(place: {
+  readonly vm: VmToPut;
+  readonly netnsPath: string | undefined;
+  readonly load: Load;
+}): Promise<void> {
+  const { vm, netnsPath, load } = place;
+  const number = numberOf(vm.vni);
+  const programs: number[] = [];
+  const hang = (device: string, name: Parameters<Load>[0]) => {
+    const program = load(name, number);
+    programs.push(program);
+    return { device, program };
+  };
+  try {
+    await attach([hang(vm.link, 'host-link')], netnsPath);
+    if (vm.inside === undefined) return;
+    await attach([hang(TAP, 'host-tap'), hang(UP, 'host-uplink')], vm.inside.netnsPath);
+  } finally {
+    for (const program of programs) closeSync(program);
+  }
+}
+
+/** New prefixes first, so that nothing is open or shut meanwhile that is neither before nor after. */
+function replacePolicy(tables: Tables, policy: number, reach: GuardPolicy): void {
+  const planned = planGuardPrefixes(reach);
+  const wanted = new Set(planned.map(({ address, bits }) => `${address}/${bits}`));
+  for (const { address, bits, pass, dns } of planned) {
+    const rule = { pass: Number(pass), dns: Number(dns) };
+    tables.guard.set({ prefixBits: POLICY_BITS + bits, policy, address }, rule);
+  }
+  for (const key of tables.guard.keys()) {
+    const stale = !wanted.has(`${key.address}/${key.prefixBits - POLICY_BITS}`);
+    if (key.policy === policy && stale) tables.guard.delete(key);
+  }
+}
