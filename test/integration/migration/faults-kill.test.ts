@@ -18,6 +18,7 @@ test.each(killCases())('$step: $victim dies, $survivor has the VM', async (fault
   await using move = await FaultyMove.ofWriter(agents, { from: 'one', to: 'two' });
   const { vmId } = move;
   await move.holdAt(step);
+  if (step === 'received') await move.expectSame();
   await move.kill(victim);
   await move.release();
   const holder = await move.settled();
