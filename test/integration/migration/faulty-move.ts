@@ -254,6 +254,11 @@ export class FaultyMove implements AsyncDisposable {
     await this.#phase('reserving');
   }
 
+  /** The target has journalled that it will never run it. */
+  async refused(): Promise<void> {
+    await this.#agents.migration(this.to, this.migrationId, ({ phase }) => phase === 'aborted');
+  }
+
   /** Ended by itself, at the source, for a reason that it tells. */
   async givenUp(): Promise<string> {
     const isOver = ({ phase }: MigrationReport) => phase === 'aborted' || phase === 'done';
