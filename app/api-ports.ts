@@ -9,6 +9,7 @@ import type { IntakeQueue } from './intake/queue.ts';
 import type { Provider } from './providers/provider.ts';
 import type { FleetBuyer } from './reconciler/fleet/fleet-buyer.ts';
 import type { Evidence } from './reconciler/ports.ts';
+import { costOf } from './records/job-cost.ts';
 import type { Lease } from './records/lease.ts';
 import type { RecordStore } from './records/record-store.ts';
 import type { OpenRedis } from './redis/open-redis.ts';
@@ -36,6 +37,9 @@ export function createApiPorts(sources: ApiSources): ApiPorts {
     jobs: records,
     vms: records,
     timelines: evidence,
+    costs: {
+      costOf: (vm, moves) => costOf(vm, moves, (host) => evidence.pricesOf(host), Date.now()),
+    },
     hosts: fleet,
     moves: readMoves(store, evidence),
     operations: createOperations({ evidence, now: Date.now, nudge: sources.nudge }),
@@ -66,9 +70,16 @@ function readMarket({ provider, buyer }: ApiSources['market']): ApiPorts['market
       shut: provider.shutOffers?.() ?? [],
       usdPerHour: buyer?.usdPerHour ?? null,
       maxUsdPerHour: provider.policy?.maxUsdPerHour ?? null,
+      usdToday: buyer?.usdToday ?? null,
+      maxUsdPerDay: finite(provider.policy?.maxUsdPerDay),
       decisions: buyer?.decisions ?? [],
+      starts: buyer?.starts ?? [],
     }),
   };
+}
+
+function finite(limit: number | undefined): number | null {
+  return limit === undefined || !Number.isFinite(limit) ? null : limit;
 }
 
 async function checkReadiness(sources: ApiSources): Promise<readonly HealthCheck[]> {

@@ -47,9 +47,11 @@ const Environment = z.object({
     .default('4cpu-8gb'),
   ARCHITECT_LOCAL_UPLINK: Flag.default(true),
   ARCHITECT_LOCAL_OUTSIDE: Flag.default(false),
+  ARCHITECT_LOCAL_CHECKPOINT_SECONDS: z.coerce.number().int().min(1).max(3_600).default(300),
   ...StoreEnvironment,
   ARCHITECT_LINK_MBIT: z.coerce.number().int().min(1).max(1_000_000).default(1_000),
   ARCHITECT_TICK_MS: z.coerce.number().int().min(50).max(60_000).default(2_000),
+  ARCHITECT_POLL_SECONDS: z.coerce.number().int().min(1).max(3_600).default(60),
   ARCHITECT_CANCEL_REFUSED_RUNS: Flag.default(false),
   ARCHITECT_RUNNER_GROUP_ID: z.coerce.number().int().min(1).default(1),
   ARCHITECT_LOG_LEVEL: z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info'),
@@ -84,12 +86,16 @@ export interface Config {
     readonly uplink: boolean;
     /** A simulated outside (198.51.100.n) for the demo and tests. */
     readonly outside: boolean;
+    /** From one checkpoint of a VM to its next at least. */
+    readonly checkpointSeconds: number;
   };
   /** Where chunks go; undefined: nowhere, so no VM can be parked or rewound. */
   readonly store: StoreSpec | undefined;
   /** What a host's link carries, for planning evacuations. */
   readonly linkBytesPerSecond: number;
   readonly tickMs: number;
+  /** How often GitHub is asked for what its webhooks should have told. */
+  readonly pollMs: number;
   readonly cancelRefusedRuns: boolean;
   /** GitHub's group that runners join: it decides which repositories' jobs may get one. */
   readonly runnerGroupId: number;
@@ -133,10 +139,12 @@ export function readConfig(environment: NodeJS.ProcessEnv): Config {
       memoryMib: memoryGib * 1024,
       uplink: env.ARCHITECT_LOCAL_UPLINK,
       outside: env.ARCHITECT_LOCAL_OUTSIDE,
+      checkpointSeconds: env.ARCHITECT_LOCAL_CHECKPOINT_SECONDS,
     },
     store: readStore(env, env.ARCHITECT_PROVIDER === 'local' ? join(dataDir, 'chunks') : undefined),
     linkBytesPerSecond: (env.ARCHITECT_LINK_MBIT * 1_000_000) / 8,
     tickMs: env.ARCHITECT_TICK_MS,
+    pollMs: env.ARCHITECT_POLL_SECONDS * 1_000,
     cancelRefusedRuns: env.ARCHITECT_CANCEL_REFUSED_RUNS,
     runnerGroupId: env.ARCHITECT_RUNNER_GROUP_ID,
     logLevel: env.ARCHITECT_LOG_LEVEL,

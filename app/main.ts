@@ -25,18 +25,19 @@ import { createGithubNotices } from './github/checks.ts';
 import { createGithubClient } from './github/client.ts';
 import { createGithubJobSource } from './github/job-source.ts';
 import { createGithubRunners } from './github/runners.ts';
+import { classifyFacts } from './intake/classify-facts.ts';
 import { createJobIntake } from './intake/job-intake.ts';
+import { startGithubPoll } from './intake/poll/start-github-poll.ts';
 import { openIntakeQueue } from './intake/queue.ts';
 import { createWebhookHandler } from './intake/webhooks.ts';
 import { startIntakeWorker } from './intake/worker.ts';
 import { openMasterKey } from './keys/master-key.ts';
 import { VmKeys } from './keys/vm-keys.ts';
-import { classifyJob, type LabelledJob } from './labels/classify-job.ts';
+import { shareOf } from './labels/job-share.ts';
 import { readPolicy } from './labels/policy.ts';
 import { createLogger } from './log.ts';
 import { DEFAULT_PLANNER_CONFIG, type PlannerConfig } from './planner/observed.ts';
 import { readPool } from './pool.ts';
-import { atLeastPool } from './pools/at-least-pool.ts';
 import { openProvider } from './providers/open-provider.ts';
 import type { NoticeListener, Provider } from './providers/provider.ts';
 import type { EnrolledHosts } from './providers/static/static-provider.ts';
@@ -45,7 +46,7 @@ import { MachineWatch } from './reconciler/machine-watch.ts';
 import { Reconciler } from './reconciler/reconciler.ts';
 import { Lease } from './records/lease.ts';
 import { RecordStore } from './records/record-store.ts';
-import type { JobFacts } from './records/records.ts';
+import type { JobFacts, JobRecord } from './records/records.ts';
 import { openRedis } from './redis/open-redis.ts';
 import { ShutdownStack } from './shutdown-stack.ts';
 
@@ -85,9 +86,9 @@ async function assemble(config: Config, logger: Logger, parts: ShutdownStack): P
   const book = {
     store,
     evidence,
-    classify: (facts: JobFacts) => atLeastPool(classifyJob(labelled(facts), policy), pool),
+    classify: (facts: JobFacts) => classifyFacts(facts, { policy, pool, evidence }),
   };
-  const github = openGithub(config, logger);
+  const { client, ...github } = openGithub(config, logger);
   const enrolled = enrolledHosts(() => agents);
   const hosts = parts.add('provider', await openProvider(config, { enrolled, pool, logger }));
   const agents = await openAgents({
@@ -103,14 +104,16 @@ async function assemble(config: Config, logger: Logger, parts: ShutdownStack): P
   const machines = provider.knowsEnds ? new MachineWatch(evidence) : undefined;
   const keys = new VmKeys(await openMasterKey(config.dataDir));
   const tokens = launchTokens(enrolment, provider.policy?.joinLimitMs ?? LAUNCH_TOKEN_TTL_MS);
-  const buyer = openBuyer({ provider, tokens, fleet, now, logger });
+  const buyer = openBuyer({ provider, tokens, fleet, evidence, now, logger });
   const moving = {
     keys,
     ...(machines === undefined ? {} : { machines }),
     ...(buyer === undefined ? {} : { emptying: () => buyer.emptyingHosts() }),
   };
+  const pools = { pool: () => pool };
+  const share = (job: JobRecord) => shareOf(job, policy);
   const reconciler = new Reconciler({
-    ports: { ...book, ...github, ...moving, fleet, pools: { pool: () => pool }, now, logger },
+    ports: { ...book, ...github, ...moving, fleet, pools, shareOf: share, now, logger },
     lease,
     plannerConfig: plannerConfigOf(config),
     tickMs: config.tickMs,
@@ -137,6 +140,12 @@ async function assemble(config: Config, logger: Logger, parts: ShutdownStack): P
   const nudge = () => reconciler.nudge();
   const intake = createJobIntake({ book, notices: github.notices, nudge, logger });
   parts.add('intake worker', startIntakeWorker({ redis, intake, logger }));
+  const { pollMs: intervalMs } = config;
+  const isLeader = () => lease.held;
+  const { jobSource, runners } = github;
+  const questions = { client, jobSource, runners, intervalMs, isLeader };
+  const polling = { ...questions, book, intake, now, logger };
+  parts.add('poll of GitHub', startGithubPoll(polling));
   parts.add('reconciler', { close: () => reconciler.stop() });
   reconciler.start();
   parts.add('notices', listenForNotices(provider, { fleet, lease }));
@@ -170,14 +179,11 @@ function plannerConfigOf({ linkBytesPerSecond, store }: Config): PlannerConfig {
   return { ...DEFAULT_PLANNER_CONFIG, linkBytesPerSecond, canPark: store !== undefined };
 }
 
-function labelled({ labels, origin }: JobFacts): LabelledJob {
-  return { labels, repository: `${origin.owner}/${origin.repo}` };
-}
-
 function openGithub(config: Config, logger: Logger) {
   const client = createGithubClient({ github: config.github, logger });
   const { cancelRefusedRuns, runnerGroupId } = config;
   return {
+    client,
     runners: createGithubRunners({ client, runnerGroupId }),
     notices: createGithubNotices({ client, cancelRefusedRuns, logger }),
     jobSource: createGithubJobSource({ client, logger }),

@@ -40,6 +40,7 @@ import type { HostNotice } from './protocol/host-notice.ts';
 import { type Hello, PROTOCOL_VERSION } from './protocol/messages.ts';
 import type { StoreSpec } from './protocol/store-spec.ts';
 import { claimAgentFolder } from './single-instance.ts';
+import { MemoryWarmer } from './supervisor/memory-warmer.ts';
 import type { Networks, VmDrivers } from './supervisor/ports.ts';
 import { Supervisor } from './supervisor/supervisor.ts';
 import { probeAccelerator } from './vm/accelerator.ts';
@@ -114,17 +115,13 @@ async function serve(parts: {
   let notice: HostNotice | null = null;
   const shared = { nowMs: Date.now, logger, onChange: () => link?.changed() };
   const { artifactsDir: storeDir, agentDir, fleet, vmsDir } = config;
-  const artifacts = new ArtifactKeeper({ ...shared, storeDir, source, signal });
+  const memories = new TemplateMemories();
+  const { artifacts, warmer } = keepArtifacts({ ...shared, storeDir, source, signal }, memories);
   const journals = new JournalStore(agentDir);
   const { drivers, networks } = parts;
   const world = { drivers, networks, journals, artifacts };
   let store: StoreSpec | undefined;
-  const mobility: Mobility = {
-    ...{ identity, hostId: identity.hostId, ports: config.peerPorts, store: () => store },
-    address: await addressTowards(identity.url),
-    memories: new TemplateMemories(),
-    keys: new KeyRing(hostTag(identity.hostId)),
-  };
+  const mobility = await openMobility({ config, identity, memories, store: () => store });
   const supervisor = new Supervisor({
     ...shared,
     ...world,
@@ -145,6 +142,7 @@ async function serve(parts: {
     onAdmitted: (pool, named) => {
       store = named;
       supervisor.admit(pool);
+      warmer.admit(pool);
     },
     onState: (state) => void status.show(statusOf(state, Date.now())),
   });
@@ -159,6 +157,38 @@ async function serve(parts: {
   await watching;
   link.end();
   await supervisor.detach();
+}
+
+async function openMobility({
+  config,
+  identity,
+  memories,
+  store,
+}: Pick<Mobility, 'memories' | 'store'> & {
+  readonly config: AgentConfig;
+  readonly identity: Identity;
+}): Promise<Mobility> {
+  const { hostId } = identity;
+  return {
+    ...{ identity, hostId, memories, store, ports: config.peerPorts },
+    address: await addressTowards(identity.url),
+    keys: new KeyRing(hostTag(hostId)),
+    checkpointIntervalMs: config.checkpointIntervalMs,
+  };
+}
+
+/** A template's memory is read soon after the template is here. */
+function keepArtifacts(
+  parts: ConstructorParameters<typeof ArtifactKeeper>[0],
+  memories: TemplateMemories,
+): { readonly artifacts: ArtifactKeeper; readonly warmer: MemoryWarmer } {
+  const onChange = () => {
+    parts.onChange();
+    warmer.look();
+  };
+  const artifacts = new ArtifactKeeper({ ...parts, onChange });
+  const warmer = new MemoryWarmer({ artifacts, memories, logger: parts.logger });
+  return { artifacts, warmer };
 }
 
 async function tidyUntil(signal: AbortSignal, supervisor: Supervisor, logger: Logger) {

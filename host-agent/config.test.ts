@@ -14,6 +14,7 @@ test('an empty environment gives the defaults of a static host', () => {
     logLevel: 'info',
     guestDns: [],
     guestAllow: [],
+    checkpointIntervalMs: 300_000,
     underlayMtu: 1500,
     peerPorts: { first: 49_152, last: 49_215 },
     notices: 'auto',

@@ -2,6 +2,7 @@
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { z } from 'zod';
+import { DEFAULT_INTERVAL_MS, MAX_INTERVAL_MS } from './migration/plan-checkpoint.ts';
 import type { NoticeMode } from './notices/watch-notices.ts';
 import { ArchitectError } from './protocol/errors.ts';
 import { NoticeSource } from './protocol/host-notice.ts';
@@ -64,6 +65,11 @@ const Environment = z.object({
   ARCHITECT_GUEST_ALLOW: list(z.cidrv4(), 64).default([]),
   ARCHITECT_PEER_PORTS: PortRange.default(PortRange.parse(DEFAULT_PEER_PORTS)),
   ARCHITECT_UNDERLAY_MTU: z.coerce.number().int().min(1280).max(9216).default(1500),
+  ARCHITECT_CHECKPOINT_SECONDS: z.coerce
+    .number()
+    .min(1)
+    .max(MAX_INTERVAL_MS / 1000)
+    .default(DEFAULT_INTERVAL_MS / 1000),
   ARCHITECT_NOTICES: z.enum(['auto', 'off', ...NoticeSource.options]).default('auto'),
   ARCHITECT_METADATA_URL: MetadataUrl.default('http://169.254.169.254'),
 });
@@ -89,6 +95,8 @@ export interface AgentConfig {
   readonly underlayMtu: number;
   /** One of these is open while a VM moves here; both ends belong to the range. */
   readonly peerPorts: { readonly first: number; readonly last: number };
+  /** From one checkpoint of a VM to its next at least. */
+  readonly checkpointIntervalMs: number;
   /** Whose metadata service is watched for spot notices; `auto` finds out. */
   readonly notices: NoticeMode;
   readonly metadataUrl: string;
@@ -112,6 +120,7 @@ export function readAgentConfig(environment: NodeJS.ProcessEnv): AgentConfig {
     guestAllow: Object.freeze(env.ARCHITECT_GUEST_ALLOW),
     underlayMtu: env.ARCHITECT_UNDERLAY_MTU,
     peerPorts: Object.freeze(env.ARCHITECT_PEER_PORTS),
+    checkpointIntervalMs: env.ARCHITECT_CHECKPOINT_SECONDS * 1000,
     notices: env.ARCHITECT_NOTICES,
     metadataUrl: env.ARCHITECT_METADATA_URL,
   });

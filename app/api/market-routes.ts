@@ -18,12 +18,18 @@ export const MARKET_ROUTES: readonly Route[] = [
     status: 200,
     answer: MarketView,
     handle: async (_, { market }) => {
-      const { offers, shut, decisions, ...rest } = await market.look(
+      const { offers, shut, decisions, starts, ...rest } = await market.look(
         AbortSignal.timeout(LOOK_LIMIT_MS),
       );
       return {
         kind: 'ok',
-        body: { ...rest, offers: [...offers], shut: [...shut], decisions: [...decisions] },
+        body: {
+          ...rest,
+          offers: [...offers],
+          shut: [...shut],
+          decisions: [...decisions],
+          starts: [...starts],
+        },
       };
     },
   }),

@@ -3,7 +3,9 @@ import type { PoolSpec } from '../../host-agent/protocol/host-facts.ts';
 import type { HostId, JobId, MigrationId, VmId } from '../../host-agent/protocol/ids.ts';
 import type { Offer, ShutOffer } from '../providers/provider.ts';
 import type { Decision } from '../reconciler/fleet/fleet-buyer.ts';
+import type { HostStart } from '../reconciler/fleet/host-starts.ts';
 import type { FleetHost } from '../reconciler/ports.ts';
+import type { JobCost } from '../records/job-cost.ts';
 import type { MigrationRecord, MoveWish } from '../records/migration-record.ts';
 import type { JobMoment, JobRecord, VmRecord } from '../records/records.ts';
 
@@ -57,6 +59,11 @@ export interface HostDoor {
   revoke(hostId: HostId): boolean;
 }
 
+export interface CostReader {
+  /** Until now; undefined on hosts whose price nobody knows. */
+  costOf(vm: VmRecord, moves: readonly MigrationRecord[]): JobCost | undefined;
+}
+
 export interface MarketReader {
   /** Throws what the provider throws when it cannot say what it sells. */
   look(signal: AbortSignal): Promise<{
@@ -65,8 +72,13 @@ export interface MarketReader {
     readonly shut: readonly ShutOffer[];
     readonly usdPerHour: number | null;
     readonly maxUsdPerHour: number | null;
+    readonly usdToday: number | null;
+    /** Null: the day is not limited. */
+    readonly maxUsdPerDay: number | null;
     /** What was bought, emptied and given back lately, and why; the newest last. */
     readonly decisions: readonly Decision[];
+    /** How long bought hosts took to run their first VM; the newest last. */
+    readonly starts: readonly HostStart[];
   }>;
 }
 
@@ -92,6 +104,7 @@ export interface ApiPorts {
   readonly operations: Operations;
   readonly pool: () => PoolSpec;
   readonly market: MarketReader;
+  readonly costs: CostReader;
   readonly readiness: Readiness;
   readonly version: string;
 }

@@ -73,6 +73,7 @@ export const ROUTES: readonly Route[] = [
           timeline,
           moves: moves.map(viewMove),
           lockMarginMs: lockMarginMs(moves) ?? null,
+          cost: vm === undefined ? null : (ports.costs.costOf(vm, moves) ?? null),
         },
       };
     },

@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { Capacity, HostFacts, PoolSpec } from '../../host-agent/protocol/host-facts.ts';
 import { HostNotice } from '../../host-agent/protocol/host-notice.ts';
 import { Digest, HostId, MigrationId, VmId } from '../../host-agent/protocol/ids.ts';
+import { HostStart } from '../reconciler/fleet/host-starts.ts';
 import type { FleetHost } from '../reconciler/ports.ts';
 import { MigrationRecord } from '../records/migration-record.ts';
 import { JobMoment, JobRecord, VmRecord } from '../records/records.ts';
@@ -37,6 +38,8 @@ export const JobDetail = z.object({
   moves: z.array(MoveView),
   /** What was left of GitHub's lock at worst (lock-margin.ts); null when it never moved. */
   lockMarginMs: z.number().nullable(),
+  /** Of its VM until now, in US dollars (job-cost.ts); null on hosts whose price nobody knows. */
+  cost: z.object({ usd: z.number(), onDemandUsd: z.number().nullable() }).nullable(),
 });
 export type JobDetail = Readonly<z.infer<typeof JobDetail>>;
 
@@ -76,6 +79,9 @@ export const MarketView = z.object({
   /** What the fleet costs now; null where hosts cost nothing. */
   usdPerHour: z.number().nullable(),
   maxUsdPerHour: z.number().nullable(),
+  /** Since midnight, UTC. */
+  usdToday: z.number().nullable(),
+  maxUsdPerDay: z.number().nullable(),
   decisions: z.array(
     z.object({
       atMs: z.int(),
@@ -85,6 +91,8 @@ export const MarketView = z.object({
       failed: z.string().nullable(),
     }),
   ),
+  /** How long bought hosts took to run their first VM; the newest last. */
+  starts: z.array(HostStart),
 });
 export type MarketView = Readonly<z.infer<typeof MarketView>>;
 

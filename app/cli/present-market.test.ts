@@ -15,17 +15,25 @@ const MARKET: MarketView = {
   ],
   usdPerHour: 0.16,
   maxUsdPerHour: 2,
+  usdToday: 1.25,
+  maxUsdPerDay: 20,
   decisions: [
     {
       ...{ atMs: NOW_MS - 5_000, kind: 'empty', subject: 'i-1', failed: null },
       why: 'The others have room for its 1 VMs: ($0.3 − $0) × 4 h',
     },
   ],
+  starts: [
+    {
+      ...{ machineId: 'i-1', offerId: 'm8i.xlarge/a/spot', launchedAtMs: NOW_MS },
+      ...{ joinedAtMs: NOW_MS + 20_000, readyAtMs: NOW_MS + 25_000, firstVmAtMs: null },
+    },
+  ],
 };
 
 it('shows prices, what is not on sale, and each decision with its arithmetic', () => {
   expect(presentMarket(MARKET, { rows: 1, nowMs: NOW_MS })).toBe(
-    `Provider: ec2. The fleet costs $0.1600 of $2.0000 per hour.
+    `Provider: ec2. The fleet costs $0.1600 of $2.0000 per hour, and has cost $1.2500 of $20.0000 today (UTC).
 
 OFFER              VCPU  MEMORY  DISK     PER HOUR  PER VCPU  KIND  PLACE
 m8i.xlarge/a/spot  4     14 GiB  166 GiB  $0.0800   $0.0200   spot  a
@@ -35,7 +43,10 @@ NOT NOW            WHY                           FOR
 m8i.xlarge/b/spot  InsufficientInstanceCapacity  1 min 0 s
 
 DECIDED    WHAT   ABOUT  WHY
-5.0 s ago  empty  i-1    The others have room for its 1 VMs: ($0.3 − $0) × 4 h`,
+5.0 s ago  empty  i-1    The others have room for its 1 VMs: ($0.3 − $0) × 4 h
+
+STARTED  OFFER              JOIN    FETCH  FIRST VM  ALL
+i-1      m8i.xlarge/a/spot  20.0 s  5.0 s  -         -`,
   );
 });
 

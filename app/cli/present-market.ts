@@ -11,13 +11,18 @@ export function presentMarket(
     presentOffers(market, rows),
     presentShut(market, nowMs),
     presentDecisions(market, { rows, nowMs }),
+    presentStarts(market, rows),
   ];
   return blocks.filter((block) => block !== '').join('\n\n');
 }
 
-function presentSpend({ provider, usdPerHour, maxUsdPerHour }: MarketView): string {
+function presentSpend(market: MarketView): string {
+  const { provider, usdPerHour, maxUsdPerHour, usdToday, maxUsdPerDay } = market;
   if (usdPerHour === null || maxUsdPerHour === null) return `Provider: ${provider}`;
-  return `Provider: ${provider}. The fleet costs ${usd(usdPerHour)} of ${usd(maxUsdPerHour)} per hour.`;
+  const hour = `The fleet costs ${usd(usdPerHour)} of ${usd(maxUsdPerHour)} per hour`;
+  const limit = maxUsdPerDay === null ? '' : ` of ${usd(maxUsdPerDay)}`;
+  const today = usdToday === null ? '' : `, and has cost ${usd(usdToday)}${limit} today (UTC)`;
+  return `Provider: ${provider}. ${hour}${today}.`;
 }
 
 function presentOffers({ offers }: MarketView, rows: number): string {
@@ -66,6 +71,27 @@ function presentDecisions(
       failed === null ? why : `${why} (failed: ${failed})`,
     ]);
   return formatTable(['DECIDED', 'WHAT', 'ABOUT', 'WHY'], lines);
+}
+
+/** What each phase took, and in the last column all of them together. */
+function presentStarts({ starts }: MarketView, rows: number): string {
+  if (starts.length === 0) return '';
+  const lines = starts
+    .slice(-rows)
+    .toReversed()
+    .map(({ machineId, offerId, launchedAtMs, joinedAtMs, readyAtMs, firstVmAtMs }) => [
+      machineId,
+      offerId,
+      presentPhase(launchedAtMs, joinedAtMs),
+      presentPhase(joinedAtMs, readyAtMs),
+      presentPhase(readyAtMs, firstVmAtMs),
+      presentPhase(launchedAtMs, firstVmAtMs),
+    ]);
+  return formatTable(['STARTED', 'OFFER', 'JOIN', 'FETCH', 'FIRST VM', 'ALL'], lines);
+}
+
+function presentPhase(fromMs: number | null, toMs: number | null): string {
+  return fromMs === null || toMs === null ? '-' : formatDuration(toMs - fromMs);
 }
 
 function usd(amount: number): string {

@@ -42,7 +42,9 @@ test('a lost job shows why, where and when', () => {
     ],
     moves: [],
     lockMarginMs: null,
+    cost: { usd: 0.01, onDemandUsd: 0.04 },
   });
+  expect(text).toContain('cost        $0.0100; on demand $0.0400 (75 % saved)');
   expect(text).toContain('why         QEMU ended with signal 9.');
   expect(text).toContain('host        host-1');
   expect(text).toMatch(/\+0 ms +webhook-received\n.*\+1\.5 s +in-progress$/);

@@ -33,6 +33,7 @@ export function presentJob(detail: JobDetail): string {
     ['vm', vm === null ? null : `${vm.id}, ${vm.phase}, ${formatInstanceClass(vm.class)}`],
     ['host', vm?.hostId ?? null],
     ['runner', job.runnerName],
+    ['cost', presentCost(detail.cost)],
   ];
   const known = facts.flatMap(([name, value]) => (value === null ? [] : [[name, value]]));
   const width = Math.max(...known.map(([name = '']) => name.length));
@@ -66,6 +67,15 @@ export function presentVms(vms: readonly VmView[], nowMs: number): string {
     vm.why ?? '',
   ]);
   return formatTable(['VM', 'PHASE', 'HOST', 'CLASS', 'JOB', 'AGE', 'REMARK'], rows);
+}
+
+function presentCost(cost: JobDetail['cost']): string | null {
+  if (cost === null) return null;
+  const { usd, onDemandUsd } = cost;
+  const spent = `$${usd.toFixed(4)}`;
+  if (onDemandUsd === null || onDemandUsd === 0) return spent;
+  const saved = Math.round(100 * (1 - usd / onDemandUsd));
+  return `${spent}; on demand $${onDemandUsd.toFixed(4)} (${saved} % saved)`;
 }
 
 function presentTimeline(timeline: JobDetail['timeline']): readonly string[] {

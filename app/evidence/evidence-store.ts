@@ -16,7 +16,9 @@ import { DatabaseSync, type StatementSync } from 'node:sqlite';
 import { z } from 'zod';
 import { ArchitectError } from '../../host-agent/protocol/errors.ts';
 import { HostId, type JobId, type MigrationId, type VmId } from '../../host-agent/protocol/ids.ts';
+import type { DaySpend } from '../planner/fleet/day-spend.ts';
 import type { Evidence } from '../reconciler/ports.ts';
+import { HostPrice } from '../records/job-cost.ts';
 import { isOpenMove, MigrationRecord, MoveWish } from '../records/migration-record.ts';
 import { JobMoment, JobRecord, VmRecord } from '../records/records.ts';
 
@@ -25,7 +27,6 @@ export class EvidenceError extends ArchitectError {
   readonly retry = 'never';
 }
 
-const SCHEMA_VERSION = 2;
 const BUSY_TIMEOUT_MS = 5_000;
 const MAX_OPEN = 20_000;
 /** More moves of one job than anybody can look through. */
@@ -55,6 +56,24 @@ const MOVES_SCHEMA = `
   CREATE TABLE machine (id TEXT PRIMARY KEY, first_seen_ms INTEGER NOT NULL) STRICT;
 `;
 
+/** Since version 3: what hosts that are bought cost. */
+const PRICES_SCHEMA = `
+  CREATE TABLE price (
+    host_id TEXT NOT NULL, from_ms INTEGER NOT NULL, price TEXT NOT NULL,
+    PRIMARY KEY (host_id, from_ms)
+  ) STRICT, WITHOUT ROWID;
+`;
+/** Since version 4: what machines have cost. */
+const SPEND_SCHEMA = `
+  CREATE TABLE spend (
+    day TEXT PRIMARY KEY, usd REAL NOT NULL, until_ms INTEGER NOT NULL
+  ) STRICT, WITHOUT ROWID;
+`;
+
+/** What each version adds to the one before, from version 0 on. */
+const SCHEMAS = [SCHEMA, MOVES_SCHEMA, PRICES_SCHEMA, SPEND_SCHEMA];
+const SCHEMA_VERSION = SCHEMAS.length;
+
 /** What GitHub says of a job comes once; what a VM lives through, again with the job's next VM. */
 const FIRST_COUNTS: ReadonlySet<JobMoment> = new Set([
   'webhook-received',
@@ -63,7 +82,9 @@ const FIRST_COUNTS: ReadonlySet<JobMoment> = new Set([
 ]);
 
 const RecordRow = z.object({ record: z.string() });
+const PriceRow = z.object({ price: z.string() });
 const DrainRow = z.object({ host_id: HostId });
+const SpendRow = z.object({ day: z.string(), usd: z.number(), until_ms: z.int() });
 const MomentRow = z.object({ moment: JobMoment, at_ms: z.int() });
 
 type Table = 'job' | 'vm' | 'migration' | 'wish';
@@ -207,6 +228,20 @@ export class EvidenceStore implements Evidence {
     return new Set(rows.map((row) => DrainRow.parse(row).host_id));
   }
 
+  addSpend({ day, usd, untilMs }: DaySpend): void {
+    this.#write(
+      `INSERT INTO spend (day, usd, until_ms) VALUES (?, ?, ?)
+       ON CONFLICT (day) DO UPDATE SET usd = usd + excluded.usd, until_ms = excluded.until_ms`,
+    ).run(day, usd, Math.round(untilMs));
+  }
+
+  spendOn(day: string): DaySpend | undefined {
+    const row = this.#prepare('SELECT day, usd, until_ms FROM spend WHERE day = ?').get(day);
+    if (row === undefined) return undefined;
+    const { until_ms: untilMs, ...spend } = SpendRow.parse(row);
+    return { ...spend, untilMs };
+  }
+
   rememberMachine(machineId: string, nowMs: number): void {
     this.#write('INSERT OR IGNORE INTO machine (id, first_seen_ms) VALUES (?, ?)').run(
       machineId,
@@ -216,6 +251,20 @@ export class EvidenceStore implements Evidence {
 
   wasMachine(machineId: string): boolean {
     return this.#prepare('SELECT 1 FROM machine WHERE id = ?').get(machineId) !== undefined;
+  }
+
+  rememberPrice(hostId: HostId, price: HostPrice): void {
+    this.#write('INSERT OR REPLACE INTO price (host_id, from_ms, price) VALUES (?, ?, ?)').run(
+      hostId,
+      price.fromMs,
+      JSON.stringify(price),
+    );
+  }
+
+  pricesOf(hostId: HostId): readonly HostPrice[] {
+    return this.#prepare('SELECT price FROM price WHERE host_id = ? ORDER BY from_ms')
+      .all(hostId)
+      .map((row) => HostPrice.parse(JSON.parse(PriceRow.parse(row).price)));
   }
 
   #write(sql: string): StatementSync {
@@ -267,7 +316,7 @@ function ensureSchema(database: DatabaseSync, path: string): void {
   if (version === SCHEMA_VERSION) return;
   if (version > SCHEMA_VERSION)
     throw new EvidenceError(`${path} was written by a newer version of Architect. Use that one.`);
-  const missing = version === 0 ? SCHEMA + MOVES_SCHEMA : MOVES_SCHEMA;
+  const missing = SCHEMAS.slice(version).join('');
   database.exec(`BEGIN IMMEDIATE; ${missing} PRAGMA user_version = ${SCHEMA_VERSION}; COMMIT;`);
 }
 

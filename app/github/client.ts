@@ -1,17 +1,25 @@
 /**
  * GitHub's REST API as the App and as each of its installations: every request has a time limit,
- * tokens are cached until they lapse, and a rate limit stops requests until GitHub takes them again.
+ * tokens are cached until they lapse, what was read before is asked for conditionally, and a rate
+ * limit stops requests until GitHub takes them again.
  */
 import { createAppAuth } from '@octokit/auth-app';
 import { Octokit } from '@octokit/rest';
 import type { Logger } from 'pino';
 import { z } from 'zod';
 import type { Config } from '../config.ts';
+import { AnswerCache } from './answer-cache.ts';
 import { GithubRateLimitedError, toGithubError } from './errors.ts';
+import { mayPoll, parseRateStanding, type RateStanding } from './rate-standing.ts';
+import { pointsOf, SpentPoints } from './spent-points.ts';
 
 const REQUEST_TIMEOUT_MS = 10_000;
 const MAX_INSTALLATIONS = 1_000;
 const USER_AGENT = 'architect/0.1.0';
+/** Of GitHub's 900 points a minute: polling leaves the rest to what is minted. */
+const POLL_UNTIL_POINTS = 600;
+/** So many repositories are looked at in a minute, however much is minted. */
+const POLLS_ALWAYS_PER_MINUTE = 60;
 
 export interface GithubCall<T> {
   /** For the message of an error: "register a runner with octo". */
@@ -25,6 +33,10 @@ export interface GithubClient {
   asInstallation<T>(installationId: number, call: GithubCall<T>): Promise<T>;
   /** Whether the installation was granted it; `write` includes `read`. */
   may(installationId: number, permission: string, access: 'read' | 'write'): Promise<boolean>;
+  /** GitHub has said when it takes requests for it again, and that is still to come. */
+  isClosed(installationId: number): boolean;
+  /** Whether one more look may be polled for now: limits that are near are left to what hurries. */
+  mayPoll(installationId: number): boolean;
 }
 
 export interface GithubClientOptions {
@@ -48,11 +60,15 @@ class OctokitClient implements GithubClient {
   readonly #app: Octokit;
   readonly #installations = new Map<number, Octokit>();
   readonly #closedUntilMs = new Map<Caller, number>();
+  readonly #answers = new AnswerCache();
+  readonly #standings = new Map<Caller, RateStanding>();
+  readonly #points = new SpentPoints();
+  readonly #polls = new SpentPoints();
 
   constructor(options: GithubClientOptions) {
     this.#options = options;
     this.#now = options.now ?? Date.now;
-    this.#app = this.#create({});
+    this.#app = this.#create('app');
   }
 
   asApp<T>(request: GithubCall<T>): Promise<T> {
@@ -70,6 +86,21 @@ class OctokitClient implements GithubClient {
     });
     const granted = permissions[permission];
     return granted === 'write' || granted === access;
+  }
+
+  isClosed(installationId: number): boolean {
+    return (this.#closedUntilMs.get(installationId) ?? 0) > this.#now();
+  }
+
+  mayPoll(installationId: number): boolean {
+    const nowMs = this.#now();
+    if (this.isClosed(installationId)) return false;
+    if (!mayPoll(this.#standings.get(installationId), nowMs)) return false;
+    if (this.#points.lastMinute(nowMs) < POLL_UNTIL_POINTS) {
+      this.#polls.note(1, nowMs);
+      return true;
+    }
+    return this.#polls.take(1, POLLS_ALWAYS_PER_MINUTE, nowMs);
   }
 
   async #call<T>(caller: Caller, { what, run }: GithubCall<T>): Promise<T> {
@@ -97,28 +128,42 @@ class OctokitClient implements GithubClient {
     const [oldest] = this.#installations.keys();
     if (this.#installations.size >= MAX_INSTALLATIONS && oldest !== undefined) {
       this.#installations.delete(oldest);
+      this.#standings.delete(oldest);
     }
-    const octokit = this.#create({ installationId: id });
+    const octokit = this.#create(id);
     this.#installations.set(id, octokit);
     return octokit;
   }
 
-  #create(who: { readonly installationId?: number }): Octokit {
-    const { github, logger, requestTimeoutMs = REQUEST_TIMEOUT_MS } = this.#options;
+  #create(caller: Caller): Octokit {
+    const { github, logger } = this.#options;
+    const who = caller === 'app' ? {} : { installationId: caller };
     return new Octokit({
       authStrategy: createAppAuth,
       auth: { appId: github.appId, privateKey: github.privateKey, ...who },
       baseUrl: github.apiUrl.replace(/\/+$/, ''),
       userAgent: USER_AGENT,
-      request: { fetch: fetchWithin(requestTimeoutMs) },
+      request: { fetch: this.#fetchAs(caller) },
       log: octokitLog(logger),
     });
+  }
+
+  #fetchAs(caller: Caller): (url: string, init?: RequestInit) => Promise<Response> {
+    const send = fetchWithin(this.#options.requestTimeoutMs ?? REQUEST_TIMEOUT_MS);
+    return (url, init = {}) =>
+      this.#answers.fetch({ caller: String(caller), url, init }, async (conditional) => {
+        this.#points.note(pointsOf(conditional.method ?? 'GET'), this.#now());
+        const answer = await send(url, conditional);
+        const standing = parseRateStanding(answer.headers);
+        if (standing !== undefined) this.#standings.set(caller, standing);
+        return answer;
+      });
   }
 }
 
 /** The signal of Octokit's caller, where there is one, ends the request too. */
-function fetchWithin(timeoutMs: number): typeof fetch {
-  return (url, init = {}) => {
+function fetchWithin(timeoutMs: number) {
+  return (url: string, init: RequestInit): Promise<Response> => {
     const limit = AbortSignal.timeout(timeoutMs);
     const signal = init.signal ? AbortSignal.any([init.signal, limit]) : limit;
     return fetch(url, { ...init, signal });

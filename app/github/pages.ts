@@ -6,16 +6,22 @@ export type Page = {
   readonly per_page: number;
 };
 
+export interface Pages<T> {
+  readonly items: T[];
+  /** False: the last page that was read was full, so there may be more. */
+  readonly complete: boolean;
+}
+
 /** Reads page after page until one is not full, `maxPages` at most. */
 export async function readPages<T>(
   maxPages: number,
   read: (page: Page) => Promise<readonly T[]>,
-): Promise<T[]> {
-  const all: T[] = [];
+): Promise<Pages<T>> {
+  const items: T[] = [];
   for (let page = 1; page <= maxPages; page += 1) {
     const some = await read({ page, per_page: PER_PAGE });
-    all.push(...some);
-    if (some.length < PER_PAGE) break;
+    items.push(...some);
+    if (some.length < PER_PAGE) return { items, complete: true };
   }
-  return all;
+  return { items, complete: false };
 }

@@ -4,45 +4,69 @@
  */
 import type { Octokit } from '@octokit/rest';
 import { z } from 'zod';
-import type { Runners } from '../reconciler/ports.ts';
-import type { JobOrigin } from '../records/records.ts';
+import { refused } from '../../host-agent/protocol/errors.ts';
+import type { ListedRunner } from '../intake/poll/judge-runners.ts';
+import type { Removal, Runners } from '../reconciler/ports.ts';
 import type { GithubClient } from './client.ts';
 import { GithubDeniedError, RunnerNameTakenError } from './errors.ts';
+import type { JobPlace } from './job-facts.ts';
+import { readPages } from './pages.ts';
+import { SpentPoints } from './spent-points.ts';
+import type { Listed } from './survey.ts';
 
 const WORK_FOLDER = '_work';
 const DEFAULT_RUNNER_GROUP = 1;
 const CONFLICT = 409;
+const FORBIDDEN = 403;
 const NOT_FOUND = 404;
 const UNPROCESSABLE = 422;
+/**
+ * Of one App, in any minute that ends now. A registration costs 5 of GitHub's 900 points a minute, and
+ * 1,500 of them are allowed in five: what is left is for polling, removals and tokens.
+ */
+export const MAX_MINTS_PER_MINUTE = 150;
+const MAX_RUNNER_PAGES = 100;
 
 const Minted = z.object({
   runner: z.object({ id: z.int().min(1) }),
   encoded_jit_config: z.string().min(1),
 });
 const RunnerList = z.object({
-  runners: z.array(z.object({ id: z.int(), name: z.string(), busy: z.boolean() })),
+  runners: z.array(
+    z.object({
+      id: z.int(),
+      name: z.string(),
+      busy: z.boolean(),
+      status: z.string().max(32).default('offline'),
+    }),
+  ),
 });
 
 export interface GithubRunnersOptions {
   readonly client: GithubClient;
   /** The runner group that new runners join; GitHub's default group is 1. */
   readonly runnerGroupId?: number;
+  readonly now?: () => number;
 }
 
 type MintRequest = Parameters<Runners['mint']>[0];
 
 export function createGithubRunners(options: GithubRunnersOptions): Runners {
-  const { client, runnerGroupId = DEFAULT_RUNNER_GROUP } = options;
+  const { client, runnerGroupId = DEFAULT_RUNNER_GROUP, now = Date.now } = options;
   const mint = (request: MintRequest) =>
     client.asInstallation(request.origin.installationId, {
       what: `register a runner with ${describePlace(request.origin)}`,
       run: (octokit) => mintRunner(octokit, request, runnerGroupId),
     });
+  const registrations = new SpentPoints();
   return {
+    mayMint: (installationId) =>
+      !client.isClosed(installationId) && registrations.take(1, MAX_MINTS_PER_MINUTE, now()),
     mint: async (request) => {
       try {
         return await mint(request);
       } catch (error) {
+        if (isDenied(error, UNPROCESSABLE)) return refusal(request);
         if (!isDenied(error, CONFLICT)) throw error;
       }
       await freeName(client, request);
@@ -62,7 +86,32 @@ async function mintRunner(octokit: Octokit, request: MintRequest, runnerGroupId:
     work_folder: WORK_FOLDER,
   });
   const minted = Minted.parse(data);
-  return { runnerId: minted.runner.id, jitConfig: minted.encoded_jit_config };
+  const { runner, encoded_jit_config: jitConfig } = minted;
+  return { kind: 'minted' as const, runnerId: runner.id, jitConfig };
+}
+
+function refusal({ labels }: MintRequest) {
+  return refused(`GitHub takes no runner with the labels ${labels.join(', ')}.`.slice(0, 500));
+}
+
+/** Every runner that is registered with the organisation, or the repository that none owns. */
+export async function listRunners(
+  client: GithubClient,
+  place: JobPlace,
+): Promise<Listed<ListedRunner>> {
+  const { items, complete } = await client.asInstallation(place.installationId, {
+    what: `list the runners of ${describePlace(place)}`,
+    run: (octokit) =>
+      readPages(MAX_RUNNER_PAGES, async (page) => {
+        const { route, place: names } = runnersOf(place);
+        const answer = await octokit.request(`GET ${route}`, { ...names, ...page });
+        return RunnerList.parse(answer.data).runners;
+      }),
+  });
+  return {
+    items: items.map(({ status, ...runner }) => ({ ...runner, online: status === 'online' })),
+    complete,
+  };
 }
 
 /** Removes the idle runner that has the name; one that works keeps it. */
@@ -85,7 +134,11 @@ async function freeName(client: GithubClient, request: MintRequest): Promise<voi
   });
 }
 
-async function removeRunner(client: GithubClient, origin: JobOrigin, runnerId: number) {
+async function removeRunner(
+  client: GithubClient,
+  origin: JobPlace,
+  runnerId: number,
+): Promise<Removal> {
   const { route, place } = runnersOf(origin);
   try {
     await client.asInstallation(origin.installationId, {
@@ -97,18 +150,19 @@ async function removeRunner(client: GithubClient, origin: JobOrigin, runnerId: n
   } catch (error) {
     if (isDenied(error, NOT_FOUND)) return 'absent';
     if (isDenied(error, UNPROCESSABLE)) return 'busy';
+    if (isDenied(error, FORBIDDEN)) return 'denied';
     throw error;
   }
 }
 
 /** Names go into the path as parameters, so that Octokit encodes them. */
-function runnersOf({ scope, owner, repo }: JobOrigin) {
+function runnersOf({ scope, owner, repo }: JobPlace) {
   return scope === 'organization'
     ? { route: '/orgs/{org}/actions/runners', place: { org: owner } }
     : { route: '/repos/{owner}/{repo}/actions/runners', place: { owner, repo } };
 }
 
-function describePlace({ scope, owner, repo }: JobOrigin): string {
+function describePlace({ scope, owner, repo }: JobPlace): string {
   return scope === 'organization' ? owner : `${owner}/${repo}`;
 }
 

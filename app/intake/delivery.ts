@@ -16,6 +16,8 @@ const InstallationEvent = z.object({
   }),
 });
 
+export type InstallationEvent = Readonly<z.infer<typeof InstallationEvent>>;
+
 const RawEvent = z.discriminatedUnion('name', [
   z.object({ name: z.literal('workflow_job'), payload: WorkflowJobEvent }),
   z.object({ name: z.literal('installation'), payload: InstallationEvent }),
@@ -42,7 +44,10 @@ export interface IncomingDelivery {
   readonly payload: unknown;
 }
 
-const WANTED = new Set<string>(RawEvent.options.map((option) => option.shape.name.value));
+/** The names of the events that are taken in. */
+export const WANTED_EVENTS: ReadonlySet<string> = new Set<string>(
+  RawEvent.options.map((option) => option.shape.name.value),
+);
 
 /** Events that the App did not ask for are ignored; a wanted one of the wrong shape is malformed. */
 export function parseDelivery(incoming: IncomingDelivery, receivedAtMs: number): ParsedDelivery {
@@ -50,7 +55,7 @@ export function parseDelivery(incoming: IncomingDelivery, receivedAtMs: number):
   if (!DeliveryId.safeParse(id).success) {
     return { kind: 'malformed', why: 'X-GitHub-Delivery is not a delivery id' };
   }
-  if (!WANTED.has(name)) return { kind: 'ignored' };
+  if (!WANTED_EVENTS.has(name)) return { kind: 'ignored' };
   const parsed = RawEvent.safeParse({ name, payload });
   if (!parsed.success) return { kind: 'malformed', why: describe(parsed.error) };
   return { kind: 'delivery', delivery: { id, event: trim(parsed.data, receivedAtMs) } };

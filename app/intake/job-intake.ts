@@ -7,6 +7,7 @@ import { ArchitectError } from '../../host-agent/protocol/errors.ts';
 import type { JobNotices } from '../reconciler/ports.ts';
 import { applyJobFacts, type JobBook } from '../records/apply-job-facts.ts';
 import type { JobRecord } from '../records/records.ts';
+import { closeInstallations } from './close-installation.ts';
 import type { JobIntake } from './ports.ts';
 
 export interface JobIntakeOptions {
@@ -25,14 +26,19 @@ export function createJobIntake(options: JobIntakeOptions): JobIntake {
   const { book, nudge, now = Date.now } = options;
   return {
     nudge,
+    closeInstallation: async (closed, why) => {
+      const whyClosed = (id: number) => (id === closed ? why : undefined);
+      await closeInstallations({ book, whyClosed, nowMs: now() });
+    },
     applyJobFacts: async (facts, receivedAtMs) => {
-      const { record, before } = await applyJobFacts(book, facts, now());
-      if (record === undefined) return;
+      const { kind, record, before } = await applyJobFacts(book, facts, now());
+      if (record === undefined) return false;
       if (before === undefined) {
         book.evidence.moment(record.id, 'webhook-received', receivedAtMs);
         await book.evidence.written();
       }
       if (record.state === 'refused' && facts.status === 'queued') await tell(options, record);
+      return kind === 'moved';
     },
   };
 }

@@ -7,8 +7,10 @@ import { type Job, UnrecoverableError, Worker } from 'bullmq';
 import type { Logger } from 'pino';
 import { factsOfEvent } from '../github/job-facts.ts';
 import { parseLabel } from '../labels/grammar.ts';
+import { type JobFacts, vmIdOfRunner } from '../records/records.ts';
 import type { OpenRedis } from '../redis/open-redis.ts';
-import { QueuedEvent } from './delivery.ts';
+import { WHY_REMOVED, WHY_SUSPENDED } from './close-installation.ts';
+import { type InstallationEvent, QueuedEvent } from './delivery.ts';
 import type { JobIntake } from './ports.ts';
 import { INTAKE_QUEUE } from './queue.ts';
 
@@ -60,17 +62,28 @@ async function takeEvent({ data, intake, logger }: Taking): Promise<void> {
   // It was checked before it was queued: this is another version's, and no attempt will mend it.
   if (!parsed.success) throw new UnrecoverableError('the queued event is not understood');
   const event = parsed.data;
-  if (event.name === 'installation') {
-    const { action, installation } = event.payload;
-    logger.info({ action, installationId: installation.id }, 'an installation changed');
-    return;
-  }
+  if (event.name === 'installation') return takeInstallation(event.payload, { intake, logger });
   const facts = factsOfEvent(event.payload);
-  const ours = facts?.labels.some((label) => parseLabel(label).kind !== 'not-ours') ?? false;
-  if (facts === undefined || !ours) return;
+  if (facts === undefined || !concernsUs(facts)) return;
   await intake.applyJobFacts(facts, event.receivedAtMs);
   logger.info({ jobId: facts.id, status: facts.status }, 'a job event was taken in');
   intake.nudge();
+}
+
+async function takeInstallation(
+  { action, installation: { id } }: InstallationEvent,
+  { intake, logger }: Pick<Taking, 'intake' | 'logger'>,
+): Promise<void> {
+  logger.info({ action, installationId: id }, 'an installation changed');
+  if (action === 'suspend') await intake.closeInstallation(id, WHY_SUSPENDED);
+  if (action === 'deleted') await intake.closeInstallation(id, WHY_REMOVED);
+  intake.nudge();
+}
+
+/** Its labels are ours, or GitHub has given it a runner with one of our names. */
+function concernsUs({ labels, runnerName }: JobFacts): boolean {
+  if (runnerName !== null && vmIdOfRunner(runnerName) !== undefined) return true;
+  return labels.some((label) => parseLabel(label).kind !== 'not-ours');
 }
 
 async function closeWorker(worker: Worker): Promise<void> {

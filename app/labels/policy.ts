@@ -15,6 +15,13 @@
  *     - match: acme/*
  *       limits: { cpu: 4 }
  *       classes: [small]       # named classes it may use; all, when not given
+ *   concurrency:               # every rule that matches a job counts
+ *     - match: acme/*
+ *       class: large           # only jobs of this named class; all, when not given
+ *       each: repository       # or organization: each by itself; together, when not given
+ *       maxVms: 20
+ *   priorities:                # the first match counts; higher goes first, 0 without one
+ *     - { match: acme/release, priority: 10 }
  *
  * `repositories` decides for whose jobs VMs are started. GitHub then gives the runner to any job of
  * the organisation with the same labels, so keep other repositories out by the runner group, too.
@@ -63,6 +70,20 @@ const RepositoryRule = z.strictObject({
 });
 export type RepositoryRule = Readonly<z.infer<typeof RepositoryRule>>;
 
+const ConcurrencyRule = z.strictObject({
+  match: z.string().min(1).max(201),
+  class: ClassName.optional(),
+  each: z.enum(['organization', 'repository']).optional(),
+  maxVms: z.int().min(0).max(100_000),
+});
+export type ConcurrencyRule = Readonly<z.infer<typeof ConcurrencyRule>>;
+
+const PriorityRule = z.strictObject({
+  match: z.string().min(1).max(201),
+  class: ClassName.optional(),
+  priority: z.int().min(-1_000).max(1_000),
+});
+
 const BUILT_IN_CLASSES = {
   small: { cpu: 1, ram: 2, disk: 20, arch: 'x64' as const },
   medium: { cpu: 4, ram: 8, disk: 20, arch: 'x64' as const },
@@ -86,6 +107,8 @@ const Policy = z.strictObject({
     .array(RepositoryRule)
     .max(1000)
     .default([{ match: '*', limits: {} }]),
+  concurrency: z.array(ConcurrencyRule).max(1000).default([]),
+  priorities: z.array(PriorityRule).max(1000).default([]),
 });
 export type Policy = Readonly<z.infer<typeof Policy>>;
 
@@ -112,10 +135,11 @@ export function readPolicy(path: string | undefined): Policy {
 
 /** The first rule that matches `owner/repo`; undefined: the repository is not served at all. */
 export function ruleForRepository(policy: Policy, repository: string): RepositoryRule | undefined {
-  return policy.repositories.find((rule) => matches(rule.match, repository));
+  return policy.repositories.find((rule) => matchesRepository(rule.match, repository));
 }
 
-function matches(pattern: string, repository: string): boolean {
+/** `*` stands for any characters but a slash, and alone for every repository. */
+export function matchesRepository(pattern: string, repository: string): boolean {
   if (pattern === '*') return true;
   const parts = pattern.split('*').map((part) => part.replaceAll(/[.+?^${}()|[\]\\]/g, '\\$&'));
   return new RegExp(`^${parts.join('[^/]*')}$`, 'i').test(repository);

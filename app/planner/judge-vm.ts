@@ -5,7 +5,7 @@
  *   rewindable its host died, and its job goes on from its last checkpoint
  *   moving     it is on its way to another host, or waits in the chunk store: hands off
  *   doomed     it lives but must be stopped
- *   running    GitHub gave its runner a job that is not over: hands off
+ *   running    GitHub gave its runner a job that is not over, be it one that we cannot see: hands off
  *   settling   its runner ended a moment ago, GitHub's word on the job is still to come
  *   leaving    its stop was asked for and is under way
  *   waiting    it is on its way to a job: the matching decides
@@ -51,6 +51,8 @@ export function judgeVm(vm: ObservedVm, world: World): Verdict {
   if (vm.unknown) return { kind: 'doomed', why: 'No record of this VM exists.' };
   if (vm.runnerExited) return { kind: 'doomed', why: 'Its runner has ended.' };
   if (vm.runsJob !== undefined) return judgeRunning(vm.runsJob, world);
+  // Until its runner ends: nobody will say when that job does.
+  if (vm.runnerWord === 'taken' && vm.phase !== 'draining') return { kind: 'running' };
   return judgeWaiting(vm, world);
 }
 
@@ -135,6 +137,8 @@ function judgeWaiting(vm: ObservedVm, { config, hosts, nowMs }: World): Verdict 
   // Nothing is lost with a VM that has no runner yet: its job gets one elsewhere.
   if (!assigned && isLeaving(hosts.get(vm.hostId)))
     return { kind: 'doomed', why: 'Its host goes away, and it has no job yet.' };
+  if (assigned && vm.runnerWord === 'gone')
+    return { kind: 'doomed', why: 'GitHub has forgotten its runner: none of its jobs came.' };
   if (assigned && ageMs >= config.assignTimeoutMs)
     return { kind: 'doomed', why: 'Its runner was given no job in time.' };
   return { kind: 'waiting' };

@@ -7,7 +7,7 @@
  *   assigned or minted   a job with the same labels, since GitHub may give it any of those
  *   not assigned yet     a job of the same class; once idle it is assigned to it
  *
- * Jobs go oldest first; ties by id, so the order of observation does not matter.
+ * Jobs go in fair order; ties by id, so the order of observation does not matter.
  */
 import type { JobId } from '../../host-agent/protocol/ids.ts';
 import type { InstanceClass } from '../../host-agent/protocol/instance-class.ts';
@@ -19,7 +19,7 @@ export interface Match {
   readonly spare: readonly ObservedVm[];
 }
 
-/** `queued` in the order of service, see `oldestFirst`. */
+/** `queued` in the order of service, see `fairOrder`. */
 export function matchJobs({
   queued,
   waiting,
@@ -44,10 +44,6 @@ export function matchJobs({
     if (vm !== undefined) servedBy.set(job.id, vm);
   }
   return { servedBy, spare: [...spares.values()].flat() };
-}
-
-export function oldestFirst(a: ObservedJob, b: ObservedJob): number {
-  return a.queuedAtMs - b.queuedAtMs || (a.id < b.id ? -1 : 1);
 }
 
 const PHASE_ORDER = ['assigned', 'idle', 'starting', 'allocating'];

@@ -3,6 +3,7 @@ import type { HostNotice } from '../../host-agent/protocol/host-notice.ts';
 import { HostId, JobId, MigrationId, VmId } from '../../host-agent/protocol/ids.ts';
 import {
   DEFAULT_PLANNER_CONFIG,
+  type JobShare,
   type Observed,
   type ObservedHost,
   type ObservedJob,
@@ -19,6 +20,11 @@ export const CLASS = { vcpus: 2, memoryMib: 4096, diskGib: 20, arch: 'x64' as co
 export const vmId = (n: number) => VmId.parse(`vm-${n}`);
 export const hostId = (n: number) => HostId.parse(`host-${n}`);
 export const jobId = (n: number) => JobId.parse(`${n}`);
+
+/** Of one repository, with no caps. */
+export const SHARE: JobShare = {
+  ...{ installationId: 1, owner: 'acme', repo: 'shop', priority: 0, caps: [] },
+};
 
 export const interrupted = (inMs: number): Partial<ObservedHost> => ({
   state: 'draining',
@@ -53,6 +59,7 @@ export function job(n: number, over: Partial<ObservedJob> = {}): ObservedJob {
     vmsStarted: 1,
     startedAtMs: NOW_MS,
     labelsKey: 'architect',
+    share: SHARE,
     rewindable: false,
     ...over,
   };
@@ -71,6 +78,7 @@ export function vm(n: number, over: Partial<ObservedVm> = {}): ObservedVm {
     missing: false,
     unknown: false,
     runnerExited: false,
+    runnerWord: undefined,
     why: undefined,
     lastEpoch: 3,
     tracking: {

@@ -15,6 +15,24 @@ import type { MoveKind, MovePhase } from '../records/migration-record.ts';
  */
 export type JobState = 'queued' | 'in-progress' | 'completed' | 'refused' | 'lost';
 
+/** So many VMs at once for all jobs with this key. */
+export interface JobCap {
+  readonly key: string;
+  readonly maxVms: number;
+  /** For the user. */
+  readonly name: string;
+}
+
+/** A job's place among others that want the same fleet. */
+export interface JobShare {
+  readonly installationId: number;
+  readonly owner: string;
+  readonly repo: string;
+  /** The higher goes first. */
+  readonly priority: number;
+  readonly caps: readonly JobCap[];
+}
+
 export interface ObservedJob {
   readonly id: JobId;
   readonly state: JobState;
@@ -28,6 +46,7 @@ export interface ObservedJob {
   readonly startedAtMs: number | undefined;
   /** Its labels in one form: jobs with the same ones can take each other's runners. */
   readonly labelsKey: string;
+  readonly share: JobShare;
   /** It may go on from a checkpoint, which does again what it did since. */
   readonly rewindable: boolean;
 }
@@ -62,6 +81,8 @@ export interface ObservedVm {
   readonly runsJob: JobId | undefined;
   /** GitHub's id of its runner, once minted. */
   readonly runnerId: number | undefined;
+  /** GitHub's word on a runner that was assigned: at some other job, or forgotten unused. */
+  readonly runnerWord: 'taken' | 'gone' | undefined;
   /** When the phase was reached. */
   readonly phaseSinceMs: number;
   /** Its record exists, but its connected host has not reported it since the record was made. */

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { HostId, JobId, MigrationId, VmId } from '../../host-agent/protocol/ids.ts';
+import { SHARE } from './moves-world.ts';
 import type { Observed, ObservedHost, ObservedJob, ObservedVm } from './observed.ts';
 import { DEFAULT_PLANNER_CONFIG, type PlannerConfig } from './observed.ts';
 import { plan } from './plan.ts';
@@ -23,8 +24,7 @@ function job(n: number, over: Partial<ObservedJob> = {}): ObservedJob {
     vmId: undefined,
     vmsStarted: 0,
     startedAtMs: undefined,
-    labelsKey: 'architect',
-    rewindable: false,
+    ...{ labelsKey: 'architect', rewindable: false, share: SHARE },
     ...over,
   };
 }
@@ -56,6 +56,7 @@ function vm(n: number, over: Partial<ObservedVm> = {}): ObservedVm {
     missing: false,
     unknown: false,
     runnerExited: false,
+    runnerWord: undefined,
     why: undefined,
     ...{ lastEpoch: 1, tracking: undefined, keyed: true, rewindable: false },
     ...{ lastCheckpointAtMs: undefined, leaseOverAtMs: undefined },

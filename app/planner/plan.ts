@@ -10,16 +10,19 @@
  *   each queued job that nothing serves → a new VM on the best fitting host (place.ts)
  *
  * Invariants, each a property in plan.test.ts:
+ *   jobs are served in fair order (fair-order.ts), and never more of them than their caps allow
  *   never more live VMs than `maxVms`, nor more starts than `maxStartsPerTick` and `maxVmsPerJob`
  *   no VM is stopped while the job that GitHub gave it is in progress
  *   a job that was in progress is never given another VM
  *   a host that is not connected gets no step but bookkeeping (forget-vm)
  *   the order of the input does not matter; carrying the steps out leaves nothing to plan
  */
-import type { HostId, JobId, MigrationId, VmId } from '../../host-agent/protocol/ids.ts';
+import type { HostId, MigrationId, VmId } from '../../host-agent/protocol/ids.ts';
 import { isOpenMove } from '../records/migration-record.ts';
+import { admitJobs } from './admit-jobs.ts';
+import { oldestFirst } from './fair-order.ts';
 import { type Judged, judgeVm, type World } from './judge-vm.ts';
-import { matchJobs, oldestFirst } from './match-jobs.ts';
+import { type Match, matchJobs } from './match-jobs.ts';
 import type { Observed, ObservedJob, ObservedVm, PlannerConfig } from './observed.ts';
 import { type Arrival, openPlacement } from './place.ts';
 import { planMoves } from './plan-moves.ts';
@@ -45,9 +48,9 @@ export function plan({ observed, config, nowMs, newVmIds, newMigrationIds }: Pla
     nowMs,
   };
   const judged = observed.vms.map((vm) => ({ vm, verdict: judgeVm(vm, world) }));
-  const queued = observed.jobs.filter((job) => job.state === 'queued').sort(oldestFirst);
+  const { admitted } = admitJobs(observed);
   const settling = settlingJobs(judged);
-  const unsettled = queued.filter((job) => !settling.has(job.id));
+  const unsettled = admitted.filter((job) => !settling.has(job.id));
   const waiting = judged.filter(({ verdict }) => verdict.kind === 'waiting').map(({ vm }) => vm);
   const match = matchJobs({ queued: unsettled, waiting, jobs: world.jobs });
   const unserved = unsettled.filter((job) => !match.servedBy.has(job.id));
@@ -63,8 +66,8 @@ export function plan({ observed, config, nowMs, newVmIds, newMigrationIds }: Pla
     ...planForgets(judged, world),
     ...planLeftCopies(observed, world),
     ...planStops(judged, match.spare, world),
-    ...planAssignments(match.servedBy, world),
-    ...planRestarts(match.servedBy, world),
+    ...planAssignments(served(unsettled, match, world)),
+    ...planRestarts(served(unsettled, match, world)),
     ...planStarts({ unserved, observed, config, newVmIds, live, arrivals }),
   ];
 }
@@ -136,15 +139,21 @@ function planStops(judged: readonly Judged[], spare: readonly ObservedVm[], worl
     .map(({ vm, why }) => ({ kind: 'stop-vm', vmId: vm.id, hostId: vm.hostId, why }));
 }
 
-function planAssignments(servedBy: ReadonlyMap<JobId, ObservedVm>, world: World): Step[] {
-  return served(servedBy, world)
+function planAssignments(pairs: readonly Served[]): Step[] {
+  return pairs
     .filter(({ vm }) => vm.phase === 'idle')
-    .map(({ job, vm }) => ({ kind: 'assign-job', vmId: vm.id, hostId: vm.hostId, jobId: job.id }));
+    .map(({ job, vm }) => ({
+      kind: 'assign-job',
+      vmId: vm.id,
+      hostId: vm.hostId,
+      jobId: job.id,
+      installationId: job.share.installationId,
+    }));
 }
 
 /** A recorded VM that its host has not heard of: the request was lost, so it is made again. */
-function planRestarts(servedBy: ReadonlyMap<JobId, ObservedVm>, world: World): Step[] {
-  return served(servedBy, world)
+function planRestarts(pairs: readonly Served[]): Step[] {
+  return pairs
     .filter(({ vm }) => vm.missing && vm.phase === 'allocating')
     .map(({ job, vm }) => ({
       kind: 'start-vm',
@@ -192,16 +201,17 @@ function planStarts({
   return steps;
 }
 
-function served(
-  servedBy: ReadonlyMap<JobId, ObservedVm>,
-  world: World,
-): { readonly job: ObservedJob; readonly vm: ObservedVm }[] {
-  const pairs: { readonly job: ObservedJob; readonly vm: ObservedVm }[] = [];
-  for (const [jobId, vm] of servedBy) {
-    const job = world.jobs.get(jobId);
-    if (job !== undefined && isReachable(vm, world)) pairs.push({ job, vm });
-  }
-  return pairs.sort((a, b) => oldestFirst(a.job, b.job));
+interface Served {
+  readonly job: ObservedJob;
+  readonly vm: ObservedVm;
+}
+
+/** In the order of service, where the VM's host can be asked. */
+function served(queued: readonly ObservedJob[], { servedBy }: Match, world: World): Served[] {
+  return queued.flatMap((job) => {
+    const vm = servedBy.get(job.id);
+    return vm !== undefined && isReachable(vm, world) ? [{ job, vm }] : [];
+  });
 }
 
 function byId(a: ObservedVm, b: ObservedVm): number {

@@ -20,6 +20,8 @@ export type Step =
       readonly vmId: VmId;
       readonly hostId: HostId;
       readonly jobId: JobId;
+      /** Whose limits the registration counts for. */
+      readonly installationId: number;
     }
   | {
       readonly kind: 'stop-vm';

@@ -54,7 +54,7 @@ export async function openProvider(
 
 async function openLocal(config: Config, logger: Logger): Promise<OpenProvider> {
   const { fleet, local } = config;
-  const { uplink, outside, hosts, vcpus, memoryMib } = local;
+  const { uplink, outside, hosts, vcpus, memoryMib, checkpointSeconds } = local;
   const network = await createLocalNetwork({ fleet, uplink, outside });
   const provider = createLocalProvider({
     home: config.homeDir,
@@ -63,7 +63,10 @@ async function openLocal(config: Config, logger: Logger): Promise<OpenProvider> 
     desiredHosts: hosts,
     vcpus,
     memoryMib,
-    agentEnvironment: { ARCHITECT_LOG_LEVEL: config.logLevel },
+    agentEnvironment: {
+      ARCHITECT_LOG_LEVEL: config.logLevel,
+      ARCHITECT_CHECKPOINT_SECONDS: String(checkpointSeconds),
+    },
     logger,
   });
   await provider.start();

@@ -24,6 +24,8 @@ export interface ProviderHost {
   readonly capacity?: Capacity;
   /** What it costs now, also when its offer is no longer sold. */
   readonly pricePerHourUsd?: number;
+  /** What its like costs that is not taken back. */
+  readonly onDemandUsdPerHour?: number;
 }
 
 export interface LaunchRequest {

@@ -3,6 +3,7 @@ import { HostId, JobId, MigrationId, VmId } from '../../host-agent/protocol/ids.
 import type { Report } from '../../host-agent/protocol/messages.ts';
 import { POOL, vmReport } from '../../test/fixtures/protocol.ts';
 import { fleetHost, jobRecord, vmRecord } from '../../test/fixtures/records.ts';
+import { SHARE } from '../planner/moves-world.ts';
 import { newMigration } from '../records/migration-record.ts';
 import { assembleObserved, type Readings, unrecordedVms } from './assemble-observed.ts';
 import { momentsOf } from './note-moments.ts';
@@ -18,6 +19,7 @@ function assembled(over: Partial<Readings>) {
     vms: [],
     hosts: [],
     pool: POOL,
+    shareOf: () => SHARE,
     adoptable: new Map(),
     migrations: [],
     wishes: [],

@@ -21,6 +21,7 @@ import type { VmReport } from '../../host-agent/protocol/vm-report.ts';
 import { surelyOverAtMs } from '../authority/rewind.ts';
 import { wantsRewind } from '../labels/classify-job.ts';
 import type {
+  JobShare,
   Observed,
   ObservedHost,
   ObservedJob,
@@ -38,6 +39,7 @@ export interface Readings {
   readonly vms: readonly VmRecord[];
   readonly hosts: readonly FleetHost[];
   readonly pool: PoolSpec;
+  readonly shareOf: (job: JobRecord) => JobShare;
   /** Evidence of reported VMs that have no record. */
   readonly adoptable: ReadonlyMap<VmId, VmRecord>;
   /** Under way, or ended a moment ago. */
@@ -84,7 +86,7 @@ export function assembleObserved(readings: Readings): Assembled {
   );
   return {
     observed: {
-      jobs: readings.jobs.map(observeJob),
+      jobs: readings.jobs.map((job) => observeJob(job, readings.shareOf(job))),
       hosts: observeHosts(readings),
       vms: [
         ...merged.map(({ now, report }) => {
@@ -202,7 +204,7 @@ function runningJobs(jobs: readonly JobRecord[]): ReadonlyMap<VmId, JobId> {
   return running;
 }
 
-function observeJob(job: JobRecord): ObservedJob {
+function observeJob(job: JobRecord, share: JobShare): ObservedJob {
   const over = job.state === 'lost' && job.completedAtMs !== null;
   return {
     id: job.id,
@@ -213,6 +215,7 @@ function observeJob(job: JobRecord): ObservedJob {
     vmsStarted: job.vmsStarted,
     startedAtMs: job.startedAtMs ?? undefined,
     labelsKey: [...new Set(job.labels.map((label) => label.toLowerCase()))].sort().join('\n'),
+    share,
     rewindable: wantsRewind(job.labels),
   };
 }
@@ -272,6 +275,7 @@ function observeVm(record: VmRecord, { report, isMissing }: VmSight): ObservedVm
     forJob: record.forJob ?? undefined,
     runsJob: record.runsJob ?? undefined,
     runnerId: record.runnerId ?? undefined,
+    runnerWord: record.runnerWord ?? undefined,
     phaseSinceMs: record.phaseSinceMs,
     missing: report === undefined && isMissing,
     unknown: false,
@@ -303,6 +307,7 @@ function observeUnknown(
     forJob: undefined,
     runsJob: runs.get(vm.vmId),
     runnerId: undefined,
+    runnerWord: undefined,
     phaseSinceMs: nowMs,
     missing: false,
     unknown: true,

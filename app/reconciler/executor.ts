@@ -1,9 +1,10 @@
 /** What every executor is: from a step to the records that announce it, and what is left to do. */
 import type { Logger } from 'pino';
 import type { HostId } from '../../host-agent/protocol/ids.ts';
+import type { JobShare } from '../planner/observed.ts';
 import type { Step, StepKind } from '../planner/step.ts';
 import type { JobBook } from '../records/apply-job-facts.ts';
-import type { VmRecord } from '../records/records.ts';
+import type { JobRecord, VmRecord } from '../records/records.ts';
 import type { Fleet, JobNotices, JobSource, Keys, Machines, PoolSource, Runners } from './ports.ts';
 
 export interface ExecutorPorts extends JobBook {
@@ -12,6 +13,8 @@ export interface ExecutorPorts extends JobBook {
   readonly notices: JobNotices;
   readonly jobSource: JobSource;
   readonly pools: PoolSource;
+  /** By the operator's policy. */
+  readonly shareOf: (job: JobRecord) => JobShare;
   readonly keys: Keys;
   /** Unset: nobody can say for sure that a host is gone. */
   readonly machines?: Machines;

@@ -20,6 +20,7 @@ import { wantsRewind } from '../labels/classify-job.ts';
 import type { StepKind } from '../planner/step.ts';
 import { applyJobFacts } from '../records/apply-job-facts.ts';
 import { type JobRecord, runnerNameOf, type VmRecord } from '../records/records.ts';
+import { whyLost } from '../records/why-lost.ts';
 import {
   changeVm,
   type ExecutorPorts,
@@ -123,6 +124,7 @@ async function recordNewVm(
     phaseSinceMs: nowMs,
     createdAtMs: nowMs,
     why: null,
+    runnerWord: null,
     epoch: 1,
     lastEpoch: 1,
     rewindable,
@@ -151,7 +153,9 @@ async function mintAndHandIn(
 ): Promise<void> {
   const { origin, labels } = job;
   const runnerName = runnerNameOf(vmId);
-  const { runnerId, jitConfig } = await ports.runners.mint({ origin, labels, runnerName });
+  const minted = await ports.runners.mint({ origin, labels, runnerName });
+  if (minted.kind === 'refused') return refuseJob(ports, job, minted.why);
+  const { runnerId, jitConfig } = minted;
   await changeVm(ports, vmId, (vm) => ({ ...vm, runnerId, runnerName }));
   const request = { kind: 'assign-job', vmId, jobId, jitConfig } as const;
   const outcome = await ports.fleet.request(hostId, request, ports.signal);
@@ -167,6 +171,18 @@ async function mintAndHandIn(
   if ((await ports.runners.remove(origin, runnerId)) === 'busy') return;
   const why = `It refused its job: ${outcome.why}`.slice(0, 500);
   await ports.fleet.request(hostId, { kind: 'stop-vm', vmId, why }, ports.signal);
+}
+
+/** Its VM is spare then: the planner gives it to another job, or stops it. */
+async function refuseJob(ports: ExecutorPorts, { id }: JobRecord, why: string): Promise<void> {
+  const job = await ports.store.updateJob(id, ports.now(), (stored) =>
+    stored?.state === 'queued' ? { ...stored, state: 'refused', why } : undefined,
+  );
+  if (job?.state !== 'refused') return;
+  ports.evidence.rememberJob(job);
+  await ports.evidence.written();
+  ports.logger.warn({ jobId: id, why }, 'a job is refused');
+  await ports.notices.refused(job, why);
 }
 
 async function stopVm(ports: ExecutorPorts, step: StepOf<'stop-vm'>): Promise<SlowPart> {
@@ -187,8 +203,8 @@ async function stopVm(ports: ExecutorPorts, step: StepOf<'stop-vm'>): Promise<Sl
 
 /**
  * A runner that waits for a job may be given one at any moment. Removing it decides that on
- * GitHub's side; if it is busy by now, its `in_progress` is on the way, and the VM stays: throws
- * RunnerBusyError.
+ * GitHub's side; if it is busy by now, the VM stays, and its own job gets another if that is not what
+ * it is busy with: throws RunnerBusyError.
  */
 async function removeIdleRunner(ports: ExecutorPorts, vm: VmRecord): Promise<void> {
   if (vm.runnerId === null || vm.runsJob !== null || vm.phase === 'draining') return;
@@ -196,6 +212,9 @@ async function removeIdleRunner(ports: ExecutorPorts, vm: VmRecord): Promise<voi
   if (origin === undefined) return;
   if ((await ports.runners.remove(origin, vm.runnerId)) !== 'busy') return;
   if (vm.forJob !== null) await refreshJob(ports, vm.forJob);
+  const job = vm.forJob === null ? undefined : await ports.store.readJob(vm.forJob);
+  if (job?.state === 'queued')
+    await changeVm(ports, vm.id, (stored) => ({ ...stored, runnerWord: 'taken' }));
   throw new RunnerBusyError(`The VM ${vm.id} stays: GitHub has given its runner a job.`);
 }
 
@@ -231,14 +250,14 @@ async function loseJob(ports: ExecutorPorts, step: StepOf<'lose-job'>): Promise<
     const job = await ports.store.updateJob(jobId, nowMs, (stored) => {
       lostNow = isOpen(stored) && stored?.state === before?.state;
       return stored !== undefined && lostNow
-        ? { ...stored, state: 'lost', why: cause.slice(0, 1000) }
+        ? { ...stored, state: 'lost', why: whyLost(cause, stored) }
         : undefined;
     });
     if (job === undefined || !lostNow) return;
     ports.evidence.rememberJob(job);
     await ports.evidence.written();
     ports.logger.error({ jobId, vmId: job.vmId, cause }, 'the job is lost');
-    await ports.notices.lost(job, cause);
+    await ports.notices.lost(job, job.why ?? cause);
   };
 }
 

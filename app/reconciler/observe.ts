@@ -13,7 +13,7 @@ import type { Evidence } from './ports.ts';
 
 export type ObserverPorts = Pick<
   ExecutorPorts,
-  'store' | 'evidence' | 'fleet' | 'pools' | 'machines' | 'emptying'
+  'store' | 'evidence' | 'fleet' | 'pools' | 'machines' | 'emptying' | 'shareOf'
 >;
 
 /** How long an ended migration still says where its VM is, and on which target an attempt failed. */
@@ -51,6 +51,7 @@ export async function observe(
     vms,
     hosts,
     pool: pools.pool(),
+    shareOf: ports.shareOf,
     adoptable,
     migrations,
     wishes: evidence.openWishes(),

@@ -2,10 +2,13 @@
  * What the reconciler needs of the world, one small interface each, so that tests and the
  * 10,000-job bench can stand in for any of them.
  */
+import type { Refused } from '../../host-agent/protocol/errors.ts';
 import type { HostFacts, PoolSpec } from '../../host-agent/protocol/host-facts.ts';
 import type { HostId, JobId, MigrationId, VmId } from '../../host-agent/protocol/ids.ts';
 import type { AgentOutcome, AgentRequest, Report } from '../../host-agent/protocol/messages.ts';
 import type { VmKey } from '../../host-agent/protocol/migration-messages.ts';
+import type { DaySpend } from '../planner/fleet/day-spend.ts';
+import type { HostPrice } from '../records/job-cost.ts';
 import type { MigrationRecord, MoveWish } from '../records/migration-record.ts';
 import type { JobFacts, JobMoment, JobOrigin, JobRecord, VmRecord } from '../records/records.ts';
 
@@ -30,15 +33,31 @@ export interface Fleet {
   onChange(listener: () => void): () => void;
 }
 
+/** Where a runner is registered; `repo` counts only where no organisation owns it. */
+export type RunnerPlace = Pick<JobOrigin, 'installationId' | 'owner' | 'repo' | 'scope'>;
+
+export interface MintedRunner {
+  readonly kind: 'minted';
+  readonly runnerId: number;
+  readonly jitConfig: string;
+}
+
+export type Removal = 'removed' | 'busy' | 'absent' | 'denied';
+
 export interface Runners {
-  /** Registers a JIT runner for the job. A taken name (409) is deregistered first if it is idle. */
+  /** Takes one of the registrations that GitHub's limits leave for now; false: there is none. */
+  mayMint(installationId: number): boolean;
+  /**
+   * Registers a JIT runner for the job. A taken name (409) is deregistered first if it is idle;
+   * `refused` (422): GitHub will never take these labels.
+   */
   mint(request: {
     readonly origin: JobOrigin;
     readonly labels: readonly string[];
     readonly runnerName: string;
-  }): Promise<{ readonly runnerId: number; readonly jitConfig: string }>;
-  /** A busy runner is never removed. */
-  remove(origin: JobOrigin, runnerId: number): Promise<'removed' | 'busy' | 'absent'>;
+  }): Promise<MintedRunner | Refused>;
+  /** A busy runner is never removed; `denied`: the App may not remove any there (any more). */
+  remove(origin: RunnerPlace, runnerId: number): Promise<Removal>;
 }
 
 export interface JobNotices {
@@ -82,9 +101,17 @@ export interface Evidence {
   /** A drained host takes no VMs and its VMs leave, until that is undone. */
   setDrained(hostId: HostId, drained: boolean, nowMs: number): void;
   drainedHosts(): ReadonlySet<HostId>;
+  /** Adds to what machines have cost on a day. */
+  addSpend(spend: DaySpend): void;
+  /** Undefined: nothing was counted on that day. */
+  spendOn(day: string): DaySpend | undefined;
   /** The provider listed this machine. */
   rememberMachine(machineId: string, nowMs: number): void;
   wasMachine(machineId: string): boolean;
+  /** What the host costs from then on. */
+  rememberPrice(hostId: HostId, price: HostPrice): void;
+  /** In the order of time. */
+  pricesOf(hostId: HostId): readonly HostPrice[];
 }
 
 /** The keys that VMs' chunks are sealed with. */

@@ -27,13 +27,10 @@ import type { MachineWatch } from './machine-watch.ts';
 import { MomentWriter, momentsOf } from './note-moments.ts';
 import { observe } from './observe.ts';
 import type { EnrolmentTokens } from './ports.ts';
-import { Recovery, refreshJobs } from './recovery.ts';
+import { Recovery } from './recovery.ts';
 import { StepRunner } from './step-runner.ts';
 
 const HOSTS_LOOK_INTERVAL_MS = 5_000;
-/** GitHub redelivers nothing by itself, so open jobs are asked about now and then. */
-const SWEEP_INTERVAL_MS = 60_000;
-const SWEEP_MAX_JOBS = 50;
 
 export interface ReconcilerOptions {
   readonly ports: Omit<ExecutorPorts, 'signal'>;
@@ -68,9 +65,6 @@ export class Reconciler {
   #keepingHosts: Promise<void> | undefined;
   #hostsLookedAtMs = 0;
   #observed: { readonly picture: Observed; readonly atMs: number } | undefined;
-  #sweep: Promise<void> | undefined;
-  #sweptAtMs: number;
-  #sweepOffset = 0;
 
   constructor(options: ReconcilerOptions) {
     this.#options = options;
@@ -79,8 +73,9 @@ export class Reconciler {
     this.#moments = new MomentWriter(options.ports.evidence);
     this.#doubts = new DoubtSettler(this.#ports, () => this.nudge());
     this.#leases = new LeaseKeeper(this.#ports);
-    this.#sweptAtMs = options.ports.now();
     this.#runner = new StepRunner({
+      admit: (step) =>
+        step.kind !== 'assign-job' || options.ports.runners.mayMint(step.installationId),
       prepare: (step) => prepareStep(EXECUTORS, this.#ports, step),
       onDone: () => this.nudge(),
       now: options.ports.now,
@@ -106,7 +101,7 @@ export class Reconciler {
     this.#wake?.();
     await this.#loop;
     await Promise.all([this.#runner.drained(), this.#doubts.drained(), this.#leases.drained()]);
-    await Promise.all([this.#keepingHosts, this.#sweep]);
+    await this.#keepingHosts;
     await this.#options.lease.release();
   }
 
@@ -123,10 +118,10 @@ export class Reconciler {
     this.#lookingSinceMs ??= nowMs;
     this.#lookAtHosts(nowMs);
     if (!(await this.#recovery.isComplete())) return;
-    this.#sweepQuietJobs(nowMs);
     const observed = await observe(this.#ports, { nowMs, lookingSinceMs: this.#lookingSinceMs });
     if (observed === undefined) return this.nudge();
     this.#observed = { picture: observed, atMs: nowMs };
+    this.#options.hosts?.buyer?.watch(observed, nowMs);
     const hosts = this.#ports.fleet.hosts();
     await this.#moments.write(momentsOf(observed, hosts));
     if (lease.held) {
@@ -177,22 +172,6 @@ export class Reconciler {
     ).finally(() => {
       this.#keepingHosts = undefined;
     });
-  }
-
-  #sweepQuietJobs(nowMs: number): void {
-    if (nowMs - this.#sweptAtMs < SWEEP_INTERVAL_MS || this.#sweep !== undefined) return;
-    this.#sweptAtMs = nowMs;
-    this.#sweep = this.#besides('sweep', () => this.#sweepOnce()).finally(() => {
-      this.#sweep = undefined;
-    });
-  }
-
-  async #sweepOnce(): Promise<void> {
-    const open = await this.#ports.store.listOpenJobs();
-    const offset = this.#sweepOffset < open.length ? this.#sweepOffset : 0;
-    this.#sweepOffset = offset + SWEEP_MAX_JOBS;
-    await refreshJobs(this.#ports, open.slice(offset, offset + SWEEP_MAX_JOBS));
-    this.nudge();
   }
 
   async #besides(what: string, work: () => Promise<void>): Promise<void> {

@@ -6,7 +6,7 @@
  *
  * Until the marker is set nothing is planned, so no VM is stopped for want of a record. Every part
  * only adds what is missing, so it may be cut off anywhere and begun again. GitHub being down does
- * not hold it up: the evidence stands, and the sweep asks again later.
+ * not hold it up: the evidence stands, and the poll asks again later.
  */
 import type { Logger } from 'pino';
 import { applyJobFacts, type JobBook } from '../records/apply-job-facts.ts';
@@ -53,7 +53,7 @@ export class Recovery {
 }
 
 /** Asks GitHub about the jobs and applies its word; one that cannot be asked is left as it is. */
-export async function refreshJobs(ports: RecoveryPorts, jobs: readonly JobRecord[]): Promise<void> {
+async function refreshJobs(ports: RecoveryPorts, jobs: readonly JobRecord[]): Promise<void> {
   for (let at = 0; at < jobs.length; at += ASKED_AT_ONCE)
     await Promise.all(
       jobs.slice(at, at + ASKED_AT_ONCE).map((job) =>

@@ -3,9 +3,11 @@
  * nobody else. Bounds and memory:
  *
  *   one step at a time per VM, and one start per job   a plan made meanwhile says the same again
+ *   registrations at GitHub's pace         what has to wait holds up nothing else, and is planned again
  *   MAX_STEPS_IN_FLIGHT in all                         the rest is planned again at the next tick
  *   a failed step's key pauses for PAUSE_MS            a nudge must not turn a fault into a storm
  *   a done step is not repeated for DONE_PAUSE_MS      its effect shows in a report a moment later
+ *   a move is not aborted for as long after it began   nor does its source's word come before that
  */
 import type { Logger } from 'pino';
 import type { Step } from '../planner/step.ts';
@@ -18,6 +20,8 @@ const DONE_PAUSE_MS = 1_000;
 const ASSIGN_PAUSE_MS = 12_000;
 
 export interface StepRunnerOptions {
+  /** Asked of a step that could begin now; false: it is planned again. Unset: every one may. */
+  readonly admit?: (step: Step) => boolean;
   readonly prepare: (step: Step) => Promise<SlowPart>;
   readonly onDone: () => void;
   readonly now: () => number;
@@ -50,13 +54,16 @@ export class StepRunner {
     const key = keyOf(step);
     if (this.#inFlight.has(key) || this.#isPaused(step)) return;
     if (this.#inFlight.size >= MAX_STEPS_IN_FLIGHT) return;
+    if (this.#options.admit?.(step) === false) return;
     const prepared = this.#options.prepare(step);
     this.#inFlight.set(key, this.#finish(step, key, prepared));
     await prepared.catch(() => undefined);
   }
 
   #isPaused(step: Step): boolean {
-    return this.#pausedUntilMs.has(keyOf(step)) || this.#pausedUntilMs.has(doneKeyOf(step));
+    const keys = [keyOf(step), doneKeyOf(step)];
+    if (step.kind === 'abort-migration') keys.push(attemptKey('move-vm', step));
+    return keys.some((key) => this.#pausedUntilMs.has(key));
   }
 
   async #finish(step: Step, key: string, prepared: Promise<SlowPart>): Promise<void> {
@@ -85,8 +92,14 @@ function keyOf(step: Step): string {
 /** A new VM for the same job is another step, and so is a new attempt to move the same VM. */
 function doneKeyOf(step: Step): string {
   if (step.kind === 'lose-job') return `${step.kind} ${step.jobId}`;
-  const attempt = 'migrationId' in step ? ` ${step.migrationId}` : '';
-  return `${step.kind} ${step.vmId}${attempt}`;
+  return 'migrationId' in step ? attemptKey(step.kind, step) : `${step.kind} ${step.vmId}`;
+}
+
+function attemptKey(
+  kind: Step['kind'],
+  { vmId, migrationId }: { readonly vmId: string; readonly migrationId: string },
+): string {
+  return `${kind} ${vmId} ${migrationId}`;
 }
 
 const LOGGED_IDS = ['vmId', 'hostId', 'jobId', 'migrationId', 'from', 'to'] as const;

@@ -5,9 +5,12 @@
  *      ├──label refused─→ refused ──────────────completed────────────────────↑
  *      └──in_progress or completed at once (events out of order) ────────────┘
  *   lost (set by the reconciler): a successful `completed` still wins; otherwise it stays lost
+ *   vanished (set by the poll): a queued job that GitHub does not know, or does not let us see, any
+ *     more. It is completed without a conclusion, and is taken up again when GitHub shows it again.
  *
- * Invariants: a state never goes back, so a late `queued` changes nothing after `in_progress` or
- * `completed`; the same facts twice are ignored the second time; facts never overwrite with less.
+ * Invariants: a state never goes back but from vanished, so a late `queued` changes nothing after
+ * `in_progress` or `completed`; the same facts twice are ignored the second time; facts never
+ * overwrite with less.
  */
 import type { JobClassification } from '../labels/classify-job.ts';
 import { type JobFacts, type JobRecord, vmIdOfRunner } from './records.ts';
@@ -67,7 +70,25 @@ function first(
   };
 }
 
-function advance(record: JobRecord, facts: JobFacts, nowMs: number): JobRecord {
+/** Undefined for a job that is not queued: of one that runs, its runner's end is to be waited for. */
+export function vanish(record: JobRecord, why: string, nowMs: number): JobRecord | undefined {
+  if (record.state !== 'queued') return undefined;
+  return { ...record, state: 'completed', why: why.slice(0, MAX_TEXT), completedAtMs: nowMs };
+}
+
+/** GitHub itself never says `completed` without a conclusion. */
+function hasVanished(record: JobRecord): boolean {
+  return record.state === 'completed' && record.conclusion === null;
+}
+
+/** The App may have been installed anew meanwhile: under another id. */
+function takeUpAgain(record: JobRecord, { origin }: JobFacts): JobRecord {
+  return { ...record, origin, state: 'queued', why: null, completedAtMs: null };
+}
+
+function advance(stored: JobRecord, facts: JobFacts, nowMs: number): JobRecord {
+  const isBack = hasVanished(stored) && facts.status !== 'completed';
+  const record = isBack ? takeUpAgain(stored, facts) : stored;
   if (facts.status === 'completed') return complete(record, facts, nowMs);
   if (facts.status === 'in_progress') return start(record, facts, nowMs);
   return record;

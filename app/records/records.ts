@@ -55,6 +55,11 @@ export const VmRecord = z.object({
   runsJob: JobId.nullable(),
   runnerId: z.int().nullable(),
   runnerName: z.string().max(128).nullable(),
+  /**
+   * What GitHub says of a runner that was assigned: `taken` by a job that we may not see, or `gone`
+   * before any job took it.
+   */
+  runnerWord: z.enum(['taken', 'gone']).nullable().default(null),
   /** What its host reports of it; null until the VM runs. */
   qemuPid: z.int().nullable(),
   guestKernel: z.string().max(128).nullable(),

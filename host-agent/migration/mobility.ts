@@ -15,6 +15,8 @@ export interface Mobility {
   readonly ports: { readonly first: number; readonly last: number };
   readonly memories: TemplateMemories;
   readonly keys: KeyRing;
+  /** From one checkpoint of a VM to its next at least; undefined: DEFAULT_INTERVAL_MS. */
+  readonly checkpointIntervalMs?: number;
   /** Undefined: the control plane named none. */
   readonly store: () => StoreSpec | undefined;
 }

@@ -25,6 +25,14 @@ test.each<[string, readonly PastCheckpoint[], number]>([
   expect(planCheckpoint(history).intervalMs).toBe(intervalMs);
 });
 
+test('an operator may want them oftener, or not so often', () => {
+  expect(planCheckpoint([], 5_000).intervalMs).toBe(5_000);
+  expect(planCheckpoint([dear], 5_000).intervalMs).toBe(10 * MINUTE_MS);
+  expect(planCheckpoint([dear], 30 * MINUTE_MS).intervalMs).toBe(30 * MINUTE_MS);
+  const due = { history: [], sinceMs: 0, shortestMs: 5_000 };
+  expect([4_999, 5_000].map((nowMs) => isDue({ ...due, nowMs }))).toEqual([false, true]);
+});
+
 test('it never takes more than its share, up to the longest interval', () => {
   const past = fc.record({
     stopMs: fc.integer({ min: 0, max: 5_000 }),

@@ -10,6 +10,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
+import { markCheckpoint } from '../migration/checkpoint-trace.ts';
 import type { VmGate } from '../migration/guest-gate.ts';
 import { describeMachine } from '../migration/machine-facts.ts';
 import type { Mobility } from '../migration/mobility.ts';
@@ -80,7 +81,10 @@ export class VmPoints {
     this.#serve(movable);
     this.#sinceMs ??= performance.now();
     const live = this.#around.stay.driver()?.live();
-    const due = { history: this.#history, sinceMs: this.#sinceMs, nowMs: performance.now() };
+    const due = {
+      ...{ history: this.#history, sinceMs: this.#sinceMs, nowMs: performance.now() },
+      shortestMs: this.#around.mobility.checkpointIntervalMs,
+    };
     if (live?.memory.state.phase === 'assigned' && isDue(due)) this.checkpoint();
   }
 
@@ -148,6 +152,7 @@ export class VmPoints {
       } else {
         const { epoch, generation, sealed } = outcome;
         logger.info({ epoch, generation, sealed, ...cost }, 'checkpoint');
+        markCheckpoint({ ...cost, sealedBytes: sealed.bytes });
       }
     } catch (err) {
       logger.error({ err }, 'a checkpoint failed');

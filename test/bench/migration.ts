@@ -6,13 +6,14 @@
 import type { Bench, BenchContext, BenchResult } from './bench.ts';
 import { blackoutRow } from './migration/blackout.ts';
 import { bytesRow } from './migration/bytes.ts';
+import { checkpointRow } from './migration/checkpoint.ts';
 import { evacuationRow } from './migration/evacuation.ts';
 import { growthRow } from './migration/growth.ts';
 import { guestSpeedRow } from './migration/guest-speed.ts';
+import { noticeRow } from './migration/notice.ts';
 import { parseRow } from './migration/parse.ts';
 import type { Row } from './migration/row.ts';
 
-/** A checkpoint's row belongs here, too. */
 const ROWS: readonly Row[] = [
   parseRow,
   blackoutRow,
@@ -20,11 +21,14 @@ const ROWS: readonly Row[] = [
   guestSpeedRow,
   evacuationRow,
   growthRow,
+  checkpointRow,
+  noticeRow,
 ];
 
 export const migrationBench: Bench = {
   name: 'migration',
-  about: 'move a running VM: blackout, bytes, its speed while tracked, memory of its hosts',
+  about:
+    'move a running VM: blackout, bytes, its speed while tracked, memory of its hosts; checkpoints, notices',
   rows: ROWS.map(({ name }) => name),
   run: runRows,
 };

@@ -1,4 +1,6 @@
 /** `plan()` on fleets of growing size: one running VM on each host, a queued job for every other. */
+
+import { SHARE } from '../../app/planner/moves-world.ts';
 import {
   DEFAULT_PLANNER_CONFIG,
   type Observed,
@@ -195,6 +197,7 @@ function makeVm(n: number): ObservedVm {
     missing: false,
     unknown: false,
     runnerExited: false,
+    runnerWord: undefined,
     why: undefined,
     lastEpoch: 1,
     tracking: TRACKING,
@@ -214,6 +217,7 @@ function makeJob(n: number, given: Pick<ObservedJob, 'state' | 'vmId'>): Observe
     vmsStarted: given.vmId === undefined ? 0 : 1,
     startedAtMs: given.vmId === undefined ? undefined : NOW_MS - 1_000,
     labelsKey: 'architect',
+    share: SHARE,
     rewindable: false,
   };
 }

@@ -34,7 +34,12 @@ const program = new Command('npm run bench --')
   .description('Measures Architect on this machine. Without a name: every bench, one by one.')
   .argument('[names...]', `which: ${BENCHES.map(({ name }) => name).join(', ')}`)
   .option('--json <file>', 'write every figure to this file, too')
-  .option('--moves <count>', 'of migration blackout: fewer are quicker', parseMoves, DEFAULT_MOVES)
+  .option(
+    '--moves <count>',
+    'of migration blackout, checkpoint and notice: fewer are quicker',
+    parseMoves,
+    DEFAULT_MOVES,
+  )
   .option('--data <folder>', 'of economics: spot availability histories, see economics/traces.ts')
   .addHelpText('after', describeBenches())
   .action((names: readonly string[], options: Options) => main(names, options));

@@ -38,6 +38,7 @@ const SETTINGS = {
   subnets: ['subnet-0000000a', 'subnet-0000000b'],
   securityGroups: ['sg-0123456789abcdef0'],
   types: ['m7i.*'],
+  onDemandUsdPerHour: { 'm7i.xlarge': 0.3 },
   fleet: { minHosts: 0, maxHosts: 3, maxUsdPerHour: 1, headroom: 'off' },
 };
 
@@ -93,12 +94,16 @@ it('buys a host for a job, loses it to EC2, and ends the job green on the one it
     return second !== undefined && (await vmsOn(second.id)) > 0 && (await vmsOn(first.id)) === 0;
   });
   gate.open();
-  const { job, moves } = await settled(fleet, jobId);
+  const { job, moves, cost } = await settled(fleet, jobId);
   expect(job).toMatchObject({ conclusion: 'success', vmsStarted: 1 });
   expect(moves.some(({ kind, phase }) => kind === 'live' && phase === 'done')).toBe(true);
+  expect(cost?.usd).toBeGreaterThan(0);
+  expect(cost?.usd).toBeLessThan(cost?.onDemandUsd ?? 0);
   expect(await conclusionOf(fleet, jobId)).toBe('success');
   const market = await readMarket();
   expect(market.decisions.filter(({ kind }) => kind === 'launch')).toHaveLength(2);
+  expect(market.starts).toHaveLength(2);
+  for (const start of market.starts) expect(Object.values(start)).not.toContain(null);
   expect(market.shut).toMatchObject([{ offerId: `${first.type}/${first.zone}/spot` }]);
   expect(ec2.world.templates.size).toBe(0);
   await ended;

@@ -41,6 +41,17 @@ export interface FleetSeen {
   readonly waiting: readonly InstanceClass[];
   /** When something last waited without room, or a machine was last launched. */
   readonly lastStirMs: number;
+  /** What all machines have cost since midnight (UTC). */
+  readonly usdToday: number;
+}
+
+/** What more machines may cost per hour: the hour's maximum counts, and what the day has left. */
+export function budgetOf(
+  { machines, usdToday }: Pick<FleetSeen, 'machines' | 'usdToday'>,
+  policy: Pick<FleetPolicy, 'maxUsdPerHour' | 'maxUsdPerDay'>,
+): number {
+  const spending = machines.reduce((sum, { usdPerHour }) => sum + usdPerHour, 0);
+  return Math.min(policy.maxUsdPerHour, policy.maxUsdPerDay - usdToday) - spending;
 }
 
 export type Headroom =
@@ -55,6 +66,8 @@ export interface FleetPolicy {
   readonly maxHosts: number;
   /** The sum of what all machines cost never rises above it by a launch. */
   readonly maxUsdPerHour: number;
+  /** None is launched whose first hour, and that of all others, the day has no money left for. */
+  readonly maxUsdPerDay: number;
   readonly headroom: Headroom;
   readonly maxLaunchesPerLook: number;
   /** Nothing is given back or replaced until the fleet has been calm for so long. */
@@ -85,6 +98,7 @@ export const DEFAULT_FLEET_POLICY: FleetPolicy = Object.freeze({
   minHosts: 1,
   maxHosts: 50,
   maxUsdPerHour: 5,
+  maxUsdPerDay: Number.POSITIVE_INFINITY,
   headroom: Object.freeze({ kind: 'one-host' }),
   maxLaunchesPerLook: 10,
   calmMs: 300_000,

@@ -129,7 +129,7 @@ it('stays below its caps, serves what money allows, and comes to rest', () => {
         launched: 0,
       };
       for (let look = 0; look < LOOKS; look += 1) {
-        const { steps } = planFleet({ ...world, offers: sold }, policy, world.nowMs);
+        const { steps } = planFleet({ ...world, offers: sold, usdToday: 0 }, policy, world.nowMs);
         for (const step of steps) apply(world, step, sold);
         const spent = world.machines.reduce((sum, { usdPerHour }) => sum + usdPerHour, 0);
         expect(spent).toBeLessThanOrEqual(policy.maxUsdPerHour + 1e-9);

@@ -48,7 +48,7 @@ function steps(seen: Partial<FleetSeen>, policy: Partial<FleetPolicy> = {}) {
 
 function plan(seen: Partial<FleetSeen>, policy: Partial<FleetPolicy> = {}): FleetPlan {
   return planFleet(
-    { offers: OFFERS, machines: [], waiting: [], lastStirMs: 0, ...seen },
+    { offers: OFFERS, machines: [], waiting: [], lastStirMs: 0, usdToday: 0, ...seen },
     { ...DEFAULT_FLEET_POLICY, minHosts: 0, headroom: { kind: 'off' }, ...policy },
     NOW_MS,
   );
@@ -98,6 +98,18 @@ describe('buying', () => {
     expect(planned({ waiting, offers }, { maxUsdPerHour: 0.15 })).toEqual(['launch four']);
     const machines = [machine(1, { state: 'leaving' })];
     expect(planned({ waiting, offers, machines }, { maxUsdPerHour: 0.15 })).toEqual([]);
+  });
+
+  it.each([
+    ['the day has money for both', 4.65, ['launch four', 'launch four']],
+    ['for one', 4.75, ['launch four']],
+    ['for none beside what runs', 4.85, []],
+    ['it is overspent', 6, []],
+  ])('stays within the day: %s', (_, usdToday, expected) => {
+    const waiting = [SMALL, SMALL, SMALL, SMALL];
+    const machines = [machine(1, { state: 'leaving', usdPerHour: 0.1 })];
+    const seen = { waiting, offers: [offer('four', 0.1)], machines, usdToday };
+    expect(planned(seen, { maxUsdPerDay: 5 })).toEqual(expected);
   });
 
   it('shares out what the budget leaves among the launches of one look', () => {

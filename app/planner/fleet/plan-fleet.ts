@@ -11,7 +11,7 @@
  *
  * Invariants:
  *   - A launch never brings the fleet above `maxUsdPerHour` or `maxHosts`. What all machines cost
- *     counts, also those that are going.
+ *     counts, also those that are going. Nor is one made that the day has no money left for.
  *   - Only machines without VMs are terminated.
  *   - What 5 gives back is not bought again by 3 of the next look: both use the same packing.
  */
@@ -21,7 +21,13 @@ import { fits } from '../place.ts';
 import { cheapestOffer, chooseOffer } from './choose-offer.ts';
 import { findLacking, isStaying, type Lacking } from './fleet-demand.ts';
 import { shapeOf } from './fleet-room.ts';
-import type { FleetMachine, FleetPolicy, FleetSeen, FleetStep } from './fleet-seen.ts';
+import {
+  budgetOf,
+  type FleetMachine,
+  type FleetPolicy,
+  type FleetSeen,
+  type FleetStep,
+} from './fleet-seen.ts';
 import { planThrift } from './plan-thrift.ts';
 
 export interface FleetPlan {
@@ -89,6 +95,7 @@ interface Buying {
   readonly offers: readonly Offer[];
   /** All that are paid for. */
   readonly machines: readonly FleetMachine[];
+  readonly usdToday: number;
   readonly staying: readonly FleetMachine[];
   readonly lacking: Lacking;
   readonly policy: FleetPolicy;
@@ -99,9 +106,16 @@ interface Bought {
   readonly why: string;
 }
 
-function planLaunches({ offers, machines, staying, lacking, policy }: Buying): FleetStep[] {
+function planLaunches({
+  offers,
+  machines,
+  usdToday,
+  staying,
+  lacking,
+  policy,
+}: Buying): FleetStep[] {
   const launches: Bought[] = [];
-  let budget = policy.maxUsdPerHour - machines.reduce((sum, { usdPerHour }) => sum + usdPerHour, 0);
+  let budget = budgetOf({ machines, usdToday }, policy);
   let hosts = machines.length;
   const isFull = () => launches.length >= policy.maxLaunchesPerLook || hosts >= policy.maxHosts;
   const launch = (offer: Offer, why: string) => {

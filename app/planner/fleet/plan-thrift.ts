@@ -10,7 +10,13 @@
 import type { Offer } from '../../providers/provider.ts';
 import { findLacking } from './fleet-demand.ts';
 import { emptyRoom, pack } from './fleet-room.ts';
-import type { FleetMachine, FleetPolicy, FleetSeen, FleetStep } from './fleet-seen.ts';
+import {
+  budgetOf,
+  type FleetMachine,
+  type FleetPolicy,
+  type FleetSeen,
+  type FleetStep,
+} from './fleet-seen.ts';
 import { type Weighed, weighSaving } from './weigh-saving.ts';
 
 /** Machines that are tried in one look: each trial packs the whole fleet. */
@@ -69,8 +75,7 @@ function isSuperfluous(
 }
 
 function replaceDear(seen: FleetSeen, policy: FleetPolicy): FleetStep | undefined {
-  const spent = seen.machines.reduce((sum, { usdPerHour }) => sum + usdPerHour, 0);
-  const budget = policy.maxUsdPerHour - spent;
+  const budget = budgetOf(seen, policy);
   if (seen.machines.length >= policy.maxHosts) return undefined;
   const [best] = seen.machines
     .filter(canLeave)

@@ -57,6 +57,12 @@ export function offerIdOf(type: string, zone: string, spot: boolean): string {
   return `${type}/${zone}/${spot ? 'spot' : 'on-demand'}`;
 }
 
+/** The same type in the same zone. */
+export function onDemandIdOf(offerId: string): string {
+  const [type = '', zone = ''] = offerId.split('/');
+  return offerIdOf(type, zone, false);
+}
+
 export function capacityOf(
   { vcpus, memoryMib }: Pick<HostType, 'vcpus' | 'memoryMib'>,
   diskGib: number,

@@ -35,6 +35,8 @@ const Fleet = z.strictObject({
   minHosts: z.int().min(0).max(1_000).default(DEFAULT_FLEET_POLICY.minHosts),
   maxHosts: z.int().min(1).max(1_000).default(DEFAULT_FLEET_POLICY.maxHosts),
   maxUsdPerHour: usd,
+  /** By the day in UTC. Unset: only the hour is limited. */
+  maxUsdPerDay: z.number().min(0).max(24_000).default(DEFAULT_FLEET_POLICY.maxUsdPerDay),
   /** `off`, `one-host`, or a percentage of the used vCPUs. */
   headroom: Headroom.default({ kind: 'one-host' }),
   calmMinutes: z.number().min(1).max(1_440).default(5),

@@ -1,7 +1,7 @@
 /** What EC2 says of our instances. Found by tag: nothing else is ever touched. */
 import { z } from 'zod';
 import type { ProviderHost } from '../provider.ts';
-import { offerIdOf } from './compose-offers.ts';
+import { offerIdOf, onDemandIdOf } from './compose-offers.ts';
 import type { Ec2Requests } from './ec2-requests.ts';
 import { filtersOf, isOurs, LAUNCH_TAG, type Ours, ownTags, Tags } from './own-tags.ts';
 import { collectPages } from './pages.ts';
@@ -81,5 +81,9 @@ export function describeInstance(
 ): ProviderHost {
   const offer = offers.find(({ id }) => id === host.offerId);
   if (offer?.capacity === undefined) return host;
-  return { ...host, capacity: offer.capacity, pricePerHourUsd: offer.pricePerHourUsd };
+  const onDemand = offers.find(({ id }) => id === onDemandIdOf(host.offerId));
+  return {
+    ...{ ...host, capacity: offer.capacity, pricePerHourUsd: offer.pricePerHourUsd },
+    ...(onDemand === undefined ? {} : { onDemandUsdPerHour: onDemand.pricePerHourUsd }),
+  };
 }

@@ -4,20 +4,25 @@
  *   look at offers, machines, agents, jobs ─→ planFleet ─→ launch | empty | keep | terminate
  *
  * What is remembered here may be lost: after a restart, machines that were being emptied serve again
- * until they are chosen anew, and a machine that never joined gets its time once more. Nothing is done
- * on a picture that is older than the last deed.
+ * until they are chosen anew, and a machine that never joined gets its time once more. What was spent
+ * is on disk, and the time in which no process looked is counted, too. Nothing is done on a picture that is older than the last deed.
  */
 import { randomUUID } from 'node:crypto';
 import type { Logger } from 'pino';
 import type { HostId } from '../../../host-agent/protocol/ids.ts';
+import { dayOf, spendByDay } from '../../planner/fleet/day-spend.ts';
 import type { FleetMachine, FleetPolicy, FleetStep } from '../../planner/fleet/fleet-seen.ts';
 import { planFleet } from '../../planner/fleet/plan-fleet.ts';
 import type { Observed } from '../../planner/observed.ts';
 import type { Offer, Provider, ProviderHost } from '../../providers/provider.ts';
-import type { EnrolmentTokens, Fleet } from '../ports.ts';
+import type { HostPrice } from '../../records/job-cost.ts';
+import type { EnrolmentTokens, Evidence, Fleet } from '../ports.ts';
+import { isSamePrice, priceOf } from './host-prices.ts';
+import { addStart, advanceStarts, type HostStart } from './host-starts.ts';
 import { type KnownMachine, rememberMachines, seeMachines, seeWaiting } from './see-fleet.ts';
 
 const LAUNCH_TIMEOUT_MS = 120_000;
+const DAY_MS = 86_400_000;
 const MAX_DECISIONS = 100;
 
 export interface Decision {
@@ -36,6 +41,7 @@ export interface BuyerOptions {
   readonly policy: FleetPolicy;
   readonly tokens: EnrolmentTokens;
   readonly fleet: Pick<Fleet, 'hosts'>;
+  readonly evidence: Pick<Evidence, 'rememberPrice' | 'addSpend' | 'spendOn'>;
   readonly now: () => number;
   readonly logger: Logger;
 }
@@ -52,9 +58,11 @@ export class FleetBuyer {
   readonly #options: BuyerOptions;
   readonly #emptying = new Set<string>();
   readonly #reclaimed = new Set<string>();
+  readonly #prices = new Map<string, HostPrice>();
   #known: ReadonlyMap<string, KnownMachine> = new Map();
   #machines: readonly FleetMachine[] = [];
   #decisions: readonly Decision[] = [];
+  #starts: readonly HostStart[] = [];
   #lastStirMs: number;
   #lastDeedMs = Number.NEGATIVE_INFINITY;
 
@@ -66,6 +74,21 @@ export class FleetBuyer {
   /** The newest last. */
   get decisions(): readonly Decision[] {
     return this.#decisions;
+  }
+
+  /** Of the machines that were bought last, the newest last. */
+  get starts(): readonly HostStart[] {
+    return this.#starts;
+  }
+
+  /** At every picture of the world, so that moments are told apart. */
+  watch(observed: Observed, nowMs: number): void {
+    this.#starts = advanceStarts(this.#starts, this.#options.fleet.hosts(), observed, nowMs);
+  }
+
+  /** What was counted since midnight (UTC). */
+  get usdToday(): number {
+    return this.#options.evidence.spendOn(dayOf(this.#options.now()))?.usd ?? 0;
   }
 
   get usdPerHour(): number {
@@ -90,28 +113,57 @@ export class FleetBuyer {
     const machines = this.#machines;
     const waiting = seeWaiting(observed.picture);
     const lastStirMs = this.#lastStirMs;
-    const { steps, isShort } = planFleet({ offers, machines, waiting, lastStirMs }, policy, nowMs);
+    const usdToday = this.#account(nowMs);
+    const look = { offers, machines, waiting, lastStirMs, usdToday };
+    const { steps, isShort } = planFleet(look, policy, nowMs);
     if (isShort) this.#lastStirMs = nowMs;
     if (steps.length === 0) return;
     await Promise.all(steps.map((step) => this.#run(step, seen.signal)));
     this.#lastDeedMs = now();
   }
 
+  /** Counts what the machines cost since the last look, of an earlier process too; today's sum. */
+  #account(nowMs: number): number {
+    const { evidence } = this.#options;
+    const today = dayOf(nowMs);
+    const counted = evidence.spendOn(today) ?? evidence.spendOn(dayOf(nowMs - DAY_MS));
+    const fromMs = counted?.untilMs ?? nowMs;
+    for (const day of spendByDay({ fromMs, toMs: nowMs }, this.usdPerHour)) evidence.addSpend(day);
+    if (counted === undefined) evidence.addSpend({ day: today, usd: 0, untilMs: nowMs });
+    return evidence.spendOn(today)?.usd ?? 0;
+  }
+
   #look({ offers, machines }: SeenByProvider, observed: Observed, nowMs: number): void {
     const { fleet, provider } = this.#options;
     const hosts = fleet.hosts();
     const there = new Set(machines.map(({ machineId }) => machineId));
-    for (const set of [this.#emptying, this.#reclaimed])
-      for (const machineId of set) if (!there.has(machineId)) set.delete(machineId);
+    for (const known of [this.#emptying, this.#reclaimed, this.#prices])
+      for (const machineId of known.keys()) if (!there.has(machineId)) known.delete(machineId);
     const known = this.#known;
     const emptying = this.#emptying;
     this.#machines = seeMachines({ offers, machines, hosts, observed, emptying, known, nowMs });
     this.#known = rememberMachines(this.#machines);
+    this.#notePrices(machines, nowMs);
     for (const { hostname, report } of hosts) {
       const isTaken = report?.notice?.kind === 'interruption' && there.has(hostname);
       if (!isTaken || this.#reclaimed.has(hostname)) continue;
       this.#reclaimed.add(hostname);
       provider.noteReclaim?.(hostname);
+    }
+  }
+
+  /** When a host joins, and whenever its price changes. */
+  #notePrices(machines: readonly ProviderHost[], nowMs: number): void {
+    const { fleet, evidence } = this.#options;
+    const hosts = new Map(fleet.hosts().map((host) => [host.hostname, host]));
+    for (const machine of machines) {
+      const host = hosts.get(machine.machineId);
+      const price = priceOf(machine, host?.facts?.capacity, nowMs);
+      if (host === undefined || price === undefined) continue;
+      const before = this.#prices.get(machine.machineId);
+      if (before !== undefined && isSamePrice(before, price)) continue;
+      this.#prices.set(machine.machineId, price);
+      evidence.rememberPrice(host.id, price);
     }
   }
 
@@ -143,12 +195,13 @@ export class FleetBuyer {
     if (step.kind !== 'launch') return;
     this.#lastStirMs = now();
     const { offerId, maxUsdPerHour } = step;
-    await provider.launch(
+    const machine = await provider.launch(
       {
         ...{ offerId, maxPricePerHourUsd: maxUsdPerHour },
         ...{ clientToken: randomUUID(), enrolmentToken: tokens.issue() },
       },
       signal,
     );
+    this.#starts = addStart(this.#starts, machine);
   }
 }

@@ -5,6 +5,7 @@
  */
 import type { HostId } from '../../../host-agent/protocol/ids.ts';
 import type { InstanceClass } from '../../../host-agent/protocol/instance-class.ts';
+import { admitJobs } from '../../planner/admit-jobs.ts';
 import type {
   FleetMachine,
   FleetSeen,
@@ -58,15 +59,16 @@ export function seeMachines(look: FleetLook): readonly FleetMachine[] {
     });
 }
 
-/** Jobs that have no VM yet, and VMs that wait in the store for a host. */
-export function seeWaiting({ jobs, vms, migrations }: Observed): readonly InstanceClass[] {
+/** Jobs that have no VM yet and may have one, and VMs that wait in the store for a host. */
+export function seeWaiting(observed: Observed): readonly InstanceClass[] {
+  const { vms, migrations } = observed;
   const served = new Set(vms.filter(isAlive).flatMap(({ forJob }) => forJob ?? []));
   const stored = new Set(
     migrations.filter((one) => isOpenMove(one) && isStored(one)).map((one) => one.vmId),
   );
   return [
-    ...jobs
-      .filter(({ id, state }) => state === 'queued' && !served.has(id))
+    ...admitJobs(observed)
+      .admitted.filter(({ id }) => !served.has(id))
       .map((job) => job.class),
     ...vms.filter(({ id }) => stored.has(id)).map((vm) => vm.class),
   ];

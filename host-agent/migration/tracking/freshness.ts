@@ -11,22 +11,24 @@
  * (`holdMigration` sets the threshold so.) When nobody reads, it blocks in a write, with up to a socket
  * buffer of old sections before it: hundreds, when they are empty. So:
  *
- *   stale ──old bytes were read──▶ settling ──3 sections ended──▶ sweeping ──twice around──▶ done
+ *   stale ──old bytes were read──▶ settling ──3 sections ended──▶ sweeping ──once around──▶ renewed
+ *   renewed ──once around from its first page──▶ done
  *
  * - Old are: what this process had buffered (known exactly), and what the kernel had. Each write
  *   takes at least MIN_WRITE_BYTES of the sender's buffer (skb->truesize), and every section ends with
  *   one; so a section weighs its bytes or that, whichever is more, until the buffer's size is weighed.
  * - The write that QEMU was blocked in, and one buffer that exceeded the limit, belong to the two
  *   sections at that border. What begins after them was made after the pulse began.
- * - From there: once every page of memory was passed, nothing is left of an earlier synchronisation,
- *   so a new one came on the way; once every page was passed again, all that was dirty then has been
- *   sent, with the content of then or later. A section without a page says both at once.
+ * - From there: once every page of memory was passed, nothing is left of an earlier synchronisation.
+ *   The next page is of a new one, which came no later than that page; once every page was passed
+ *   from there, all that was dirty then has been sent, with the content of then or later. Two laps do
+ *   not say that: of a section that finds no more, the last one is for nothing, and nobody sees it.
+ *   A section without a page says all of it at once.
  */
 
 /** Below what any kernel charges for a write of a few bytes: sk_buff (232) and skb_shared_info (320). */
 const MIN_WRITE_BYTES = 552;
 const SETTLING_ROUNDS = 3;
-const LAPS = 2;
 /** Pages of all blocks in one order: a block's number, times more than any block's size. */
 const BLOCK_STRIDE = 2 ** 46;
 /** What the parser may hold of a record that was broken off. */
@@ -46,13 +48,20 @@ export interface StreamRound {
   readonly bytes: number;
 }
 
+interface Position {
+  /** How often the end of memory was passed for sure: it may have been more often. */
+  readonly wraps: number;
+  readonly key: number;
+}
+
 export class Freshness {
   #bufferedBytes: number;
   #kernelBytes: number;
   #settling = SETTLING_ROUNDS;
   #lastKey: number;
-  #startKey: number | undefined;
   #wraps = 0;
+  #start: Position | undefined;
+  #renewed: Position | undefined;
   #isAround = false;
   #done = false;
 
@@ -65,7 +74,7 @@ export class Freshness {
 
   /** The section that comes now was begun by QEMU after the pulse was. */
   get isFresh(): boolean {
-    return this.#startKey !== undefined;
+    return this.#start !== undefined;
   }
 
   get isDone(): boolean {
@@ -73,20 +82,21 @@ export class Freshness {
   }
 
   page(key: number): void {
-    if (this.#startKey !== undefined) {
+    if (this.#start !== undefined) {
       if (key <= this.#lastKey) this.#wraps += 1;
-      const isPast = this.#wraps === LAPS && key >= this.#startKey;
-      if (this.#wraps > LAPS || isPast) this.#isAround = true;
+      const here = { wraps: this.#wraps, key };
+      if (this.#renewed !== undefined) this.#isAround ||= isLapAfter(here, this.#renewed);
+      else if (isLapAfter(here, this.#start)) this.#renewed = here;
     }
     this.#lastKey = key;
   }
 
   round({ pages, zeroPages, bytes }: StreamRound): void {
-    if (this.#startKey !== undefined) {
+    if (this.#start !== undefined) {
       if (this.#isAround || pages + zeroPages === 0) this.#done = true;
     } else if (this.#weigh(bytes)) {
       this.#settling -= 1;
-      if (this.#settling === 0) this.#startKey = this.#lastKey;
+      if (this.#settling === 0) this.#start = { wraps: 0, key: this.#lastKey };
     }
   }
 
@@ -100,6 +110,10 @@ export class Freshness {
     this.#kernelBytes -= Math.max(bytes, MIN_WRITE_BYTES);
     return false;
   }
+}
+
+function isLapAfter({ wraps, key }: Position, from: Position): boolean {
+  return wraps > from.wraps + 1 || (wraps === from.wraps + 1 && key >= from.key);
 }
 
 /** `block`: its place in the stream's list. */

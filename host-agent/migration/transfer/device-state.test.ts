@@ -77,6 +77,7 @@ test('each piece is passed on as it comes, when all of memory and disk is there'
   const arrival = await target.arrived;
   expect(await differences(images, arrival.images)).toEqual([]);
   expect(arrival.deviceState).toEqual(Buffer.concat(PIECES));
+  expect(arrival.isPassedOn).toBe(true);
   expect(passedOn).toEqual(['first', 'second', 'third']);
 });
 
@@ -88,6 +89,7 @@ test('nothing is passed on where the target had to ask for a part of memory agai
   const arrival = await target.arrived;
   expect(await differences(images, arrival.images)).toEqual([]);
   expect(arrival.deviceState).toEqual(Buffer.concat(PIECES));
+  expect(arrival.isPassedOn).toBe(false);
   expect(passedOn).toEqual([]);
 });
 

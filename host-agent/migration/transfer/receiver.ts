@@ -60,6 +60,8 @@ export interface Arrival {
   readonly machine: Machine;
   readonly images: VmImages;
   readonly deviceState: Buffer;
+  /** `onDeviceState` was given all of it already. */
+  readonly isPassedOn: boolean;
 }
 
 export interface ReceiverFigures {
@@ -295,7 +297,7 @@ export class Receiver {
     this.#quiet();
     const { machine, images } = filling;
     const deviceState = Buffer.concat(this.#deviceState);
-    this.#arrived.resolve({ machine, images, deviceState });
+    this.#arrived.resolve({ machine, images, deviceState, isPassedOn: this.#isPassingOn });
   }
 
   #tellProgress(): void {

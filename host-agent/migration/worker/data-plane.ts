@@ -80,12 +80,20 @@ export class DataPlane {
   async #open({ vmId, base, diskImage, store }: OpenData): Promise<void> {
     const images = new ImageSet(base, diskImage);
     const storage = await Storage.open(vmId, store);
+    let isTold = false;
     const tracking = new TrackingRole({
       images,
       kernelBytes: await readSocketBufferBytes(),
       onPulse: async (pulse, signal) => {
+        storage.notePulse(pulse);
+        const tell = () => {
+          this.#emit({ kind: 'pulsed', figures: storage.figures(images.both) });
+        };
+        // Nobody can plan a move before the first figures: they do not wait for a store.
+        if (!isTold) tell();
+        isTold = true;
         await storage.seal(images.both, signal);
-        this.#emit({ kind: 'pulsed', figures: storage.figures(images.both, pulse) });
+        tell();
       },
       onBroken: (why) => this.#emit({ kind: 'untracked', why }),
     });

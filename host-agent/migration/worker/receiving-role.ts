@@ -33,7 +33,6 @@ export class ReceivingRole {
   #listener: PeerListener | undefined;
   #receiver: Receiver | undefined;
   #machine: Machine | undefined;
-  #isPassingOn = false;
 
   constructor(parts: ReceivingParts) {
     this.#parts = parts;
@@ -135,13 +134,12 @@ export class ReceivingRole {
 
   /** Before the end is here: QEMU loads while the source still saves. */
   #passOnDevices(piece: Buffer): void {
-    this.#isPassingOn = true;
     thisThread.hurry();
     this.#site.devices(piece);
   }
 
-  async #conclude({ deviceState }: Arrival, receiver: Receiver): Promise<void> {
-    if (!this.#isPassingOn) this.#site.devices(deviceState);
+  async #conclude({ deviceState, isPassedOn }: Arrival, receiver: Receiver): Promise<void> {
+    if (!isPassedOn) this.#site.devices(deviceState);
     await this.#site.conclude();
     const { fromPeerBytes, fromStoreBytes } = receiver.figures;
     const figures = {

@@ -92,17 +92,20 @@ export class Storage {
     return this.sealerOf(images)?.layout() ?? areasOf(images).map(peerLayout);
   }
 
-  figures(images: VmImages, pulse: { readonly changedPages: number }): TrackingFigures {
+  /** What the guest has written since the last pulse: how fast it writes. */
+  notePulse({ changedPages }: { readonly changedPages: number }): void {
     const nowMs = performance.now();
     const seconds = Math.max(0.001, (nowMs - this.#dirty.atMs) / 1_000);
-    const bytesPerSecond = (pulse.changedPages * 4096) / seconds;
-    this.#dirty = { bytesPerSecond, atMs: nowMs };
+    this.#dirty = { bytesPerSecond: (changedPages * 4096) / seconds, atMs: nowMs };
+  }
+
+  figures(images: VmImages): TrackingFigures {
     const unsealed = this.sealerOf(images)?.unsealed().length;
     const own = images.memory.ownPages * 4096;
     return {
       bytesUnsealed: unsealed === undefined ? own : unsealed * RANGE_BYTES,
       bytesInStore: this.#sealer?.figures.sealedBytes ?? 0,
-      dirtyBytesPerSecond: bytesPerSecond,
+      dirtyBytesPerSecond: this.#dirty.bytesPerSecond,
     };
   }
 

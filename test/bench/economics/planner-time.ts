@@ -50,5 +50,11 @@ function makeFleet(vmsPerHost: number, jobsWaiting: number): FleetSeen {
     const capacity = { vcpus, memoryMib: vcpus * 4096, diskGib: 400 };
     return { id: `o${n}`, capacity, spot: true, pricePerHourUsd: 0.05 * vcpus, place: 'a' };
   });
-  return { offers, machines, waiting: new Array(jobsWaiting).fill(CLASS), lastStirMs: 0 };
+  return {
+    offers,
+    machines,
+    waiting: new Array(jobsWaiting).fill(CLASS),
+    lastStirMs: 0,
+    usdToday: 0,
+  };
 }

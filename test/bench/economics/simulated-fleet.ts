@@ -1,4 +1,6 @@
 /** Hosts, VMs, jobs and migrations over a simulated cloud, as the planner and the buyer see them. */
+
+import { SHARE } from '../../../app/planner/moves-world.ts';
 import type {
   Observed,
   ObservedHost,
@@ -311,7 +313,7 @@ export class SimulatedFleet {
   #observeJob({ id, work, vm }: SimulatedJob): ObservedJob {
     return {
       ...{ id, class: classFor(this.#options.machine), queuedAtMs: work.atMs, vmsStarted: 0 },
-      ...{ labelsKey: 'architect', rewindable: false, vmId: vm?.id },
+      ...{ labelsKey: 'architect', share: SHARE, rewindable: false, vmId: vm?.id },
       state: vm === undefined ? 'queued' : 'in-progress',
       startedAtMs: vm === undefined ? undefined : work.atMs,
     };
@@ -333,7 +335,14 @@ export class SimulatedFleet {
     return {
       ...{ id, hostId, phase: 'busy', class: classFor(this.#options.machine), lastEpoch },
       ...{ forJob: job.id, runsJob: job.id, runnerId: 1, phaseSinceMs: job.work.atMs },
-      ...{ missing: false, unknown: false, runnerExited: false, why: undefined, rewindable: false },
+      ...{
+        missing: false,
+        unknown: false,
+        runnerExited: false,
+        runnerWord: undefined,
+        why: undefined,
+        rewindable: false,
+      },
       ...{ lastCheckpointAtMs: undefined, leaseOverAtMs: undefined, keyed: true },
       tracking: this.#options.moves ? tracking : undefined,
     };

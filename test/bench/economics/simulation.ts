@@ -63,7 +63,13 @@ export async function simulate(options: SimulationOptions): Promise<Outcome> {
   const fleet = new SimulatedFleet({ cloud, work, moves: strategy.moves, machine: trace.machine });
   const buyer = new FleetBuyer({
     ...{ provider: cloud, policy, fleet, now: () => cloud.nowMs },
+    // Only the hour is limited here.
     tokens: { issue: () => 'architect_simulated' },
+    evidence: {
+      rememberPrice: () => undefined,
+      addSpend: () => undefined,
+      spendOn: () => undefined,
+    },
     logger: pino({ level: 'silent' }),
   });
   const config: PlannerConfig = {

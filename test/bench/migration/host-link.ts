@@ -2,6 +2,7 @@
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { execa } from 'execa';
+import type { CheckpointMark } from '../../../host-agent/migration/checkpoint-trace.ts';
 import type { SwitchoverMark } from '../../../host-agent/migration/switchover-trace.ts';
 import type { AgentOutcome, AgentRequest } from '../../../host-agent/protocol/messages.ts';
 import { type HostCall, HostLine, type HostPicture, type MoveHostTask } from './host-messages.ts';
@@ -17,6 +18,7 @@ export class HostLink {
   readonly #calls = new Map<number, PromiseWithResolvers<HostLine>>();
   readonly #ready = Promise.withResolvers<void>();
   readonly #marks: Mark[] = [];
+  readonly #checkpoints: CheckpointMark[] = [];
   #nextId = 1;
 
   private constructor(netns: string, task: MoveHostTask) {
@@ -71,6 +73,11 @@ export class HostLink {
     return this.#marks.splice(0);
   }
 
+  /** Those since the last call. */
+  takeCheckpoints(): readonly CheckpointMark[] {
+    return this.#checkpoints.splice(0);
+  }
+
   /** Its VMs go with it. */
   async end(): Promise<void> {
     this.#child.stdin.end();
@@ -96,6 +103,7 @@ export class HostLink {
     const line = HostLine.parse(JSON.parse(text));
     if (line.kind === 'ready') this.#ready.resolve();
     else if (line.kind === 'mark') this.#marks.push(line.mark);
+    else if (line.kind === 'checkpoint') this.#checkpoints.push(line.cost);
     else this.#calls.get(line.id)?.resolve(line);
   }
 

@@ -53,6 +53,10 @@ export const HostLine = z.discriminatedUnion('kind', [
     kind: z.literal('mark'),
     mark: z.object({ step: z.string(), atMs: z.number() }),
   }),
+  z.object({
+    kind: z.literal('checkpoint'),
+    cost: z.object({ stopMs: z.number(), busyMs: z.number(), sealedBytes: z.number() }),
+  }),
   z.object({ kind: z.literal('outcome'), id: z.int(), outcome: AgentOutcome }),
   z.object({ kind: z.literal('picture'), id: z.int(), picture: HostPicture }),
   z.object({ kind: z.literal('output'), id: z.int(), text: z.string() }),

@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import type { CheckpointMark } from '../../../host-agent/migration/checkpoint-trace.ts';
 import type { PoolSpec } from '../../../host-agent/protocol/host-facts.ts';
 import { MigrationId, VmId } from '../../../host-agent/protocol/ids.ts';
 import type { InstanceClass } from '../../../host-agent/protocol/instance-class.ts';
@@ -82,6 +83,20 @@ export class MovingVm {
     const folder = join(this.#fleet.host(host).task.dir, 'vms', this.vmId);
     const signal = AbortSignal.timeout(WAIT_MS);
     while (existsSync(folder)) await delay(LOOK_MS, undefined, { signal });
+  }
+
+  /** Resolves with its cost when it is in the store and the VM is tracked again. */
+  async checkpoint(): Promise<CheckpointMark> {
+    const host = this.#fleet.host(this.#at);
+    host.takeCheckpoints();
+    const taken = await host.serve({ kind: 'checkpoint-vm', vmId: this.vmId });
+    if (taken.kind === 'refused') throw new Error(taken.why);
+    const signal = AbortSignal.timeout(WAIT_MS);
+    for (;;) {
+      const [cost] = host.takeCheckpoints();
+      if (cost !== undefined) return cost;
+      await delay(LOOK_MS, undefined, { signal });
+    }
   }
 
   /** As the control plane does it: the target first, then the source; done when it runs there. */

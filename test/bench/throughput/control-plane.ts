@@ -12,6 +12,7 @@ import { createWebhookHandler, WEBHOOK_PATH } from '../../../app/intake/webhooks
 import { startIntakeWorker } from '../../../app/intake/worker.ts';
 import { VmKeys } from '../../../app/keys/vm-keys.ts';
 import { classifyJob } from '../../../app/labels/classify-job.ts';
+import { shareOf } from '../../../app/labels/job-share.ts';
 import { DEFAULT_POLICY } from '../../../app/labels/policy.ts';
 import { createLogger } from '../../../app/log.ts';
 import { DEFAULT_PLANNER_CONFIG } from '../../../app/planner/observed.ts';
@@ -99,6 +100,7 @@ async function assemble(
       ...book,
       ...{ fleet, notices, logger, runners: outside, jobSource: outside, now: Date.now },
       pools: { pool: () => POOL },
+      shareOf: (job) => shareOf(job, DEFAULT_POLICY),
       keys: new VmKeys(randomBytes(32)),
     },
     lease: new Lease({ redis: commands, fleet: FLEET }),

@@ -36,10 +36,15 @@ export class GithubInMemory implements Runners, JobSource {
     this.#post({ kind: 'runner-online', runnerName });
   }
 
+  /** Nothing limits it: the control plane is what is measured. */
+  mayMint(): boolean {
+    return true;
+  }
+
   async mint({ runnerName }: { readonly runnerName: string }) {
     this.#minted += 1;
     this.#names.set(this.#minted, runnerName);
-    return { runnerId: this.#minted, jitConfig: 'e30=' };
+    return { kind: 'minted' as const, runnerId: this.#minted, jitConfig: 'e30=' };
   }
 
   async remove(_origin: JobOrigin, runnerId: number): Promise<Removal> {

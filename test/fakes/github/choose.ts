@@ -28,6 +28,7 @@ export function chooseRunners<J, R>(
   const free = new Set(runners);
   const pairs: { job: J; runner: R }[] = [];
   for (const { job, labels } of jobs) {
+    if (free.size === 0) break;
     const able = [...free].filter((one) => holdsAll(one.labels, labels) && fits(job, one.runner));
     const chosen = pickOne(able, random);
     if (chosen === undefined) continue;

@@ -9,6 +9,7 @@
  *   POST   /_sim/jobs/J/cancel, /_sim/runs/R/rerun        202
  *   PUT    /_sim/webhook {url}                            GET /_sim/deliveries
  *   PUT    /_sim/faults/deliveries DeliveryFaults         POST, DELETE /_sim/faults/api ApiFault
+ *   POST   /_sim/faults/tokens                            every access token is good no more
  */
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { z } from 'zod';
@@ -52,7 +53,8 @@ export function serveControl(server: FastifyInstance, simulation: Simulation): v
   serveFaults(server, simulation);
 }
 
-function serveSetting(server: FastifyInstance, { world }: Simulation): void {
+function serveSetting(server: FastifyInstance, simulation: Simulation): void {
+  const { world } = simulation;
   const installation = (request: FastifyRequest) => {
     const found = world.installations.get(Id.parse(request.params).id);
     if (found === undefined) throw notFound();
@@ -68,17 +70,24 @@ function serveSetting(server: FastifyInstance, { world }: Simulation): void {
   });
   server.post('/_sim/installations', async (request, reply) => {
     const { login, permissions = world.options.permissions } = NewInstallation.parse(request.body);
-    return reply.code(201).send(world.addInstallation(world.account(login), permissions));
+    const added = world.addInstallation(world.account(login), permissions);
+    simulation.announceInstallation(added, 'created');
+    return reply.code(201).send(added);
   });
   server.patch('/_sim/installations/:id', async (request) => {
     const { suspended, permissions } = InstallationChange.parse(request.body);
     const changed = installation(request);
-    if (suspended !== undefined) changed.suspendedAtMs = suspended ? Date.now() : undefined;
+    if (suspended !== undefined) {
+      changed.suspendedAtMs = suspended ? Date.now() : undefined;
+      simulation.announceInstallation(changed, suspended ? 'suspend' : 'unsuspend');
+    }
     if (permissions !== undefined) changed.permissions = permissions;
     return changed;
   });
   server.delete('/_sim/installations/:id', async (request, reply) => {
-    world.installations.delete(installation(request).id);
+    const removed = installation(request);
+    world.installations.delete(removed.id);
+    simulation.announceInstallation(removed, 'deleted');
     return reply.code(204).send();
   });
 }
@@ -129,7 +138,12 @@ function serveJobs(server: FastifyInstance, { world, jobs }: Simulation): void {
   });
 }
 
-function serveFaults(server: FastifyInstance, { webhooks, apiFaults }: Simulation): void {
+function serveFaults(server: FastifyInstance, simulation: Simulation): void {
+  const { webhooks, apiFaults, tokens } = simulation;
+  server.post('/_sim/faults/tokens', async (_request, reply) => {
+    tokens.expireAll();
+    return reply.code(204).send();
+  });
   server.put('/_sim/webhook', async (request) => {
     webhooks.url = Webhook.parse(request.body).url ?? undefined;
     return {};

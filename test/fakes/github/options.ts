@@ -22,6 +22,12 @@ export interface Durations {
   /** After a cancel message a runner has this long to report before the job is ended anyway. */
   readonly cancelMs: number;
   readonly webhookTimeoutMs: number;
+  /** The windows in which requests, points and registrations are counted. */
+  readonly requestWindowMs: number;
+  readonly pointWindowMs: number;
+  readonly registrationWindowMs: number;
+  /** Deliveries older than this are forgotten. */
+  readonly deliveryLogMs: number;
 }
 
 export interface Limits {
@@ -34,6 +40,8 @@ export interface Limits {
 export interface Options {
   readonly host: string;
   readonly port: number;
+  /** Where the REST API begins: empty, or `/api/v3` as on an Enterprise Server. */
+  readonly restPath: string;
   readonly appId: number;
   readonly appPublicKey: string;
   readonly webhookUrl: string | undefined;
@@ -70,6 +78,10 @@ const DURATIONS: Durations = {
   queuedJobMs: 24 * HOUR_MS,
   cancelMs: 5 * MINUTE_MS,
   webhookTimeoutMs: 10 * SECOND_MS,
+  requestWindowMs: HOUR_MS,
+  pointWindowMs: MINUTE_MS,
+  registrationWindowMs: 5 * MINUTE_MS,
+  deliveryLogMs: 72 * HOUR_MS,
 };
 
 const LIMITS: Limits = {
@@ -82,6 +94,7 @@ export function withDefaults(given: GivenOptions): Options {
   return {
     host: '127.0.0.1',
     port: 0,
+    restPath: '',
     webhookUrl: undefined,
     permissions: MINIMUM_PERMISSIONS,
     seed: 1,

@@ -196,3 +196,22 @@ export function appPayload(world: World) {
     installations_count: world.installations.size,
   };
 }
+
+/** The event of an account that installed, suspended or removed the App. */
+export function installationEvent(world: World, installation: Installation, action: string) {
+  const sender = userPayload(world, installation.account);
+  const suspended = action === 'suspend' ? { suspended_by: sender } : {};
+  const repositories = world.repositoriesOf(installation.account).map(({ id, name, owner }) => ({
+    id,
+    node_id: nodeId('Repository', id),
+    name,
+    full_name: `${owner.login}/${name}`,
+    private: false,
+  }));
+  return {
+    action,
+    installation: { ...installationPayload(world, installation), ...suspended },
+    repositories,
+    sender,
+  };
+}

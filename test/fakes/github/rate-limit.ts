@@ -3,12 +3,9 @@
  * registrations per five minutes. Each answer tells where the hourly limit stands.
  * Source: docs.github.com, "Rate limits for the REST API".
  */
-import type { Limits } from './options.ts';
+import type { Durations, Limits } from './options.ts';
 import { Refusal } from './refusal.ts';
 
-const HOUR_MS = 3_600_000;
-const MINUTE_MS = 60_000;
-const FIVE_MINUTES_MS = 300_000;
 const WRITE_POINTS = 5;
 
 class Window {
@@ -36,16 +33,20 @@ class Window {
 export class RateLimits {
   readonly #limits: Limits;
   readonly #hours = new Map<string, Window>();
-  readonly #minute = new Window(MINUTE_MS);
-  readonly #registrations = new Window(FIVE_MINUTES_MS);
+  readonly #durations: Durations;
+  readonly #minute: Window;
+  readonly #registrations: Window;
 
-  constructor(limits: Limits) {
+  constructor(limits: Limits, durations: Durations) {
     this.#limits = limits;
+    this.#durations = durations;
+    this.#minute = new Window(durations.pointWindowMs);
+    this.#registrations = new Window(durations.registrationWindowMs);
   }
 
   /** The headers for this answer. Throws the 403 or 429 answer. */
   count(who: string, write: boolean, now: number): Record<string, string> {
-    const hour = this.#hours.get(who) ?? new Window(HOUR_MS);
+    const hour = this.#hours.get(who) ?? new Window(this.#durations.requestWindowMs);
     this.#hours.set(who, hour);
     hour.add(1, now);
     this.#minute.add(write ? WRITE_POINTS : 1, now);
@@ -58,6 +59,14 @@ export class RateLimits {
       throw secondary(headers, this.#minute.endsAtMs - now);
     }
     return headers;
+  }
+
+  /** A conditional request that found nothing new costs points, and no request. */
+  refund(who: string): Record<string, string> {
+    const hour = this.#hours.get(who);
+    if (hour === undefined) return {};
+    hour.used -= 1;
+    return this.#headers(hour);
   }
 
   /** Throws the 403 answer. */

@@ -58,8 +58,12 @@ export class RunnerLifecycle {
 
   /** Gives waiting jobs to runners that poll; nothing else picks runners. */
   offerJobs(): void {
-    const jobs = [...this.#world.jobs.values()].filter((job) => this.#waits(job));
     const runners = [...this.#world.runners.values()].filter(isFree);
+    if (runners.length === 0) return;
+    const offered = new Set([...this.#world.runners.values()].map((runner) => runner.offered));
+    const jobs = [...this.#world.jobs.values()].filter(
+      (job) => job.status === 'queued' && !offered.has(job),
+    );
     const pairs = chooseRunners(
       jobs.map((job) => ({ job, labels: job.plan.labels })),
       runners.map((runner) => ({ runner, labels: runner.labels })),
@@ -125,11 +129,6 @@ export class RunnerLifecycle {
     if (session === undefined) return false;
     const { offlineMs } = this.#world.options.durations;
     return session.wake !== undefined || now - session.lastPollAtMs < offlineMs;
-  }
-
-  #waits(job: Job): boolean {
-    if (job.status !== 'queued') return false;
-    return ![...this.#world.runners.values()].some((runner) => runner.offered === job);
   }
 
   #runnerOf(job: Job): Runner | undefined {

@@ -20,7 +20,15 @@ const Listing = z.object({ name: z.string().optional() });
 const Jit = z.object({
   name: z.string().min(1).max(64),
   runner_group_id: z.int(),
-  labels: z.array(z.string().min(1).max(256)).min(1).max(100),
+  labels: z
+    .array(
+      z
+        .string()
+        .max(256)
+        .regex(/^[^,]+$/),
+    )
+    .min(1)
+    .max(100),
   work_folder: z.string().min(1).default('_work'),
 });
 

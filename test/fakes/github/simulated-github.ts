@@ -8,6 +8,7 @@ import { z } from 'zod';
 import { serveActions } from './actions-routes.ts';
 import { serveApp } from './app-routes.ts';
 import { serveControl } from './control-routes.ts';
+import { answerUnchanged } from './etag.ts';
 import { type GivenOptions, withDefaults } from './options.ts';
 import { invalidBody, notFound, Refusal } from './refusal.ts';
 import { serveRunners } from './runner-routes.ts';
@@ -33,7 +34,9 @@ export async function startSimulatedGitHub(given: GivenOptions): Promise<Simulat
   const { host, port } = simulation.world.options;
   const server = fastify({ bodyLimit: MAX_BODY_BYTES, forceCloseConnections: true });
   answerErrors(server);
-  await server.register(async (scope) => serveRest(scope, simulation));
+  await server.register(async (scope) => serveRest(scope, simulation), {
+    prefix: simulation.world.options.restPath,
+  });
   const uploads = new Set<Readable>();
   await server.register(async (scope) => serveSessions(scope, simulation, uploads));
   await server.register(async (scope) => serveControl(scope, simulation));
@@ -55,19 +58,33 @@ export async function startSimulatedGitHub(given: GivenOptions): Promise<Simulat
 function serveRest(server: FastifyInstance, simulation: Simulation): void {
   server.addHook('onRequest', async (request, reply) => {
     const write = request.method !== 'GET';
-    const headers = simulation.limits.count(callerName(request), write, Date.now());
+    refuseNameless(request);
+    const headers = simulation.limits.count(callerName(simulation, request), write, Date.now());
     reply.headers({ ...headers, 'x-github-media-type': 'github.v3; format=json' });
     throwFault(simulation, request);
+  });
+  server.addHook('onSend', async (request, reply, payload) => {
+    if (!answerUnchanged(request, reply, payload)) return payload;
+    reply.headers(simulation.limits.refund(callerName(simulation, request)));
+    return '';
   });
   serveApp(server, simulation);
   serveRunners(server, simulation);
   serveActions(server, simulation);
 }
 
-/** The App's tokens differ from minute to minute but share one limit. */
-function callerName(request: FastifyRequest): string {
+/** Tokens differ from hour to hour, but those of one App or one installation share its limit. */
+function callerName({ tokens }: Simulation, request: FastifyRequest): string {
   const token = request.headers.authorization?.split(' ')[1] ?? ANONYMOUS;
-  return token.includes('.') ? 'the app' : token;
+  if (token.includes('.')) return 'the app';
+  const installationId = tokens.installationOf(token);
+  return installationId === undefined ? token : `installation ${installationId}`;
+}
+
+function refuseNameless({ headers }: FastifyRequest): void {
+  if (headers['user-agent']) return;
+  const message = 'Request forbidden by administrative rules. Please set a User-Agent header.';
+  throw new Refusal({ status: 403, message });
 }
 
 function throwFault({ apiFaults }: Simulation, { method, url }: FastifyRequest): void {

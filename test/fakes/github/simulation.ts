@@ -1,8 +1,9 @@
 /** The parts put together: what routes, control API and in-process tests act on. */
 import { createHash } from 'node:crypto';
 import { JobLifecycle } from './job-lifecycle.ts';
-import type { Job, Repository, Run } from './model.ts';
+import type { Installation, Job, Repository, Run } from './model.ts';
 import type { Options } from './options.ts';
+import { installationEvent } from './payload-account.ts';
 import { workflowJobEvent } from './payload-actions.ts';
 import { RateLimits } from './rate-limit.ts';
 import { RunnerLifecycle } from './runner-lifecycle.ts';
@@ -34,7 +35,7 @@ export class Simulation {
   constructor(options: Options) {
     this.world = new World(options);
     this.tokens = new Tokens(this.world);
-    this.limits = new RateLimits(options.limits);
+    this.limits = new RateLimits(options.limits, options.durations);
     this.webhooks = new Webhooks(this.world);
     this.runners = new RunnerLifecycle(this.world);
     this.jobs = new JobLifecycle(this.world, {
@@ -70,6 +71,20 @@ export class Simulation {
     const run = this.world.addRun(repository, { id, number, workflowName: plan.name, sha, branch });
     this.jobs.queue(run, plan.jobs);
     return run;
+  }
+
+  /** What the App hears when an account installs, suspends or removes it. */
+  announceInstallation(
+    installation: Installation,
+    action: 'created' | 'deleted' | 'suspend' | 'unsuspend',
+  ): void {
+    this.webhooks.send({
+      event: 'installation',
+      action,
+      payload: installationEvent(this.world, installation, action),
+      installationId: installation.id,
+      repositoryId: null,
+    });
   }
 
   #announce(job: Job, action: 'queued' | 'in_progress' | 'completed'): void {

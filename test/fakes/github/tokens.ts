@@ -45,6 +45,15 @@ export class Tokens {
     return token;
   }
 
+  expireAll(): void {
+    this.#tokens.clear();
+  }
+
+  /** Undefined for what is no token, or not good any more. */
+  installationOf(token: string): number | undefined {
+    return this.#tokens.get(token)?.installation.id;
+  }
+
   /** Throws the 401 or 403 answer. */
   check(token: string): AccessToken {
     const known = this.#tokens.get(token);

@@ -78,7 +78,10 @@ export class Webhooks {
 
   /** Newest first. */
   list(): Delivery[] {
-    return [...this.#deliveries.values()].sort((a, b) => b.id - a.id);
+    const oldestMs = Date.now() - this.#world.options.durations.deliveryLogMs;
+    return [...this.#deliveries.values()]
+      .filter(({ deliveredAtMs }) => deliveredAtMs >= oldestMs)
+      .sort((a, b) => b.id - a.id);
   }
 
   find(id: number): Delivery | undefined {

@@ -54,6 +54,7 @@ function stateful() {
       listVms: async () => [state.vm],
       readVm: async (id) => (id === vm.id ? state.vm : undefined),
     },
+    costs: { costOf: () => ({ usd: 0.01, onDemandUsd: 0.04 }) },
     timelines: { timeline: () => [{ moment: 'webhook-received', atMs: 0 }] },
     hosts: {
       hosts: () => [fleetHost({ hostname: 'worker' })],
@@ -92,7 +93,8 @@ function stateful() {
         provider: 'ec2',
         offers: [{ id: 'm8i.xlarge/a/spot', capacity: CAPACITY, ...PRICED }],
         shut: [{ offerId: 'c5.metal/a/spot', why: 'InsufficientInstanceCapacity', untilMs: 9e12 }],
-        ...{ usdPerHour: 0.08, maxUsdPerHour: 2, decisions: [] },
+        ...{ usdPerHour: 0.08, maxUsdPerHour: 2, usdToday: 1, maxUsdPerDay: null, decisions: [] },
+        ...{ starts: [] },
       }),
     },
     readiness: { check: async () => [{ name: 'redis', ready: false, detail: 'is gone' }] },

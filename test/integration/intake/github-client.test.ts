@@ -64,7 +64,7 @@ describe('runners', () => {
   test('a runner is minted with all labels, and the token is asked for once', async () => {
     api.answers[MINT] = [minted];
     const github = runners();
-    expect(await github.mint(wanted)).toEqual({ runnerId: 31, jitConfig: JIT });
+    expect(await github.mint(wanted)).toEqual({ kind: 'minted', runnerId: 31, jitConfig: JIT });
     await github.mint(wanted);
     expect(calls()).toEqual(['POST /app/installations/5/access_tokens', MINT, MINT]);
     expect(api.seen[1]?.body).toEqual({
@@ -78,7 +78,7 @@ describe('runners', () => {
   test("a user's repository registers its own runners", async () => {
     api.answers['POST /repos/octo/app/actions/runners/generate-jitconfig'] = [minted];
     const mine = { ...origin, scope: 'repository' } as const;
-    expect((await runners().mint({ ...wanted, origin: mine })).runnerId).toBe(31);
+    expect(await runners().mint({ ...wanted, origin: mine })).toMatchObject({ runnerId: 31 });
   });
 
   test('an idle runner that has the name makes room', async () => {
@@ -89,7 +89,7 @@ describe('runners', () => {
     ];
     api.answers[LIST] = [{ status: 200, body: { runners: others } }];
     api.answers['DELETE /orgs/octo/actions/runners/9'] = [gone];
-    expect((await runners().mint(wanted)).runnerId).toBe(31);
+    expect(await runners().mint(wanted)).toMatchObject({ runnerId: 31 });
     expect(calls()).toContain('DELETE /orgs/octo/actions/runners/9');
   });
 
@@ -101,10 +101,17 @@ describe('runners', () => {
     expect(calls().some((call) => call.startsWith('DELETE'))).toBe(false);
   });
 
+  test('labels that GitHub takes no runner with are refused, not tried again', async () => {
+    api.answers[MINT] = [{ status: 422, body: { message: 'Invalid request' } }];
+    const outcome = await runners().mint({ ...wanted, labels: ['a,b'] });
+    expect(outcome).toMatchObject({ kind: 'refused', why: expect.stringContaining('a,b') });
+  });
+
   test.each([
     [204, 'removed'],
     [404, 'absent'],
     [422, 'busy'],
+    [403, 'denied'],
   ])('removing answers %i as %s', async (status, outcome) => {
     const body = status === 204 ? {} : { body: { message: 'no' } };
     api.answers['DELETE /orgs/octo/actions/runners/9'] = [{ status, ...body }];
@@ -123,7 +130,7 @@ describe('runners', () => {
     await expect(github.mint(wanted)).rejects.toMatchObject(limited);
     expect(calls().filter((call) => call === MINT)).toHaveLength(1);
     nowMs += 30_001;
-    expect((await github.mint(wanted)).runnerId).toBe(31);
+    expect(await github.mint(wanted)).toMatchObject({ runnerId: 31 });
   });
 
   test('a missing permission is told apart from a GitHub that is away', async () => {

@@ -87,8 +87,14 @@ export function recordingIntake() {
   };
   const applyJobFacts = async (facts: JobFacts) => {
     applied.push(facts);
+    return true;
   };
-  return { applied, nudges: () => nudges, intake: { nudge, applyJobFacts } };
+  const closed: number[] = [];
+  const closeInstallation = async (installationId: number) => {
+    closed.push(installationId);
+  };
+  const intake = { nudge, applyJobFacts, closeInstallation };
+  return { applied, closed, nudges: () => nudges, intake };
 }
 
 async function listen(server: Server): Promise<string> {

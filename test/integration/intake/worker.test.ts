@@ -70,6 +70,19 @@ test('events in the wrong order and twice all arrive', async () => {
   expect(seen).toEqual(['completed', 'in_progress', 'queued', 'queued']);
 });
 
+test.each([
+  ['suspend', [5]],
+  ['deleted', [5]],
+  ['unsuspend', []],
+])('of an installation’s %s the records hear where jobs have to go', async (action, heard) => {
+  const { closed, nudges, intake } = recordingIntake();
+  work(intake);
+  const installation = { id: 5, account: { login: 'octo' } };
+  await rig.send({ event: 'installation', body: JSON.stringify({ action, installation }) });
+  await vi.waitUntil(() => nudges() === 1, WAIT);
+  expect(closed).toEqual(heard);
+});
+
 test('an event whose records fail is tried again', async () => {
   const { applied, nudges, intake } = recordingIntake();
   let failures = 1;
@@ -78,7 +91,7 @@ test('an event whose records fail is tried again', async () => {
     applyJobFacts: async (facts: JobFacts) => {
       failures -= 1;
       if (failures >= 0) throw new Error('the store is away');
-      await intake.applyJobFacts(facts);
+      return intake.applyJobFacts(facts);
     },
   });
   await rig.send({});
@@ -95,7 +108,7 @@ test('a delivery that failed for good is taken when it is sent again', async () 
     ...intake,
     applyJobFacts: async (facts: JobFacts) => {
       if (broken) throw new UnrecoverableError('the store is broken');
-      await intake.applyJobFacts(facts);
+      return intake.applyJobFacts(facts);
     },
   });
   await rig.send({ id });

@@ -28,7 +28,8 @@ import { enrolPeers, type PeerHosts } from './peer-hosts.ts';
 const HOME = process.env.ARCHITECT_HOME ?? '/var/lib/architect';
 const WAIT = { timeout: 120_000, interval: 50 };
 const RUN_LIMIT_MS = 60_000;
-const CLASS = { vcpus: 1, memoryMib: 512, diskGib: 2, arch: 'x64' } as const;
+/** Of every VM here. */
+export const STORE_VM_CLASS = { vcpus: 1, memoryMib: 512, diskGib: 2, arch: 'x64' } as const;
 
 type Journal = Parameters<JournalStore['write']>[0];
 
@@ -93,7 +94,14 @@ export class StoreHost {
     rewindable = false,
   ): Promise<VmId> {
     const { pool, key } = this.#world;
-    const request = { kind: 'start-vm', vmId, class: CLASS, pool, key, rewindable } as const;
+    const request = {
+      kind: 'start-vm',
+      vmId,
+      class: STORE_VM_CLASS,
+      pool,
+      key,
+      rewindable,
+    } as const;
     expect(await this.supervisor.serve(request)).toEqual({ kind: 'taken' });
     await this.vm(vmId, ({ tracking }) => tracking !== undefined);
     return vmId;
@@ -101,7 +109,7 @@ export class StoreHost {
 
   async resume(vmId: VmId, from: 'parked' | 'rewound', epoch: number): Promise<AgentOutcome> {
     const { pool, key } = this.#world;
-    const about = { vmId, epoch, class: CLASS, pool, key, assignedJob: null };
+    const about = { vmId, epoch, class: STORE_VM_CLASS, pool, key, assignedJob: null };
     return await this.supervisor.serve({ kind: 'resume-vm', from, ...about });
   }
 
@@ -163,7 +171,8 @@ export class StoreHost {
   }
 
   #boot(): Supervisor {
-    const { fleet, artifacts, identity, store } = this.#world;
+    const { fleet, artifacts, store } = this.#world;
+    const identity = this.#world.identityOf(this.name);
     const own = (driver: VmDriver | undefined) => {
       if (driver !== undefined) this.#drivers.set(driver.vmId, driver);
       return driver;
@@ -201,7 +210,6 @@ export class StoreWorld implements AsyncDisposable {
   readonly key = { plain: randomBytes(32).toString('base64'), wrapped: 'AAAA' };
   readonly memories = new TemplateMemories();
   readonly artifacts: ArtifactKeeper;
-  readonly identity: PeerHosts['source'];
   readonly storeDir: string;
   readonly #peers: PeerHosts;
   readonly #hosts: StoreHost[] = [];
@@ -215,7 +223,6 @@ export class StoreWorld implements AsyncDisposable {
     this.#store = store;
     this.storeDir = join(dir, 'store');
     this.#peers = peers;
-    this.identity = peers.source;
     this.artifacts = new ArtifactKeeper({
       storeDir: join(HOME, 'artifacts'),
       source: { url: 'https://127.0.0.1:1', dispatcher: new Agent() },
@@ -237,6 +244,11 @@ export class StoreWorld implements AsyncDisposable {
     this.#hosts.push(host);
     await host.open();
     return host;
+  }
+
+  /** For a move by wire: hosts named `source` and `target` know each other by their certificates. */
+  identityOf(host: string): PeerHosts['source'] {
+    return host === 'target' ? this.#peers.target : this.#peers.source;
   }
 
   networksOf(host: string): Networks {

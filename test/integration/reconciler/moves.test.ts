@@ -110,6 +110,18 @@ describe('moves', () => {
     await finish(vmId);
   });
 
+  it('moves a VM early when its cloud only hints that it may take the host back', async () => {
+    const vmId = await runningVm();
+    const hint = { kind: 'rebalance', deadlineMs: null, source: 'ec2' } as const;
+    world.fleet.notices.set(ONE, { ...hint, seenAtMs: Date.now() });
+    world.fleet.changed();
+    await until(async () => expect(await world.store.readVm(vmId)).toMatchObject({ hostId: TWO }));
+    expect(world.evidence.movesOf(JOB)).toMatchObject([
+      { kind: 'live', phase: 'done', because: expect.stringMatching(/may be taken back soon/) },
+    ]);
+    await finish(vmId);
+  });
+
   it('tells the old host to forget its copy', async () => {
     const vmId = await runningVm();
     const before = world.fleet.vms.get(vmId);

@@ -1,5 +1,6 @@
 /** The picture that a tick plans on must not be of a Redis that was emptied while it was read. */
 import { afterAll, beforeAll, expect, it, vi } from 'vitest';
+import { SHARE } from '../../../app/planner/moves-world.ts';
 import { observe } from '../../../app/reconciler/observe.ts';
 import { HostId, VmId } from '../../../host-agent/protocol/ids.ts';
 import { POOL, vmReport } from '../../fixtures/protocol.ts';
@@ -25,7 +26,7 @@ it('sees nothing when Redis was emptied between its readings, and writes nothing
     world.fleet.vms.set(vmId, { hostId: HostId.parse('host-1'), report: vmReport({ vmId }) });
     evidence.rememberVm(vmRecord());
     await store.setMarker();
-    const ports = { store, evidence, fleet, pools: { pool: () => POOL } };
+    const ports = { store, evidence, fleet, pools: { pool: () => POOL }, shareOf: () => SHARE };
     expect((await observe(ports, times))?.vms).toMatchObject([{ id: vmId, unknown: false }]);
     vi.spyOn(store, 'listOpenJobs').mockImplementationOnce(async () => {
       await redis.connect().flushall();

@@ -1,4 +1,5 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import { closeInstallations } from '../../../app/intake/close-installation.ts';
 import { JobId, type VmId } from '../../../host-agent/protocol/ids.ts';
 import { startTestRedis, type TestRedis } from '../records/redis-server.ts';
 import { World } from './world.ts';
@@ -100,7 +101,9 @@ describe('reconciler', () => {
     const vmId = await assignedVm();
     await world.tell(world.github.set(1, 'in_progress', vmId));
     world.fleet.change(vmId, { phase: 'failed', why: 'QEMU died: signal 9' });
-    await until(() => expect(world.lost).toEqual(['1: QEMU died: signal 9']));
+    await until(() =>
+      expect(world.lost).toEqual([expect.stringMatching(/^1: QEMU died: signal 9\. To run/)]),
+    );
     await until(async () => expect(await world.store.listVms()).toEqual([]));
     expect(world.lines).toContainEqual(
       expect.stringMatching(/"jobId":"1","vmId":"vm-.*"cause":"QEMU died: signal 9".*is lost/),
@@ -117,7 +120,9 @@ describe('reconciler', () => {
       expect((await world.store.listVms()).map(({ id }) => id)).not.toContain(vmId);
     });
     await world.tell(world.github.set(1, 'in_progress', vmId));
-    await until(() => expect(world.lost).toEqual(['1: QEMU died: signal 9']));
+    await until(() =>
+      expect(world.lost).toEqual([expect.stringMatching(/^1: QEMU died: signal 9\. To run/)]),
+    );
   });
 
   it('gives a job another VM when the first dies before the job ran', async () => {
@@ -127,6 +132,58 @@ describe('reconciler', () => {
     world.fleet.change(vmId, { phase: 'failed', why: 'QEMU died' });
     await until(async () => expect(await assignedVm()).not.toBe(vmId));
     expect(world.github.mints).toBe(2);
+  });
+
+  it('gives a job another VM at once when a stranger’s takes its runner, and lets that one end', async () => {
+    world.newReconciler().start();
+    await world.tell(world.github.set(1, 'queued'));
+    const vmId = await assignedVm();
+    await world.tell(world.github.set(99, 'in_progress', vmId));
+    world.fleet.change(vmId, { phase: 'busy' });
+    await until(async () => expect(await assignedVm()).not.toBe(vmId));
+    expect(world.fleet.countOf('stop-vm')).toBe(0);
+    await world.tell(world.github.set(99, 'completed', vmId));
+    await until(() => expect(world.fleet.vms.has(vmId)).toBe(false));
+    expect(await stateOf(1)).toBe('queued');
+  });
+
+  it('refuses a job whose labels GitHub takes no runner with, and tells its author', async () => {
+    world.github.refuses = 'not these labels';
+    world.newReconciler().start();
+    await world.tell(world.github.set(1, 'queued'));
+    await until(async () => expect(await stateOf(1)).toBe('refused'));
+    await until(() => expect(world.fleet.vms.size).toBe(0));
+    expect(world.refused).toEqual(['1: not these labels']);
+  });
+
+  it('registers runners at the pace that GitHub takes them', async () => {
+    world.github.mintsLeft = 1;
+    world.newReconciler().start();
+    for (const id of [1, 2, 3]) await world.tell(world.github.set(id, 'queued'));
+    const idle = () =>
+      [...world.fleet.vms.values()].filter(({ report }) => report.phase === 'idle');
+    await until(() => expect(world.github.mints).toBe(1));
+    await until(() => expect(world.github.mintsLeft).toBeLessThan(-5));
+    expect(idle()).toHaveLength(2);
+    expect(world.github.mints).toBe(1);
+    world.github.mintsLeft = 2;
+    await until(() => expect(world.github.mints).toBe(3));
+  });
+
+  it('lets a suspended App’s running job end, and stops what waits for it', async () => {
+    world.newReconciler().start();
+    await world.tell(world.github.set(1, 'queued'));
+    const atWork = await assignedVm();
+    await world.tell(world.github.set(1, 'in_progress', atWork));
+    world.fleet.change(atWork, { phase: 'busy' });
+    await world.tell(world.github.set(2, 'queued'));
+    const waiting = await assignedVm();
+    world.github.denies = true;
+    const whyClosed = () => 'suspended';
+    await closeInstallations({ book: world.book, whyClosed, nowMs: Date.now() });
+    await until(() => expect(world.fleet.vms.has(waiting)).toBe(false));
+    expect(world.fleet.vms.has(atWork)).toBe(true);
+    expect([await stateOf(1), await stateOf(2)]).toEqual(['in-progress', 'completed']);
   });
 
   it('stops the VM of a cancelled job, but not one whose runner GitHub calls busy', async () => {

@@ -4,13 +4,23 @@ import { join } from 'node:path';
 import { pino } from 'pino';
 import { EvidenceStore } from '../../../app/evidence/evidence-store.ts';
 import { VmKeys } from '../../../app/keys/vm-keys.ts';
+import { shareOf } from '../../../app/labels/job-share.ts';
+import { DEFAULT_POLICY } from '../../../app/labels/policy.ts';
 import { DEFAULT_PLANNER_CONFIG, type PlannerConfig } from '../../../app/planner/observed.ts';
-import type { FleetHost, JobSource, Runners } from '../../../app/reconciler/ports.ts';
+import type {
+  FleetHost,
+  JobSource,
+  MintedRunner,
+  Removal,
+  RunnerPlace,
+  Runners,
+} from '../../../app/reconciler/ports.ts';
 import { Reconciler } from '../../../app/reconciler/reconciler.ts';
 import { applyJobFacts, type JobBook } from '../../../app/records/apply-job-facts.ts';
 import { Lease } from '../../../app/records/lease.ts';
 import { RecordStore } from '../../../app/records/record-store.ts';
 import { type JobFacts, runnerNameOf } from '../../../app/records/records.ts';
+import { type Refused, refused } from '../../../host-agent/protocol/errors.ts';
 import type { HostNotice } from '../../../host-agent/protocol/host-notice.ts';
 import { HostId, JobId, type VmId } from '../../../host-agent/protocol/ids.ts';
 import type {
@@ -223,20 +233,36 @@ export class FakeGithub implements Runners, JobSource {
   readonly busyRunners = new Set<string>();
   mints = 0;
 
-  async mint({ runnerName }: { readonly runnerName: string }) {
+  /** Why it takes no runner; undefined: it takes it. */
+  refuses: string | undefined;
+
+  /** Registrations that it takes before it must be asked anew. */
+  mintsLeft = Number.POSITIVE_INFINITY;
+
+  mayMint(): boolean {
+    this.mintsLeft -= 1;
+    return this.mintsLeft >= 0;
+  }
+
+  async mint({ runnerName }: { readonly runnerName: string }): Promise<MintedRunner | Refused> {
+    if (this.refuses !== undefined) return refused(this.refuses);
     for (const [id, name] of this.runners)
       if (name === runnerName && !this.busyRunners.has(name)) this.runners.delete(id);
     this.mints += 1;
     this.runners.set(this.mints, runnerName);
-    return { runnerId: this.mints, jitConfig: SECRET };
+    return { kind: 'minted', runnerId: this.mints, jitConfig: SECRET };
   }
 
-  async remove(_origin: JobFacts['origin'], runnerId: number) {
+  /** The App was suspended. */
+  denies = false;
+
+  async remove(_origin: RunnerPlace, runnerId: number): Promise<Removal> {
     const name = this.runners.get(runnerId);
-    if (name === undefined) return 'absent' as const;
-    if (this.busyRunners.has(name)) return 'busy' as const;
+    if (this.denies) return 'denied';
+    if (name === undefined) return 'absent';
+    if (this.busyRunners.has(name)) return 'busy';
     this.runners.delete(runnerId);
-    return 'removed' as const;
+    return 'removed';
   }
 
   async readJob(_origin: JobFacts['origin'], id: JobId) {
@@ -270,6 +296,7 @@ export class World {
   readonly fleet: FakeFleet;
   readonly lines: string[] = [];
   readonly lost: string[] = [];
+  readonly refused: string[] = [];
   /** Of reconcilers made from now on. */
   config: Partial<PlannerConfig> = {};
   labels: readonly string[] = ['architect'];
@@ -311,12 +338,15 @@ export class World {
         runners: this.github,
         jobSource: this.github,
         notices: {
-          refused: async () => undefined,
+          refused: async (job, why) => {
+            this.refused.push(`${job.id}: ${why}`);
+          },
           lost: async (job, cause) => {
             this.lost.push(`${job.id}: ${cause}`);
           },
         },
         pools: { pool: () => POOL },
+        shareOf: (job) => shareOf(job, DEFAULT_POLICY),
         keys: KEYS,
         machines: { isGone: ({ hostname }) => this.fleet.gone.has(hostname) },
         now: Date.now,

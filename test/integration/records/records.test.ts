@@ -105,7 +105,7 @@ describe('evidence of an older version', () => {
     older.close();
     const database = new DatabaseSync(path);
     database.exec('DROP TABLE migration; DROP TABLE wish; DROP TABLE drain; DROP TABLE machine');
-    database.exec('PRAGMA user_version = 1');
+    database.exec('DROP TABLE price; DROP TABLE spend; PRAGMA user_version = 1');
     database.close();
     const newer = EvidenceStore.open(path);
     onTestFinished(() => newer.close());
@@ -113,8 +113,20 @@ describe('evidence of an older version', () => {
     expect(newer.movesOf(job.id)).toEqual([]);
     newer.setDrained(HostId.parse('host-1'), true, 1);
     newer.rememberMachine('m-1', 1);
+    for (const untilMs of [5, 9]) newer.addSpend({ day: '2026-11-25', usd: 0.25, untilMs });
+    expect(newer.spendOn('2026-11-25')).toEqual({ day: '2026-11-25', usd: 0.5, untilMs: 9 });
+    expect(newer.spendOn('2026-11-26')).toBeUndefined();
     expect([...newer.drainedHosts()]).toEqual(['host-1']);
     expect([newer.wasMachine('m-1'), newer.wasMachine('m-2')]).toEqual([true, false]);
+    const price = {
+      fromMs: 5,
+      usdPerHour: 0.1,
+      onDemandUsdPerHour: null,
+      vcpus: 4,
+      memoryMib: 8192,
+    };
+    newer.rememberPrice(HostId.parse('host-1'), price);
+    expect(newer.pricesOf(HostId.parse('host-1'))).toEqual([price]);
   });
 });
 

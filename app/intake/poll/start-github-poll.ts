@@ -1,0 +1,61 @@
+/** Puts the poll together over the real client. */
+import type { GithubClient } from '../../github/client.ts';
+import { listDeliveries, redeliver } from '../../github/delivery-log.ts';
+import { listRunners } from '../../github/runners.ts';
+import { listInstallations, listOpenJobs, listRepositories } from '../../github/survey.ts';
+import type { JobIntake } from '../ports.ts';
+import { GithubPoll, type GithubPollOptions } from './github-poll.ts';
+import { JobPoll, type JobPollPorts, type JobSurvey } from './poll-jobs.ts';
+import { RunnerPoll, type RunnerPollPorts } from './poll-runners.ts';
+import { Redelivery } from './redeliver-failed.ts';
+
+export interface GithubPolling
+  extends Omit<JobPollPorts, 'survey' | 'intake'>,
+    Omit<GithubPollOptions, 'survey' | 'jobs' | 'runners' | 'redelivery' | 'nudge'> {
+  readonly client: GithubClient;
+  readonly runners: RunnerPollPorts['runners'];
+  readonly intake: JobIntake;
+}
+
+export interface StartedGithubPoll {
+  round(): Promise<void>;
+  /** The round under way ends with the look that it is at. */
+  close(): Promise<void>;
+}
+
+export function startGithubPoll(polling: GithubPolling): StartedGithubPoll {
+  const { client, intake } = polling;
+  let closing = false;
+  const survey = surveyOf(client, () => !closing);
+  const jobs = new JobPoll({ ...polling, survey });
+  const log = {
+    list: (sinceMs: number) => listDeliveries(client, sinceMs),
+    redeliver: (id: number) => redeliver(client, id),
+  };
+  const redelivery = new Redelivery({ ...polling, log });
+  const runners = new RunnerPoll({ ...polling, survey });
+  const nudge = () => intake.nudge();
+  const poll = new GithubPoll({ ...polling, survey, jobs, runners, redelivery, nudge });
+  poll.start();
+  return {
+    round: () => poll.round(),
+    close: () => {
+      closing = true;
+      return poll.close();
+    },
+  };
+}
+
+function surveyOf(
+  client: GithubClient,
+  goesOn: () => boolean,
+): JobSurvey & RunnerPollPorts['survey'] {
+  const mayPoll = (installationId: number) => goesOn() && client.mayPoll(installationId);
+  return {
+    installations: () => listInstallations(client),
+    repositories: (installationId) => listRepositories(client, installationId),
+    openJobs: (place) => listOpenJobs({ client, place, goOn: () => mayPoll(place.installationId) }),
+    runners: (place) => listRunners(client, place),
+    mayPoll,
+  };
+}
