@@ -7,6 +7,8 @@ import { until } from '../host-agent/agent-fleet.ts';
 import { FaultyMove } from './faulty-move.ts';
 import { MovingAgents } from './moving-agents.ts';
 
+/** A host with less is not taken; it has that until its agent has counted it. */
+const OFFERED_MIB = 16 * 1024;
 const DISK_MIB = 64;
 const MIB = 1024 * 1024;
 
@@ -18,10 +20,12 @@ beforeAll(async () => {
     prepare: async (control) => {
       const dir = control.agentDir('two');
       await mkdir(dir, { recursive: true });
-      await execa('mount', ['-t', 'tmpfs', '-o', `size=${DISK_MIB}m`, 'tmpfs', dir]);
+      await execa('mount', ['-t', 'tmpfs', '-o', `size=${OFFERED_MIB}m`, 'tmpfs', dir]);
       filler = join(dir, 'filler');
     },
   });
+  const dir = agents.control.agentDir('two');
+  await execa('mount', ['-o', `remount,size=${DISK_MIB}m`, dir]);
 });
 afterAll(async () => {
   await agents?.[Symbol.asyncDispose]();

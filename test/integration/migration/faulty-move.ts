@@ -19,6 +19,7 @@ import { until } from '../host-agent/agent-fleet.ts';
 import { churn, inBackground } from './guest-program.ts';
 import { inGuest } from './in-guest.ts';
 import { type MovingAgents, netnsOf, type Way } from './moving-agents.ts';
+import { areSameDisks, hashMemory } from './outside-guest.ts';
 import { PeerLink } from './peer-link.ts';
 import { busiestThread, VcpuWatch } from './vcpu-watch.ts';
 import { VmTraces } from './vm-traces.ts';
@@ -117,6 +118,19 @@ export class FaultyMove implements AsyncDisposable {
     const deadlineMs = Date.now() + MOVE_MS;
     const way = { from: this.from, to: this.to, deadlineMs, ...more };
     this.#migrationId = await this.#agents.beginMove(this.vmId, way);
+  }
+
+  /** The guest stands on both hosts: throws when one has what the other has not. */
+  async expectSame(): Promise<void> {
+    const [source, target] = [await this.traces.qemu(this.from), await this.traces.qemu(this.to)];
+    if (source === undefined || target === undefined) throw new Error('a host has no QEMU of it');
+    if ((await hashMemory(source.pid)) !== (await hashMemory(target.pid))) {
+      throw new Error('The two hosts have different memory of it.');
+    }
+    const overlays = [this.from, this.to].map((host) => this.traces.overlay(host));
+    const [one = '', other = ''] = overlays;
+    if (!(await areSameDisks(one, other)))
+      throw new Error('The two hosts have different disks of it.');
   }
 
   /** SIGKILL, whatever else was done to it. */
@@ -238,6 +252,11 @@ export class FaultyMove implements AsyncDisposable {
       dial: async () => this.#signal(this.#agents.agentPid(this.to), 'SIGSTOP'),
     });
     await this.#phase('reserving');
+  }
+
+  /** The target has journalled that it will never run it. */
+  async refused(): Promise<void> {
+    await this.#agents.migration(this.to, this.migrationId, ({ phase }) => phase === 'aborted');
   }
 
   /** Ended by itself, at the source, for a reason that it tells. */

@@ -77,11 +77,16 @@ export class MovingAgents implements AsyncDisposable {
     const store = await setting.store?.(ADDRESS);
     const place = { address: ADDRESS, pool: setting.pool ?? readPool() };
     const control = await TestFleet.open({ ...place, ...(store === undefined ? {} : { store }) });
-    await setting.prepare?.(control);
     const agents = new MovingAgents(control, setting);
-    for (const name of names) await agents.enrol(name);
-    for (const name of names) await agents.host(name);
-    return agents;
+    try {
+      await setting.prepare?.(control);
+      for (const name of names) await agents.enrol(name);
+      for (const name of names) await agents.host(name);
+      return agents;
+    } catch (error) {
+      await agents[Symbol.asyncDispose]();
+      throw error;
+    }
   }
 
   async enrol(name: string): Promise<void> {

@@ -30,6 +30,10 @@ export class VmTraces {
     return await findQemu(vmFiles(this.vmDir(host)).qmpSocket);
   }
 
+  overlay(host: string): string {
+    return vmFiles(this.vmDir(host)).overlay;
+  }
+
   /** Removed last of all, and then the host may be asked to take the VM again. */
   hasJournal(host: string): boolean {
     return existsSync(this.#journalPath(host));
