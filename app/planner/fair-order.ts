@@ -33,8 +33,9 @@ interface Line {
 function ranked({ line, running, groupOf }: Line): readonly ObservedJob[] {
   const before = new Map<string, number>();
   const next = (job: ObservedJob) => {
-    const rank = before.get(groupOf(job)) ?? 0;
-    before.set(groupOf(job), rank + 1);
+    const group = groupOf(job);
+    const rank = before.get(group) ?? 0;
+    before.set(group, rank + 1);
     return rank;
   };
   for (const job of running) next(job);
