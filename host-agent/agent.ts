@@ -29,7 +29,7 @@ import { JournalStore } from './journal/journal-store.ts';
 import { KeyRing } from './migration/key-ring.ts';
 import { type Mobility, TemplateMemories } from './migration/mobility.ts';
 import { controlPlanePrefixes } from './net/control-plane-addresses.ts';
-import { openKernelHost } from './net/kernel/host-switch.ts';
+import { openHostSwitch } from './net/open-switch.ts';
 import { chooseResolvers } from './net/resolvers.ts';
 import { guestMtu } from './net/vm-link-plan.ts';
 import { openVmNetworks } from './net/vm-networks.ts';
@@ -228,7 +228,7 @@ async function openNetworks(parts: {
     dns: chooseResolvers(config.guestDns, resolvConf),
     allow: config.guestAllow,
     deny,
-    hostSwitch: openKernelHost({ fleet, underlay: address, mtu: guestMtu(underlayMtu) }),
+    hostSwitch: openHostSwitch({ fleet, underlay: address, mtu: guestMtu(underlayMtu), logger }),
     logger,
   });
 }

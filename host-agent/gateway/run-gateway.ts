@@ -12,7 +12,7 @@ import { addressTowards } from '../control/address-towards.ts';
 import type { Identity } from '../control/identity.ts';
 import { obtainIdentity } from '../control/obtain-identity.ts';
 import { StatusFile } from '../control/status-file.ts';
-import { openKernelGateway } from '../net/kernel/gateway-switch.ts';
+import { openGatewaySwitch } from '../net/open-switch.ts';
 import { guestMtu } from '../net/vm-link-plan.ts';
 import { GATEWAY_PROTOCOL_VERSION } from '../protocol/gateway-messages.ts';
 import { GUEST_RANGE } from '../protocol/guest-addresses.ts';
@@ -52,8 +52,8 @@ async function serve(parts: GatewayParts, identity: Identity, status: StatusFile
   const { hostId } = identity;
   const logger = parts.logger.child({ gatewayId: hostId });
   const underlay = await addressTowards(identity.url);
-  const backend = await openKernelGateway({
-    ...{ fleet: config.fleet, underlay, mtu: guestMtu(config.underlayMtu) },
+  const backend = await openGatewaySwitch({
+    ...{ fleet: config.fleet, underlay, mtu: guestMtu(config.underlayMtu), logger },
     ...{ guestRange: GUEST_RANGE, publicAddress: config.gatewayPublicAddress ?? underlay },
   });
   const desk = await GatewayDesk.open({ backend, logger });

@@ -36,6 +36,7 @@ import type { VmMoves } from './vm-moves.ts';
 
 /** Packets that come for a VM after it has left are sent after it for so long. */
 const STRAGGLERS_MS = 2_000;
+const WAY_LIMIT_MS = 5_000;
 const PARKED_HALF = 'The host-agent was restarted while it parked the VM, which runs on there.';
 
 export interface Surroundings {
@@ -91,6 +92,7 @@ export class HostedVm {
   #preparation: Promise<void> = Promise.resolve();
   #cleaning = false;
   readonly #gone = Promise.withResolvers<void>();
+  readonly #returning = new AbortController();
 
   constructor(journal: VmJournal, around: Surroundings) {
     this.#journal = journal;
@@ -113,6 +115,14 @@ export class HostedVm {
 
   get isEnded(): boolean {
     return this.#stay.kind === 'ended';
+  }
+
+  /** It comes here again. Resolves when nothing is left of its earlier stay, if that goes well. */
+  async makeWay(): Promise<void> {
+    if (this.#stay.kind !== 'vanished') return;
+    this.#returning.abort();
+    const limit = sleep(WAY_LIMIT_MS, undefined, { ref: false });
+    await Promise.race([this.#gone.promise, limit]);
   }
 
   /** Settles when the VM has ended; never rejects. */
@@ -294,18 +304,28 @@ export class HostedVm {
    */
   async #clear(): Promise<void> {
     const { networks, removeRemains } = this.#around;
-    const { vmId } = this.#journal;
-    await this.#driver?.stop('Another host has this VM.');
-    await this.moves.clear();
+    await this.#letGo();
     await removeRemains();
-    if (networks.uplink(vmId) !== undefined) await sleep(STRAGGLERS_MS, undefined, { ref: false });
-    await networks.destroy(vmId);
+    await networks.destroy(this.#journal.vmId);
   }
 
-  /** It is another host's: everything of it goes from here, its journal last, and no report says so. */
+  async #letGo(): Promise<void> {
+    await this.#driver?.stop('Another host has this VM.');
+    await this.moves.clear();
+  }
+
+  /**
+   * It is another host's: everything of it goes from here, its journal last, and no report says so.
+   * Where it has a gateway, its network stays for what is still on its way here.
+   */
   async #vanish(): Promise<void> {
     this.#stay = { kind: 'vanished' };
-    const { journals, onVanished } = this.#around;
+    const { journals, networks, onVanished } = this.#around;
+    await this.#letGo();
+    if (networks.uplink(this.#journal.vmId) !== undefined) {
+      const { signal } = this.#returning;
+      await sleep(STRAGGLERS_MS, undefined, { ref: false, signal }).catch(() => undefined);
+    }
     await this.#clear();
     this.moves.leave();
     await journals.remove(this.#journal.vmId);

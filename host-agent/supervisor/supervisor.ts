@@ -178,6 +178,7 @@ export class Supervisor {
   async #receive(request: ReceiveVm): Promise<AgentOutcome> {
     const { logger, nowMs } = this.#parts;
     const { vmId, class: size, assignedJob, epoch, migrationId, from: hostId } = request;
+    await this.#vms.get(vmId)?.makeWay();
     const pool = this.#judge(request);
     if (pool.kind === 'refused') return pool;
     if (pool.kind === 'already') return refused(`This host has VM ${vmId} already.`);
@@ -202,6 +203,7 @@ export class Supervisor {
   async #resume(request: ResumeVm): Promise<AgentOutcome> {
     const { logger, nowMs } = this.#parts;
     const { vmId, class: size, epoch, from, rewindable, assignedJob } = request;
+    await this.#vms.get(vmId)?.makeWay();
     const earlier = this.#vms.get(vmId);
     if (earlier?.isHere === true && earlier.journal.epoch >= epoch) return TAKEN;
     if (earlier?.isEnded === false) return refused(`This host has VM ${vmId} still.`);

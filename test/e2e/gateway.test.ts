@@ -30,7 +30,7 @@ async function move(vmId: string): Promise<void> {
     const status = await callApi(fleet.api, { method: 'GET', path, answer: MigrationStatus });
     return (status.state === 'done' || status.state === 'failed') && status;
   });
-  expect(ended).toMatchObject({ state: 'done' });
+  expect(ended, JSON.stringify(ended)).toMatchObject({ state: 'done' });
 }
 
 it('lives there and back, on one connection', async () => {
