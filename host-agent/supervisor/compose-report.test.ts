@@ -25,15 +25,15 @@ test('before there is a driver the VM is allocating, in a report of the protocol
 });
 
 test('a driven VM is what its driver says', () => {
-  const report = reportDriven(journal, { snapshot, isEnding: false });
+  const report = reportDriven(journal, snapshot, false);
   expect(report).toMatchObject({ phase: 'assigned', qemuPid: 42, epoch: 1, assignedJob: '7' });
 });
 
 test('a stopped VM drains until all of it is gone, a failed one is told at once', () => {
   const stopped = { ...snapshot, phase: 'stopped' } as const;
   const failed = { ...snapshot, phase: 'failed' } as const;
-  expect(reportDriven(journal, { snapshot: stopped, isEnding: true }).phase).toBe('draining');
-  expect(reportDriven(journal, { snapshot: failed, isEnding: true }).phase).toBe('failed');
+  expect(reportDriven(journal, stopped, true).phase).toBe('draining');
+  expect(reportDriven(journal, failed, true).phase).toBe('failed');
 });
 
 test('the last word keeps the first cause and the job', () => {

@@ -5,6 +5,14 @@ import type { VmSnapshot } from '../vm/vm-driver.ts';
 
 const WHY_LIMIT = 500;
 
+/** How a VM's stay ends. */
+export interface End {
+  readonly failed: boolean;
+  readonly why: string;
+  /** It waits in the store; null: it never ran here. */
+  readonly parked?: { readonly stoppedAtMs: number | null };
+}
+
 /** Before there is a driver: its network is being made. */
 export function reportPreparing({ vmId, epoch, class: size, pool }: VmJournal): VmReport {
   return {
@@ -25,26 +33,25 @@ export function reportPreparing({ vmId, epoch, class: size, pool }: VmJournal): 
   };
 }
 
+/** It is in the store, or not, as an earlier agent's parking went: the store is being asked. */
+export function reportSettling(journal: VmJournal): VmReport {
+  const { parking } = journal;
+  const word = parking === undefined ? {} : { parking: { epoch: parking.epoch, failed: null } };
+  return { ...reportPreparing(journal), ...word, phase: 'draining' };
+}
+
 /** A stopped VM counts as draining until everything of it is gone from the host. */
 export function reportDriven(
   { epoch }: VmJournal,
-  { snapshot, isEnding }: { readonly snapshot: VmSnapshot; readonly isEnding: boolean },
+  snapshot: VmSnapshot,
+  isEnding: boolean,
 ): VmReport {
   const phase = isEnding && snapshot.phase === 'stopped' ? 'draining' : snapshot.phase;
   return { ...snapshot, epoch, phase };
 }
 
 /** The last word: whatever the driver said before, the VM is over now. */
-export function reportEnded(
-  last: VmReport,
-  end: {
-    readonly failed: boolean;
-    readonly why: string;
-    readonly nowMs: number;
-    /** It waits in the store; null: it never ran here. */
-    readonly parked?: { readonly stoppedAtMs: number | null } | undefined;
-  },
-): VmReport {
+export function reportEnded(last: VmReport, end: End & { readonly nowMs: number }): VmReport {
   const { tracking: _, parking: __, ...said } = last;
   if (end.parked !== undefined) {
     const stoppedAtMs = end.parked.stoppedAtMs ?? Math.round(end.nowMs);

@@ -7,11 +7,9 @@
  * Invariants:
  * - The journal is on disk before the driver starts QEMU.
  * - `ended` means that nothing of the VM is left but its journal (and the driver's `state.json`).
- * - A failing clean-up leaves the VM in `ending`; `tidy` tries again, for as long as it takes, and
- *   its resources stay accounted for.
+ * - A failing clean-up leaves the VM in `ending`, its resources accounted for; `tidy` tries again.
  * - Journal and network are made side by side: a start waits for the slower one alone.
  */
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { JournalStore } from '../journal/journal-store.ts';
 import {
@@ -29,14 +27,18 @@ import type { AgentOutcome, AssignJob } from '../protocol/messages.ts';
 import type { VmReport } from '../protocol/vm-report.ts';
 import type { AdoptHow, VmDriver, VmNetwork } from '../vm/vm-driver.ts';
 import { NeverRanError } from './comebacks.ts';
-import { reportDriven, reportEnded, reportPreparing } from './compose-report.ts';
+import {
+  type End,
+  reportDriven,
+  reportEnded,
+  reportPreparing,
+  reportSettling,
+} from './compose-report.ts';
+import { Farewell } from './farewell.ts';
 import type { MovingStay } from './moving-stay.ts';
 import type { Networks } from './ports.ts';
 import type { VmMoves } from './vm-moves.ts';
 
-/** Packets that come for a VM after it has left are sent after it for so long. */
-const STRAGGLERS_MS = 2_000;
-const WAY_LIMIT_MS = 5_000;
 const PARKED_HALF = 'The host-agent was restarted while it parked the VM, which runs on there.';
 
 export interface Surroundings {
@@ -63,13 +65,6 @@ export interface Beginning {
   readonly start: (network: VmNetwork) => VmDriver;
 }
 
-interface End {
-  readonly failed: boolean;
-  readonly why: string;
-  /** It waits in the store; null: it never ran here. */
-  readonly parked?: { readonly stoppedAtMs: number | null };
-}
-
 type Stay =
   | { readonly kind: 'arriving' }
   /** Another host may hold it: nothing is touched before that is known. */
@@ -91,8 +86,7 @@ export class HostedVm {
   #driver: VmDriver | undefined;
   #preparation: Promise<void> = Promise.resolve();
   #cleaning = false;
-  readonly #gone = Promise.withResolvers<void>();
-  readonly #returning = new AbortController();
+  readonly #farewell = new Farewell();
 
   constructor(journal: VmJournal, around: Surroundings) {
     this.#journal = journal;
@@ -119,15 +113,12 @@ export class HostedVm {
 
   /** It comes here again. Resolves when nothing is left of its earlier stay, if that goes well. */
   async makeWay(): Promise<void> {
-    if (this.#stay.kind !== 'vanished') return;
-    this.#returning.abort();
-    const limit = sleep(WAY_LIMIT_MS, undefined, { ref: false });
-    await Promise.race([this.#gone.promise, limit]);
+    if (this.#stay.kind === 'vanished') await this.#farewell.makeWay();
   }
 
   /** Settles when the VM has ended; never rejects. */
   get gone(): Promise<void> {
-    return this.#gone.promise;
+    return this.#farewell.gone;
   }
 
   /** Ended, or on its way there. */
@@ -322,27 +313,19 @@ export class HostedVm {
     this.#stay = { kind: 'vanished' };
     const { journals, networks, onVanished } = this.#around;
     await this.#letGo();
-    if (networks.uplink(this.#journal.vmId) !== undefined) {
-      const { signal } = this.#returning;
-      await sleep(STRAGGLERS_MS, undefined, { ref: false, signal }).catch(() => undefined);
-    }
+    if (networks.uplink(this.#journal.vmId) !== undefined) await this.#farewell.awaitStragglers();
     await this.#clear();
     this.moves.leave();
     await journals.remove(this.#journal.vmId);
     this.#logger.info('the VM is no more of this host');
-    this.#gone.resolve();
+    this.#farewell.complete();
     onVanished();
   }
 
   #livingReport(): VmReport {
-    if (this.#stay.kind === 'settling') {
-      const { parking } = this.#journal;
-      const word = parking === undefined ? {} : { parking: { epoch: parking.epoch, failed: null } };
-      return { ...reportPreparing(this.#journal), ...word, phase: 'draining' };
-    }
+    if (this.#stay.kind === 'settling') return reportSettling(this.#journal);
     if (this.#driver === undefined) return reportPreparing(this.#journal);
-    const isEnding = this.#stay.kind === 'ending';
-    return reportDriven(this.#journal, { snapshot: this.#driver.snapshot(), isEnding });
+    return reportDriven(this.#journal, this.#driver.snapshot(), this.#stay.kind === 'ending');
   }
 
   #hasStopped(): boolean {
@@ -412,6 +395,6 @@ export class HostedVm {
 
   #finish(report: VmReport): void {
     this.#stay = { kind: 'ended', report };
-    this.#gone.resolve();
+    this.#farewell.complete();
   }
 }
