@@ -1,6 +1,7 @@
 /**
- * `npm run soak`: the demo again and again. Every run must be green and leave nothing behind; the
- * first that is not ends the soak with exit code 1 and its output. With `--model`, instead: the
+ * `npm run soak`: the demo again and again. In every run the job must move, end green, keep its
+ * connection and leave nothing behind; the first that does not ends the soak with exit code 1 and its
+ * output. With `--model`, instead: the
  * token's protocol, explored within larger bounds than `npm test` has time for; `--hops`: one VM that
  * moves back and forth and compares what it has in memory and on its disk; `--faults`: every fault at
  * every step of a move; `--cpu-models`: a VM of each CPU model moves.
@@ -22,6 +23,8 @@ const MAX_RUNS = 10_000;
 const RUN_LIMIT_MS = 15 * 60_000;
 const END_LIMIT_MS = 60_000;
 const EXAMPLES = ['--runs 100', '--hops 10', '--faults', '--model', '--cpu-models'];
+const FIGURES = ['first step', 'notice → moved', 'stood', 'silence'] as const;
+const NO_FIGURES = FIGURES.map(() => '');
 const CLI = join(import.meta.dirname, '../app/cli/architect.ts');
 
 interface SoakOptions {
@@ -37,7 +40,7 @@ interface Run {
   readonly beganAt: Date;
   readonly tookMs: number;
   readonly outcome: string;
-  readonly firstStepMs: number | undefined;
+  readonly figures: readonly string[];
   readonly green: boolean;
   readonly output: string;
 }
@@ -110,20 +113,32 @@ async function runDemo(signal: AbortSignal): Promise<Run> {
 
 function judge(exitCode: number | undefined, report: DemoReport | undefined) {
   if (report === undefined) {
-    return { outcome: `no report, exit code ${exitCode}`, green: false, firstStepMs: undefined };
+    return { outcome: `no report, exit code ${exitCode}`, green: false, figures: NO_FIGURES };
   }
-  const { job, leftovers, timeline } = report;
-  const atOf = (wanted: string) => timeline.find(({ event }) => event === wanted)?.atMs;
-  const [receivedAtMs, firstStepAtMs] = [atOf('webhook received'), atOf('first step')];
-  const left = leftovers.length === 0 ? 'nothing left' : `left: ${leftovers.join(', ')}`;
-  return {
-    outcome: `${job.conclusion}, ${left}`,
-    green: exitCode === 0 && job.conclusion === 'success' && leftovers.length === 0,
-    firstStepMs:
-      receivedAtMs === undefined || firstStepAtMs === undefined
-        ? undefined
-        : firstStepAtMs - receivedAtMs,
+  const { job, leftovers, moves, resets } = report;
+  const faults = [
+    ...(job.conclusion === 'success' ? [] : [`the job ended: ${job.conclusion}`]),
+    ...(moves.length > 0 ? [] : ['it did not move']),
+    ...(resets === 0 ? [] : [`${resets} connections broke`]),
+    ...(leftovers.length === 0 ? [] : [`left: ${leftovers.join(', ')}`]),
+    ...(exitCode === 0 ? [] : [`exit code ${exitCode}`]),
+  ];
+  const green = faults.length === 0;
+  return { outcome: green ? 'green' : faults.join('; '), green, figures: figuresOf(report) };
+}
+
+function figuresOf({ timeline, moves, longestSilenceMs }: DemoReport): readonly string[] {
+  const between = (first: string, second: string) => {
+    const atOf = (wanted: string) => timeline.find(({ event }) => event === wanted)?.atMs;
+    const [fromMs, toMs] = [atOf(first), atOf(second)];
+    return fromMs === undefined || toMs === undefined ? '' : formatDuration(toMs - fromMs);
   };
+  return [
+    between('webhook received', 'first step'),
+    between('notice', 'moved'),
+    moves.map(({ blackoutMs: ms }) => (ms === null ? '?' : formatDuration(ms))).join(', '),
+    formatDuration(longestSilenceMs),
+  ];
 }
 
 async function readReport(path: string): Promise<DemoReport | undefined> {
@@ -135,14 +150,12 @@ async function readReport(path: string): Promise<DemoReport | undefined> {
 }
 
 function describe(runs: readonly Run[]): string {
-  const rows = runs.map(({ beganAt, tookMs, firstStepMs, outcome }) => [
-    beganAt.toISOString(),
-    formatDuration(tookMs),
-    firstStepMs === undefined ? '' : formatDuration(firstStepMs),
-    outcome,
+  const rows = runs.map(({ beganAt, tookMs, figures, outcome }) => [
+    ...[beganAt.toISOString(), formatDuration(tookMs)],
+    ...[...figures, outcome],
   ]);
   const green = runs.filter((run) => run.green).length;
-  return `${formatTable(['began', 'took', 'first step', 'outcome'], rows)}\n\n${green} of ${runs.length} green`;
+  return `${formatTable(['began', 'took', ...FIGURES, 'outcome'], rows)}\n\n${green} of ${runs.length} green`;
 }
 
 function parseRuns(text: string): number {
