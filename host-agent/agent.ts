@@ -13,6 +13,7 @@ import { randomUUID } from 'node:crypto';
 import { mkdir, readFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
+import { liveIn } from './agent-life.ts';
 import { ArtifactKeeper } from './artifacts/artifact-keeper.ts';
 import { sweepStaging } from './artifacts/artifact-store.ts';
 import type { AgentConfig } from './config.ts';
@@ -21,7 +22,7 @@ import type { Identity } from './control/identity.ts';
 import { ControlLink } from './control/link.ts';
 import type { LinkState } from './control/link-state.ts';
 import { obtainIdentity } from './control/obtain-identity.ts';
-import { StatusFile } from './control/status-file.ts';
+import type { StatusFile } from './control/status-file.ts';
 import { createDispatcher } from './control/tls.ts';
 import { hostTag } from './host-tag.ts';
 import { readHostFacts } from './inventory/read-host-facts.ts';
@@ -39,7 +40,6 @@ import type { HostFacts } from './protocol/host-facts.ts';
 import type { HostNotice } from './protocol/host-notice.ts';
 import { type Hello, PROTOCOL_VERSION } from './protocol/messages.ts';
 import type { StoreSpec } from './protocol/store-spec.ts';
-import { claimAgentFolder } from './single-instance.ts';
 import { MemoryWarmer } from './supervisor/memory-warmer.ts';
 import type { Networks, VmDrivers } from './supervisor/ports.ts';
 import { Supervisor } from './supervisor/supervisor.ts';
@@ -63,22 +63,12 @@ export interface AgentParts {
  * UnsuitableHostError, AgentRunsAlreadyError; the status file then says why.
  */
 export async function runAgent(parts: AgentParts): Promise<void> {
-  const { config, logger } = parts;
-  await mkdir(config.agentDir, { recursive: true, mode: 0o755 });
-  await mkdir(config.vmsDir, { recursive: true, mode: 0o711 });
-  const claim = await claimAgentFolder(config.agentDir);
-  const status = new StatusFile(config.agentDir, logger);
-  try {
-    await status.show({ state: 'connecting', atMs: Date.now() });
+  const { config, logger, signal } = parts;
+  const { agentDir, vmsDir } = config;
+  await liveIn({ agentDir, logger, signal }, async (status) => {
+    await mkdir(vmsDir, { recursive: true, mode: 0o711 });
     await runEnrolled(parts, status);
-  } catch (error) {
-    if (parts.signal.aborted) return;
-    const why = error instanceof Error ? error.message.slice(0, 1000) : 'unknown error';
-    await status.show({ state: 'failed', atMs: Date.now(), why });
-    throw error;
-  } finally {
-    claim.close();
-  }
+  });
 }
 
 async function runEnrolled(parts: AgentParts, status: StatusFile): Promise<void> {

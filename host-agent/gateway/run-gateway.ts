@@ -5,18 +5,17 @@
  *
  * When the signal comes it disconnects and leaves the kernel as it is: packets flow on without it.
  */
-import { mkdir } from 'node:fs/promises';
 import type { Logger } from 'pino';
+import { liveIn } from '../agent-life.ts';
 import type { AgentConfig } from '../config.ts';
 import { addressTowards } from '../control/address-towards.ts';
 import type { Identity } from '../control/identity.ts';
 import { obtainIdentity } from '../control/obtain-identity.ts';
-import { StatusFile } from '../control/status-file.ts';
+import type { StatusFile } from '../control/status-file.ts';
 import { openGatewaySwitch } from '../net/open-switch.ts';
 import { guestMtu } from '../net/vm-link-plan.ts';
 import { GATEWAY_PROTOCOL_VERSION } from '../protocol/gateway-messages.ts';
 import { GUEST_RANGE } from '../protocol/guest-addresses.ts';
-import { claimAgentFolder } from '../single-instance.ts';
 import { openFlipDoor } from './flip-door.ts';
 import { GatewayDesk } from './gateway-desk.ts';
 import { keepGatewayLink } from './gateway-link.ts';
@@ -30,21 +29,10 @@ export interface GatewayParts {
 
 /** Runs until the signal. Throws EnrolmentError, AgentRunsAlreadyError, NetworkCommandError. */
 export async function runGateway(parts: GatewayParts): Promise<void> {
-  const { config } = parts;
-  await mkdir(config.agentDir, { recursive: true, mode: 0o755 });
-  const claim = await claimAgentFolder(config.agentDir);
-  const status = new StatusFile(config.agentDir, parts.logger);
-  try {
-    await status.show({ state: 'connecting', atMs: Date.now() });
+  const { config, logger, signal } = parts;
+  await liveIn({ agentDir: config.agentDir, logger, signal }, async (status) => {
     await serve(parts, await obtainIdentity(parts), status);
-  } catch (error) {
-    if (parts.signal.aborted) return;
-    const why = error instanceof Error ? error.message.slice(0, 1000) : 'unknown error';
-    await status.show({ state: 'failed', atMs: Date.now(), why });
-    throw error;
-  } finally {
-    claim.close();
-  }
+  });
 }
 
 async function serve(parts: GatewayParts, identity: Identity, status: StatusFile): Promise<void> {

@@ -6,8 +6,9 @@
  * everybody's MAC is made of the underlay address, and each peer is a neighbour that never expires:
  * nothing is resolved, and no first packet is lost.
  */
+
+import { toInteger } from '../protocol/ipv4-number.ts';
 import type { VmSeat } from './switch-backend.ts';
-import { toInteger } from './vni.ts';
 
 export const TUNNEL_LINK = 'ar-vxlan';
 /** IANA's VXLAN port (RFC 7348, 8). */

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { fromInteger, numberOf, toInteger, vmNumber, vniOf } from './vni.ts';
+import { fromInteger, toInteger } from '../protocol/ipv4-number.ts';
+import { numberOf, vmNumber, vniOf } from './vni.ts';
 
 test('a VNI names its VM again, in 24 bits, whatever the epoch', () => {
   fc.assert(

@@ -3,6 +3,8 @@
  * it, so that what a host sent before an earlier move is told from what it sends now. Sixteen moves
  * are far longer than a packet lives. Pure.
  */
+import { toInteger } from '../protocol/ipv4-number.ts';
+
 const EPOCH_BITS = 4;
 const EPOCHS = 2 ** EPOCH_BITS;
 const NUMBERS = 2 ** (24 - EPOCH_BITS);
@@ -18,13 +20,4 @@ export function numberOf(vni: number): number {
 /** A VM's number: what its address has below the fleet's range, which is no larger than a /12. */
 export function vmNumber(guestAddress: string): number {
   return toInteger(guestAddress) % NUMBERS;
-}
-
-/** An IPv4 address as the number that its 32 bits are. */
-export function toInteger(address: string): number {
-  return address.split('.').reduce((sum, part) => sum * 256 + Number(part), 0);
-}
-
-export function fromInteger(value: number): string {
-  return [24, 16, 8, 0].map((shift) => Math.floor(value / 2 ** shift) % 256).join('.');
 }

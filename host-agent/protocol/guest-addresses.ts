@@ -1,5 +1,6 @@
 /** Guest addresses: unique on a host, and in a fleet that has a gateway; out of one range. Pure. */
 import { createHash } from 'node:crypto';
+import { fromInteger, toInteger } from './ipv4-number.ts';
 
 export const GUEST_RANGE = '10.201.0.0/16';
 
@@ -22,7 +23,7 @@ export function chooseGuestAddress(wanted: {
   const usable = size - 2;
   const start = createHash('sha256').update(wanted.vmId).digest().readUInt32BE(0);
   for (let tried = 0; tried < usable; tried += 1) {
-    const address = formatAddress(first + 1 + ((start + tried) % usable));
+    const address = fromInteger(first + 1 + ((start + tried) % usable));
     if (!wanted.taken.has(address)) return address;
   }
   return undefined;
@@ -31,10 +32,6 @@ export function chooseGuestAddress(wanted: {
 function parseRange(range: string): Range {
   const [address = '', length = '32'] = range.split('/');
   const size = 2 ** (32 - Number(length));
-  const value = address.split('.').reduce((sum, part) => sum * 256 + Number(part), 0);
+  const value = toInteger(address);
   return { first: value - (value % size), size };
-}
-
-function formatAddress(value: number): string {
-  return [24, 16, 8, 0].map((shift) => Math.floor(value / 2 ** shift) % 256).join('.');
 }

@@ -16,7 +16,7 @@ import { planFleet } from '../../planner/fleet/plan-fleet.ts';
 import type { Observed } from '../../planner/observed.ts';
 import type { Offer, Provider, ProviderHost } from '../../providers/provider.ts';
 import type { HostPrice } from '../../records/job-cost.ts';
-import type { EnrolmentTokens, Evidence, Fleet } from '../ports.ts';
+import type { EnrolmentTokens, Evidence, Fleet, FleetHost } from '../ports.ts';
 import { isSamePrice, priceOf } from './host-prices.ts';
 import { addStart, advanceStarts, type HostStart } from './host-starts.ts';
 import { type KnownMachine, rememberMachines, seeMachines, seeWaiting } from './see-fleet.ts';
@@ -143,7 +143,7 @@ export class FleetBuyer {
     const emptying = this.#emptying;
     this.#machines = seeMachines({ offers, machines, hosts, observed, emptying, known, nowMs });
     this.#known = rememberMachines(this.#machines);
-    this.#notePrices(machines, nowMs);
+    this.#notePrices(machines, hosts, nowMs);
     for (const { hostname, report } of hosts) {
       const isTaken = report?.notice?.kind === 'interruption' && there.has(hostname);
       if (!isTaken || this.#reclaimed.has(hostname)) continue;
@@ -153,11 +153,11 @@ export class FleetBuyer {
   }
 
   /** When a host joins, and whenever its price changes. */
-  #notePrices(machines: readonly ProviderHost[], nowMs: number): void {
-    const { fleet, evidence } = this.#options;
-    const hosts = new Map(fleet.hosts().map((host) => [host.hostname, host]));
+  #notePrices(machines: readonly ProviderHost[], hosts: readonly FleetHost[], nowMs: number): void {
+    const { evidence } = this.#options;
+    const byName = new Map(hosts.map((host) => [host.hostname, host]));
     for (const machine of machines) {
-      const host = hosts.get(machine.machineId);
+      const host = byName.get(machine.machineId);
       const price = priceOf(machine, host?.facts?.capacity, nowMs);
       if (host === undefined || price === undefined) continue;
       const before = this.#prices.get(machine.machineId);

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { fromInteger, toInteger } from '../vni.ts';
+import { fromInteger, toInteger } from '../../protocol/ipv4-number.ts';
 import { type GuardPolicy, planGuardPrefixes } from './guard-plan.ts';
 
 /** The rules in order, as nft reads them: written anew, by bits in text. */

@@ -6,7 +6,7 @@
  * longest prefix here, and that one lies in exactly the ranges that the address lies in, so each
  * prefix gets the answer that the ordered rules give for itself.
  */
-import { fromInteger, toInteger } from '../vni.ts';
+import { fromInteger, toInteger } from '../../protocol/ipv4-number.ts';
 
 export interface GuardPolicy {
   /** Prefixes that no guest reaches, whatever is allowed: NEVER of guest-policy.ts, and `deny`. */

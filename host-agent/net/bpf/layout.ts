@@ -2,7 +2,7 @@
  * C structs as values: fields in order, each at its natural alignment, as the compiler of bpf/
  * places them; a test compares both. Trailing padding is written as zeroes.
  */
-import { fromInteger, toInteger } from '../vni.ts';
+import { fromInteger, toInteger } from '../../protocol/ipv4-number.ts';
 
 /** Methods, not properties: a Field<number> has to pass for a Field<unknown>. */
 export interface Field<T> {

@@ -14,9 +14,9 @@
  * header: 8 bytes UDP, 8 VXLAN (RFC 7348, 5), 14 Ethernet, then IPv4 without regard to options.
  */
 import { z } from 'zod';
+import { fromInteger, toInteger } from '../../protocol/ipv4-number.ts';
 import type { VmSeat } from '../switch-backend.ts';
 import { TUNNEL_LINK, TUNNEL_PORT } from '../tunnel.ts';
-import { fromInteger, toInteger } from '../vni.ts';
 
 const VNI = '@th,96,24';
 const INNER_SOURCE = '@th,336,32';

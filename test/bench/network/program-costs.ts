@@ -4,6 +4,8 @@
  * tunnel's helper calls. A run that changes its packet (NAT) cannot be repeated on it, so each is a
  * call of its own and includes reading the clock once.
  */
+
+import { fromInteger, toInteger } from '../../../host-agent/net/../protocol/ipv4-number.ts';
 import {
   guardKey,
   guardRule,
@@ -19,7 +21,7 @@ import { planGuardPrefixes } from '../../../host-agent/net/bpf/guard-plan.ts';
 import { type ProgramName, readObject } from '../../../host-agent/net/bpf/programs.ts';
 import { counterMap, mapNamed, typedMap } from '../../../host-agent/net/bpf/typed-map.ts';
 import { NEVER, PRIVATE } from '../../../host-agent/net/guest-policy.ts';
-import { fromInteger, toInteger, vniOf } from '../../../host-agent/net/vni.ts';
+import { vniOf } from '../../../host-agent/net/vni.ts';
 import {
   GATEWAY,
   type GatewayLab,

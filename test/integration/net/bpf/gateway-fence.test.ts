@@ -1,6 +1,6 @@
 /** The gateway's fence, and packets that are more than a header and ports: fragments, ICMP errors. */
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { toInteger } from '../../../../host-agent/net/vni.ts';
+import { toInteger } from '../../../../host-agent/net/../protocol/ipv4-number.ts';
 import {
   type GatewayLab,
   GUEST,

@@ -1,4 +1,6 @@
 /** A gateway's two programs with one VM on host A, and packets through them both ways. */
+
+import { toInteger } from '../../../../host-agent/net/../protocol/ipv4-number.ts';
 import type { GatewayVmEntry } from '../../../../host-agent/net/bpf/abi.ts';
 import { nameDrops } from '../../../../host-agent/net/bpf/drop-reasons.ts';
 import { openGatewayTables } from '../../../../host-agent/net/bpf/gateway-tables.ts';
@@ -6,7 +8,7 @@ import {
   flattenIdleSeconds,
   LINUX_IDLE_SECONDS,
 } from '../../../../host-agent/net/bpf/idle-flows.ts';
-import { toInteger, vniOf } from '../../../../host-agent/net/vni.ts';
+import { vniOf } from '../../../../host-agent/net/vni.ts';
 import { type Lab, openLab } from './lab.ts';
 import * as packets from './packets.ts';
 

@@ -1,10 +1,10 @@
 /** The gateway's address translation: flows out and back, ports, states, counters. */
 import fc from 'fast-check';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { toInteger } from '../../../../host-agent/net/../protocol/ipv4-number.ts';
 import { NAT_STATES } from '../../../../host-agent/net/bpf/abi.ts';
 import { exportFlows, forgetFlows, importFlow } from '../../../../host-agent/net/bpf/flows.ts';
 import { putServices } from '../../../../host-agent/net/bpf/services.ts';
-import { toInteger } from '../../../../host-agent/net/vni.ts';
 import {
   type GatewayLab,
   GUEST,

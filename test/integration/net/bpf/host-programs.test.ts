@@ -1,5 +1,6 @@
 /** The host's programs, packet by packet: verdict, packet out, counters. */
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { toInteger } from '../../../../host-agent/net/../protocol/ipv4-number.ts';
 import {
   guardKey,
   guardRule,
@@ -15,7 +16,7 @@ import { nameDrops } from '../../../../host-agent/net/bpf/drop-reasons.ts';
 import { planGuardPrefixes } from '../../../../host-agent/net/bpf/guard-plan.ts';
 import { counterMap, mapNamed, typedMap } from '../../../../host-agent/net/bpf/typed-map.ts';
 import { NEVER, PRIVATE } from '../../../../host-agent/net/guest-policy.ts';
-import { toInteger, vniOf } from '../../../../host-agent/net/vni.ts';
+import { vniOf } from '../../../../host-agent/net/vni.ts';
 import { DROPPED, type Lab, openLab, PASSED, REDIRECTED } from './lab.ts';
 import * as packets from './packets.ts';
 
