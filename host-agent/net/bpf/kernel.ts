@@ -34,8 +34,17 @@ export const BPF = {
 export type BpfCommand = (typeof BPF)[keyof typeof BPF];
 
 export const ENOENT = 2;
+const EINTR = 4;
+const EAGAIN = 11;
 export const EEXIST = 17;
 export const ENOSPC = 28;
+
+/** How a command says that a signal cut it short. */
+const INTERRUPTED: ReadonlyMap<BpfCommand, number> = new Map([
+  [BPF.programLoad, EAGAIN],
+  [BPF.programTestRun, EINTR],
+]);
+const INTERRUPTED_TRIES = 50;
 
 const Result = z.int();
 const syscall = koffi
@@ -64,10 +73,18 @@ function addressOf(bytes: Buffer): bigint {
   throw new TypeError(`a Buffer's address is ${typeof address}`);
 }
 
-/** The call's result, 0 or a file descriptor; or the error's number, negative. Never throws. */
+/**
+ * The call's result, 0 or a file descriptor; or the error's number, negative. Never throws. The
+ * verifier and a test run give up when a signal comes, such as a child's end, and want to be asked
+ * again (kernel/bpf/verifier.c: signal_pending).
+ */
 export function tryBpf(command: BpfCommand, encoded: Buffer): number {
-  const result = Result.parse(syscall(SYS.bpf, command, encoded, encoded.length));
-  return result < 0 ? -koffi.errno() : result;
+  for (let tries = 1; ; tries += 1) {
+    const result = Result.parse(syscall(SYS.bpf, command, encoded, encoded.length));
+    if (result >= 0) return result;
+    const errno = koffi.errno();
+    if (INTERRUPTED.get(command) !== errno || tries === INTERRUPTED_TRIES) return -errno;
+  }
 }
 
 /** As `tryBpf`; throws BpfError with what was tried. */
