@@ -3,8 +3,8 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { ArchitectError } from '../host-agent/protocol/errors.ts';
 import { answerHealth } from './api/health.ts';
 import type { Readiness } from './api/ports.ts';
-import type { Address } from './config.ts';
 import type { WebhookHandler } from './intake/webhooks.ts';
+import type { Address } from './settings/settings.ts';
 
 const HEAD_TIMEOUT_MS = 10_000;
 const REQUEST_TIMEOUT_MS = 15_000;

@@ -19,7 +19,7 @@ import { GatewayFleet } from './agents/gateway-fleet.ts';
 import { startApi } from './api/api-server.ts';
 import { ensureApiToken } from './api/api-token.ts';
 import { createApiPorts } from './api-ports.ts';
-import type { Address, Config } from './config.ts';
+import type { Config } from './config.ts';
 import { EvidenceStore } from './evidence/evidence-store.ts';
 import { openFrontDoor } from './front-door.ts';
 import { GatewayKeeper } from './gateways/gateway-keeper.ts';
@@ -36,7 +36,6 @@ import { startIntakeWorker } from './intake/worker.ts';
 import { openMasterKey } from './keys/master-key.ts';
 import { VmKeys } from './keys/vm-keys.ts';
 import { shareOf } from './labels/job-share.ts';
-import { readPolicy } from './labels/policy.ts';
 import { createLogger } from './log.ts';
 import { DEFAULT_PLANNER_CONFIG, type PlannerConfig } from './planner/observed.ts';
 import { readPool } from './pool.ts';
@@ -50,6 +49,7 @@ import { Lease } from './records/lease.ts';
 import { RecordStore } from './records/record-store.ts';
 import type { JobFacts, JobRecord } from './records/records.ts';
 import { openRedis } from './redis/open-redis.ts';
+import type { Address } from './settings/settings.ts';
 import { ShutdownStack } from './shutdown-stack.ts';
 
 export const VERSION = '0.1.0';
@@ -84,7 +84,7 @@ async function assemble(config: Config, logger: Logger, parts: ShutdownStack): P
   const evidence = parts.add('evidence', EvidenceStore.open(join(config.dataDir, 'evidence.db')));
   const store = new RecordStore({ redis: redis.connections.commands, fleet: config.fleet });
   const lease = new Lease({ redis: redis.connections.commands, fleet: config.fleet });
-  const policy = readPolicy(config.policyFile);
+  const { policy } = config;
   const book = {
     store,
     evidence,

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { PoolSpec } from '../host-agent/protocol/host-facts.ts';
 import type { Config } from './config.ts';
-import { ConfigError } from './config.ts';
+import { ConfigError } from './settings/config-error.ts';
 
 /**
  * The best accelerator for which set-up captured a template. Throws ConfigError when there is none:

@@ -2,12 +2,12 @@ import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
-import { z } from 'zod';
 import { StoreSpec } from '../host-agent/protocol/store-spec.ts';
-import { readStore, StoreConfigError, StoreEnvironment } from './store-config.ts';
+import { Store } from './settings/settings.ts';
+import { readStore, StoreConfigError } from './store-config.ts';
 
-const read = (env: Record<string, string>, localFolder?: string) =>
-  readStore(z.object(StoreEnvironment).parse(env), localFolder);
+const read = (store: Record<string, string>, localFolder?: string) =>
+  readStore(Store.parse(store), localFolder);
 
 function secretFile(text: string, mode = 0o600): string {
   const dir = mkdtempSync(join(tmpdir(), 'store-'));
@@ -20,17 +20,17 @@ function secretFile(text: string, mode = 0o600): string {
 
 test('a folder where one is named or all hosts are here, else none', () => {
   expect(read({}, '/data/chunks')).toEqual({ kind: 'folder', path: '/data/chunks' });
-  expect(read({ ARCHITECT_STORE: '/mnt/nfs' }, '/x')).toEqual({ kind: 'folder', path: '/mnt/nfs' });
+  expect(read({ folder: '/mnt/nfs' }, '/x')).toEqual({ kind: 'folder', path: '/mnt/nfs' });
   expect(read({})).toBeUndefined();
 });
 
 test('a bucket, with its credentials from a private file', () => {
   const keys = { accessKeyId: 'AK', secretAccessKey: 'very-secret' };
   const spec = read({
-    ARCHITECT_STORE_BUCKET: 'chunks',
-    ARCHITECT_STORE_ENDPOINT: 'http://127.0.0.1:9000',
-    ARCHITECT_STORE_PREFIX: 'ci/',
-    ARCHITECT_STORE_CREDENTIALS_FILE: secretFile(JSON.stringify(keys)),
+    bucket: 'chunks',
+    endpoint: 'http://127.0.0.1:9000',
+    prefix: 'ci/',
+    credentialsFile: secretFile(JSON.stringify(keys)),
   });
   expect(StoreSpec.parse(spec)).toEqual({
     kind: 's3',
@@ -41,11 +41,11 @@ test('a bucket, with its credentials from a private file', () => {
     forcePathStyle: true,
     credentials: keys,
   });
-  expect(read({ ARCHITECT_STORE_BUCKET: 'chunks' })).not.toHaveProperty('credentials');
+  expect(read({ bucket: 'chunks' })).not.toHaveProperty('credentials');
 });
 
 test.each([
-  ['both', () => ({ ARCHITECT_STORE: '/a', ARCHITECT_STORE_BUCKET: 'chunks' })],
+  ['both', () => ({ folder: '/a', bucket: 'chunks' })],
   ['a file for all', () => withFile(secretFile('{}', 0o644))],
   ['a file of nonsense', () => withFile(secretFile('{"accessKeyId":"very-secret"}'))],
   ['no file', () => withFile('/nowhere')],
@@ -56,5 +56,5 @@ test.each([
 });
 
 function withFile(path: string) {
-  return { ARCHITECT_STORE_BUCKET: 'chunks', ARCHITECT_STORE_CREDENTIALS_FILE: path };
+  return { bucket: 'chunks', credentialsFile: path };
 }

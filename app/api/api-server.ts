@@ -10,7 +10,7 @@ import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify }
 import type { Logger } from 'pino';
 import { ArchitectError } from '../../host-agent/protocol/errors.ts';
 import { RateLimit } from '../agents/rate-limit.ts';
-import type { Address } from '../config.ts';
+import type { Address } from '../settings/settings.ts';
 import { isAuthorized } from './api-token.ts';
 import { answerHealth } from './health.ts';
 import { describeApi } from './openapi.ts';

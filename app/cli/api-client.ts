@@ -1,6 +1,6 @@
 /**
  * The CLI's only door to the control plane: the REST API, on the fleet's unix socket unless
- * ARCHITECT_API_URL names another. Needs none of the control plane's own configuration.
+ * ARCHITECT_API_URL names another. Needs none of the control plane's secrets.
  */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -8,17 +8,17 @@ import { Agent, request as httpRequest } from 'undici';
 import { z } from 'zod';
 import { API_PREFIX } from '../api/routes.ts';
 import { Problem } from '../api/views.ts';
+import { readSettings } from '../settings/read-settings.ts';
+import { Settings } from '../settings/settings.ts';
 import { CliError } from './cli-error.ts';
 
 const TIMEOUT_MS = 15_000;
 const MAX_ANSWER_BYTES = 32 * 1024 * 1024;
 
+/** Of the control plane's own settings no more than what leads to its socket. */
+const Whereabouts = z.object({ home: Settings.shape.home, fleet: Settings.shape.fleet });
+
 const Environment = z.object({
-  ARCHITECT_HOME: z.string().startsWith('/').default('/var/lib/architect'),
-  ARCHITECT_FLEET: z
-    .string()
-    .regex(/^[a-z0-9]{1,12}$/)
-    .default('main'),
   ARCHITECT_API_URL: z.url({ protocol: /^https?$/ }).optional(),
   ARCHITECT_API_TOKEN_FILE: z.string().startsWith('/').optional(),
 });
@@ -38,7 +38,7 @@ export interface ApiCall<Answer extends z.ZodType> {
   readonly answer: Answer;
 }
 
-/** Where the API is, by environment. Throws CliError naming the variable that is wrong. */
+/** Where the API is. Throws CliError or ConfigError naming the variable or setting that is wrong. */
 export function findApi(environment: NodeJS.ProcessEnv): ApiAddress {
   const parsed = Environment.safeParse(environment);
   if (!parsed.success) {
@@ -48,7 +48,8 @@ export function findApi(environment: NodeJS.ProcessEnv): ApiAddress {
     );
   }
   const env = parsed.data;
-  const dataDir = join(env.ARCHITECT_HOME, 'fleets', env.ARCHITECT_FLEET);
+  const { home, fleet } = readSettings(Whereabouts, environment);
+  const dataDir = join(home, 'fleets', fleet);
   const url = env.ARCHITECT_API_URL?.replace(/\/+$/, '');
   return {
     url: url ?? 'http://architect',

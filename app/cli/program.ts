@@ -16,7 +16,7 @@ export type ExitCode = 0 | 1 | 2;
 
 const EXAMPLES = `
 Examples:
-  architect start            a control plane, with its settings in the environment
+  architect start            a control plane, with the settings of /etc/architect/architect.yaml
   architect jobs --json      what runs and what waits
   architect job 4711         one job: where it is, why it waits, how it moved
   architect drain h-000001   move all VMs off a host`;

@@ -234,6 +234,8 @@ export class SimulatedFleet {
     const { hosts, hostSize = '4cpu-8gb', environment } = this.#options;
     const { bridgeAddress, agentPort, outsideAddress } = this.network;
     return {
+      // An empty file: this machine's own settings are not the demo's.
+      ARCHITECT_CONFIG: '/dev/null',
       ARCHITECT_FLEET: this.name,
       ARCHITECT_HOME: homeDir(),
       ARCHITECT_LISTEN: `${bridgeAddress}:${WEBHOOK_PORT}`,

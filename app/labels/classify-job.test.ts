@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
+import { policyOf } from '../../test/fixtures/policy.ts';
 import { classifyJob, wantsRewind } from './classify-job.ts';
-import { DEFAULT_POLICY, PolicyError, parsePolicy } from './policy.ts';
+import { DEFAULT_POLICY } from './policy.ts';
 
 const GIB = 1024;
 
@@ -39,7 +40,7 @@ describe('classifyJob', () => {
   });
 
   it('keeps each repository within its own rule, the first that matches', () => {
-    const policy = parsePolicy(`
+    const policy = policyOf(`
 repositories:
   - { match: acme/*, limits: { cpu: 4 }, classes: [small], allowOnDemand: false }
   - { match: other/tool }
@@ -55,16 +56,16 @@ repositories:
   it('lets a job opt in to being rewound, where the policy does', () => {
     const labels = ['self-hosted', 'architect/rewind=true'];
     expect(classify(labels)).toMatchObject({ kind: 'served', request: { rewind: true } });
-    expect(classify(labels, parsePolicy('allowRewind: false'))).toMatchObject({ kind: 'refused' });
+    expect(classify(labels, policyOf('allowRewind: false'))).toMatchObject({ kind: 'refused' });
     expect(wantsRewind(labels)).toBe(true);
     expect(wantsRewind(['architect/rewind=false'])).toBe(false);
     expect(wantsRewind(['rewind=true'])).toBe(false);
   });
 
   it('allows what the grammar can say when the operator turns the allow-list off', () => {
-    const policy = parsePolicy('allowList: false');
+    const policy = policyOf('allowList: false');
     expect(classify(['architect/cpu=64/arch=arm64', 'gpu-lab'], policy).kind).toBe('served');
-    const served = parsePolicy('{allowList: false, repositories: [{match: acme/*}]}');
+    const served = policyOf('{allowList: false, repositories: [{match: acme/*}]}');
     expect(classify(['architect'], served)).toMatchObject({ kind: 'served' });
     expect(classify(['architect'], served, 'other/shop')).toMatchObject({
       kind: 'refused',
@@ -73,16 +74,16 @@ repositories:
   });
 });
 
-describe('parsePolicy', () => {
-  it('reads JSON as well, and an empty file as the default', () => {
-    expect(parsePolicy('{"limits":{"cpu":2}}').limits).toEqual({ cpu: 2, ram: 32, disk: 100 });
-    expect(parsePolicy('')).toEqual(DEFAULT_POLICY);
+describe('Policy', () => {
+  it('has defaults for what is not said', () => {
+    expect(policyOf('{"limits":{"cpu":2}}').limits).toEqual({ cpu: 2, ram: 32, disk: 100 });
+    expect(policyOf('')).toEqual(DEFAULT_POLICY);
   });
 
-  it.each(['limits: { cpus: 4 }', 'classes: { Big: { cpu: 1, ram: 1 } }', 'a: [', '- 1'])(
-    'throws for %s',
+  it.each(['limits: { cpus: 4 }', 'classes: { Big: { cpu: 1, ram: 1 } }', '- 1'])(
+    'refuses %s',
     (text) => {
-      expect(() => parsePolicy(text)).toThrow(PolicyError);
+      expect(() => policyOf(text)).toThrow();
     },
   );
 });

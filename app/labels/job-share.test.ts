@@ -1,14 +1,14 @@
 import { expect, it } from 'vitest';
+import { policyOf } from '../../test/fixtures/policy.ts';
 import { jobFacts } from '../../test/fixtures/records.ts';
 import { shareOf } from './job-share.ts';
-import { parsePolicy } from './policy.ts';
 
 const { origin } = jobFacts();
 const place = (owner: string, repo: string, labels = ['architect']) => ({
   ...{ origin: { ...origin, owner, repo }, labels },
 });
 
-const POLICY = parsePolicy(`
+const POLICY = policyOf(`
 concurrency:
   - { match: '*', each: organization, maxVms: 50 }
   - { match: 'acme/*', each: repository, maxVms: 20 }
@@ -50,5 +50,5 @@ it('counts what GitHub holds for one name as one', () => {
 });
 
 it('limits nothing by default', () => {
-  expect(shareOf(place('acme', 'shop'), parsePolicy(''))).toMatchObject({ caps: [], priority: 0 });
+  expect(shareOf(place('acme', 'shop'), policyOf(''))).toMatchObject({ caps: [], priority: 0 });
 });

@@ -1,6 +1,7 @@
 /**
  * What the operator allows jobs to ask for. A label is written by whoever may open a pull request,
- * so nothing is allowed that the policy does not allow. The file is YAML or JSON:
+ * so nothing is allowed that the policy does not allow. The section `policy` of architect.yaml, or a
+ * file of its own that ARCHITECT_POLICY_FILE names:
  *
  *   defaultClass: { cpu: 2, ram: 4, disk: 20 }
  *   classes:
@@ -26,16 +27,8 @@
  * `repositories` decides for whose jobs VMs are started. GitHub then gives the runner to any job of
  * the organisation with the same labels, so keep other repositories out by the runner group, too.
  */
-import { readFileSync } from 'node:fs';
-import { parse } from 'yaml';
 import { z } from 'zod';
-import { ArchitectError } from '../../host-agent/protocol/errors.ts';
 import { Architecture } from '../../host-agent/protocol/instance-class.ts';
-
-export class PolicyError extends ArchitectError {
-  readonly code = 'POLICY';
-  readonly retry = 'never';
-}
 
 const ClassName = z
   .string()
@@ -91,7 +84,7 @@ const BUILT_IN_CLASSES = {
   '8cpu-32gb': { cpu: 8, ram: 32, disk: 20, arch: 'x64' as const },
 };
 
-const Policy = z.strictObject({
+export const Policy = z.strictObject({
   defaultClass: NamedClass.default({ cpu: 2, ram: 4, disk: 20, arch: 'x64' }),
   classes: z.record(ClassName, NamedClass).default(BUILT_IN_CLASSES),
   allowList: z.boolean().default(true),
@@ -114,25 +107,6 @@ export type Policy = Readonly<z.infer<typeof Policy>>;
 
 export const DEFAULT_POLICY: Policy = Object.freeze(Policy.parse({}));
 
-/** Throws PolicyError naming each setting that is wrong. An empty text is the default policy. */
-export function parsePolicy(text: string): Policy {
-  const parsed = Policy.safeParse(readYaml(text) ?? {});
-  if (parsed.success) return Object.freeze(parsed.data);
-  const issues = parsed.error.issues.map((at) => `  ${at.path.join('.')}: ${at.message}`);
-  throw new PolicyError(`The policy file is not usable:\n${issues.join('\n')}`);
-}
-
-/** The policy in the file, or the default one where no file is configured. Throws PolicyError. */
-export function readPolicy(path: string | undefined): Policy {
-  if (path === undefined) return DEFAULT_POLICY;
-  try {
-    return parsePolicy(readFileSync(path, 'utf8'));
-  } catch (cause) {
-    if (cause instanceof PolicyError) throw cause;
-    throw new PolicyError(`Cannot read the policy file ${path}.`, { cause });
-  }
-}
-
 /** The first rule that matches `owner/repo`; undefined: the repository is not served at all. */
 export function ruleForRepository(policy: Policy, repository: string): RepositoryRule | undefined {
   return policy.repositories.find((rule) => matchesRepository(rule.match, repository));
@@ -143,12 +117,4 @@ export function matchesRepository(pattern: string, repository: string): boolean 
   if (pattern === '*') return true;
   const parts = pattern.split('*').map((part) => part.replaceAll(/[.+?^${}()|[\]\\]/g, '\\$&'));
   return new RegExp(`^${parts.join('[^/]*')}$`, 'i').test(repository);
-}
-
-function readYaml(text: string): unknown {
-  try {
-    return parse(text);
-  } catch (cause) {
-    throw new PolicyError('The policy file is neither YAML nor JSON.', { cause });
-  }
 }

@@ -1,7 +1,9 @@
 /** The provider that the configuration names, and where its hosts reach this control plane. */
 import type { Logger } from 'pino';
 import type { PoolSpec } from '../../host-agent/protocol/host-facts.ts';
-import { type Address, type Config, ConfigError } from '../config.ts';
+import type { Config } from '../config.ts';
+import { ConfigError } from '../settings/config-error.ts';
+import type { Address } from '../settings/settings.ts';
 import { openEc2 } from './ec2/open-ec2.ts';
 import { createLocalNetwork } from './local/local-network.ts';
 import { createLocalProvider } from './local/local-provider.ts';
@@ -34,7 +36,7 @@ export async function openProvider(
   if (config.provider === 'local') return await openLocal(config, logger);
   if (config.agentsUrl === undefined) {
     throw new ConfigError(
-      `The ${config.provider} provider needs ARCHITECT_AGENTS_URL: the https:// URL at which hosts reach this machine.`,
+      `The ${config.provider} provider needs agents.url (ARCHITECT_AGENTS_URL): the https:// URL at which hosts reach this machine.`,
     );
   }
   const agentsListen = config.agentsListen ?? { host: '0.0.0.0', port: AGENTS_PORT };
@@ -42,13 +44,13 @@ export async function openProvider(
     const provider = createStaticProvider(enrolled);
     return { provider, agentsListen, close: async () => undefined };
   }
-  const { ec2File, dataDir, fleet } = config;
-  if (ec2File === undefined) {
+  const { ec2: settings, dataDir, fleet } = config;
+  if (settings === undefined) {
     throw new ConfigError(
-      'The ec2 provider needs ARCHITECT_EC2_FILE: a JSON file. See "Hosts from EC2" in README.md.',
+      'The ec2 provider needs the section ec2 (or ARCHITECT_EC2_FILE). See "Hosts from EC2" in README.md.',
     );
   }
-  const provider = await openEc2({ settingsFile: ec2File, dataDir, fleet, pool, logger });
+  const provider = await openEc2({ settings, dataDir, fleet, pool, logger });
   return { provider, agentsListen, close: async () => provider.close() };
 }
 

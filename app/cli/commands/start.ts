@@ -1,22 +1,25 @@
 import type { Command } from 'commander';
 import { readConfig } from '../../config.ts';
+import { withConfigFile } from '../../settings/read-settings.ts';
 import type { Output } from '../output.ts';
 
 const EXAMPLES = `
-Configured by environment variables; see "Configuration" in README.md.
+Configured by /etc/architect/architect.yaml (see "Configuration" in README.md); environment
+variables override it.
 
-Example:
-  GITHUB_APP_ID=1 GITHUB_PRIVATE_KEY_FILE=/etc/architect/key.pem \\
-  GITHUB_WEBHOOK_SECRET_FILE=/etc/architect/webhook-secret architect start`;
+Examples:
+  architect start
+  architect start --config ./architect.yaml`;
 
 export function addStartCommand(program: Command, output: Output): void {
   program
     .command('start')
     .description('run the control plane until it is told to stop')
+    .option('--config <file>', 'instead of ARCHITECT_CONFIG and the usual place')
     .option('--json', 'changes nothing: the log is one JSON object per line in any case')
     .addHelpText('after', EXAMPLES)
-    .action(async () => {
-      const config = readConfig(output.environment);
+    .action(async ({ config: file }: { readonly config?: string }) => {
+      const config = readConfig(withConfigFile(output.environment, file));
       const { startControlPlane } = await import('../../main.ts');
       const stop = awaitStopSignal();
       const controlPlane = await startControlPlane(config);

@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
-import { matchesAny, parseEc2Settings, policyOf } from './ec2-settings.ts';
+import { Ec2Settings, matchesAny, policyOf } from './ec2-settings.ts';
 
 const LEAST = {
   region: 'eu-central-1',
@@ -12,16 +12,16 @@ const LEAST = {
   fleet: { maxUsdPerHour: 2 },
 };
 
-describe('parseEc2Settings', () => {
+describe('Ec2Settings', () => {
   it('takes the least, and chooses the safe', () => {
-    expect(parseEc2Settings(LEAST, 'f')).toMatchObject({
+    expect(Ec2Settings.parse(LEAST)).toMatchObject({
       publicAddress: false,
       fallbacks: ['type', 'zone', 'on-demand'],
     });
   });
 
   it.each([
-    ['a maximum spend is missing', { fleet: {} }, 'fleet.maxUsdPerHour'],
+    ['a maximum spend is missing', { fleet: {} }, 'maxUsdPerHour'],
     ['a field is misspelt', { amii: 'x' }, 'amii'],
     [
       'a branch stands for a commit',
@@ -35,7 +35,7 @@ describe('parseEc2Settings', () => {
     ],
     ['a variable is none of ours', { agentEnvironment: { PATH: '/' } }, 'PATH'],
   ])('refuses when %s, and names it', (_, over, named) => {
-    expect(() => parseEc2Settings({ ...LEAST, ...over }, '/etc/ec2.json')).toThrow(named);
+    expect(() => Ec2Settings.parse({ ...LEAST, ...over })).toThrow(named);
   });
 
   it.each([
@@ -43,7 +43,7 @@ describe('parseEc2Settings', () => {
     ['one-host', { kind: 'one-host' }],
     [25, { kind: 'share', share: 0.25 }],
   ])('reads a headroom of %s', (headroom, expected) => {
-    const settings = parseEc2Settings({ ...LEAST, fleet: { maxUsdPerHour: 2, headroom } }, 'f');
+    const settings = Ec2Settings.parse({ ...LEAST, fleet: { maxUsdPerHour: 2, headroom } });
     expect(policyOf(settings)).toMatchObject({ headroom: expected, maxUsdPerHour: 2, minHosts: 1 });
   });
 });
@@ -64,7 +64,7 @@ describe('README', () => {
   const find = (word: string) => JSON.parse(blocks.find((text) => text.includes(word)) ?? 'null');
 
   it('has settings that are usable', () => {
-    expect(parseEc2Settings(find('maxUsdPerHour'), 'README').fleet.maxUsdPerHour).toBe(3);
+    expect(Ec2Settings.parse(find('maxUsdPerHour')).fleet.maxUsdPerHour).toBe(3);
   });
 
   it('has a policy that allows just what is asked of EC2', () => {

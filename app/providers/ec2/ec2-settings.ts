@@ -1,16 +1,9 @@
 /**
- * What the operator says of EC2: a JSON file, named by ARCHITECT_EC2_FILE. README, "Hosts from EC2", has
- * an example. Everything that costs money or is a matter of trust is here and nowhere else.
+ * What the operator says of EC2: the section `ec2` of architect.yaml, or a file of its own that
+ * ARCHITECT_EC2_FILE names. README, "Hosts from EC2", has an example. Everything that costs money or is a matter of trust is here and nowhere else.
  */
-import { readFileSync } from 'node:fs';
 import { z } from 'zod';
-import { ArchitectError } from '../../../host-agent/protocol/errors.ts';
 import { DEFAULT_FLEET_POLICY, type FleetPolicy } from '../../planner/fleet/fleet-seen.ts';
-
-export class Ec2SettingsError extends ArchitectError {
-  readonly code = 'EC2_SETTINGS';
-  readonly retry = 'never';
-}
 
 const MINUTE_MS = 60_000;
 const usd = z.number().min(0).max(1_000);
@@ -44,7 +37,7 @@ const Fleet = z.strictObject({
   horizonHours: z.number().min(0.25).max(168).default(4),
 });
 
-const Ec2Settings = z.strictObject({
+export const Ec2Settings = z.strictObject({
   region: z.string().regex(/^[a-z]{2}(-[a-z]+)+-\d$/, 'wants for example eu-central-1'),
   ami: z.string().regex(/^ami-[0-9a-f]{8,17}$/),
   /** One for each zone that may be used. */
@@ -85,26 +78,6 @@ const Ec2Settings = z.strictObject({
   endpoint: z.url().optional(),
 });
 export type Ec2Settings = Readonly<z.infer<typeof Ec2Settings>>;
-
-/** Throws Ec2SettingsError naming everything that is wrong in the file. */
-export function readEc2Settings(path: string): Ec2Settings {
-  let text: unknown;
-  try {
-    text = JSON.parse(readFileSync(path, 'utf8'));
-  } catch (cause) {
-    throw new Ec2SettingsError(`Cannot read ${path} as JSON.`, { cause });
-  }
-  return parseEc2Settings(text, path);
-}
-
-export function parseEc2Settings(raw: unknown, path: string): Ec2Settings {
-  const parsed = Ec2Settings.safeParse(raw);
-  if (parsed.success) return parsed.data;
-  const lines = parsed.error.issues.map((issue) => `  ${issue.path.join('.')}: ${issue.message}`);
-  throw new Ec2SettingsError(
-    `${path} is not usable:\n${lines.join('\n')}\nSee "Hosts from EC2" in README.md.`,
-  );
-}
 
 export function policyOf({ fleet }: Ec2Settings): FleetPolicy {
   const { calmMinutes, joinMinutes, horizonHours, ...rest } = fleet;

@@ -1,25 +1,24 @@
-/** The EC2 provider from its settings file. The SDKs are loaded here only: they are large. */
+/** The EC2 provider from its settings. The SDKs are loaded here only: they are large. */
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
 import type { PoolSpec } from '../../../host-agent/protocol/host-facts.ts';
 import { readIfThere, writeDurably } from '../../durable-file.ts';
 import { Ec2Provider } from './ec2-provider.ts';
-import { readEc2Settings } from './ec2-settings.ts';
+import type { Ec2Settings } from './ec2-settings.ts';
 
 const OWNER_FILE = 'ec2-owner';
 const OWNER_BYTES = 6;
 
-/** Throws Ec2SettingsError for a file that is not usable. Asks nothing of EC2. */
+/** Asks nothing of EC2. */
 export async function openEc2(given: {
-  readonly settingsFile: string;
+  readonly settings: Ec2Settings;
   readonly dataDir: string;
   readonly fleet: string;
   readonly pool: PoolSpec;
   readonly logger: Logger;
 }): Promise<Ec2Provider> {
-  const { settingsFile, dataDir, fleet, pool, logger } = given;
-  const settings = readEc2Settings(settingsFile);
+  const { settings, dataDir, fleet, pool, logger } = given;
   const ownerId = await ensureOwnerId(dataDir);
   const sdk = await import('@aws-sdk/client-ec2');
   const sqs = settings.noticeQueue === undefined ? undefined : await import('@aws-sdk/client-sqs');

@@ -3,7 +3,7 @@ import * as sdk from '@aws-sdk/client-ec2';
 import { pino } from 'pino';
 import { Ec2Provider } from '../../../app/providers/ec2/ec2-provider.ts';
 import { EC2_LIMITS } from '../../../app/providers/ec2/ec2-requests.ts';
-import { parseEc2Settings } from '../../../app/providers/ec2/ec2-settings.ts';
+import { Ec2Settings } from '../../../app/providers/ec2/ec2-settings.ts';
 import { Digest } from '../../../host-agent/protocol/ids.ts';
 
 export const POOL = {
@@ -33,19 +33,16 @@ export function openTestEc2(given: Ec2Given): Ec2Provider {
   process.env.AWS_ACCESS_KEY_ID = 'AKIDTEST';
   process.env.AWS_SECRET_ACCESS_KEY = 'very-secret-key';
   const { ownerId = 'owner1', now = Date.now, ...over } = given;
-  const settings = parseEc2Settings(
-    {
-      region: 'eu-central-1',
-      ami: 'ami-0123456789abcdef0',
-      subnets: ['subnet-0000000a', 'subnet-0000000b'],
-      securityGroups: ['sg-0123456789abcdef0'],
-      instanceProfile: 'architect-host',
-      onDemandUsdPerHour: { 'm8i.xlarge': 0.3, 'm8i.2xlarge': 0.6 },
-      fleet: { maxUsdPerHour: 5 },
-      ...over,
-    },
-    'the test',
-  );
+  const settings = Ec2Settings.parse({
+    region: 'eu-central-1',
+    ami: 'ami-0123456789abcdef0',
+    subnets: ['subnet-0000000a', 'subnet-0000000b'],
+    securityGroups: ['sg-0123456789abcdef0'],
+    instanceProfile: 'architect-host',
+    onDemandUsdPerHour: { 'm8i.xlarge': 0.3, 'm8i.2xlarge': 0.6 },
+    fleet: { maxUsdPerHour: 5 },
+    ...over,
+  });
   return new Ec2Provider({
     ...{ sdk, settings, fleet: 'main', ownerId, pool: POOL, now },
     limits: { ...EC2_LIMITS, connectMs: 1_000, attemptMs: 20_000 },
