@@ -8,6 +8,7 @@ import { addJobCommand } from './commands/job.ts';
 import { addJobsCommand } from './commands/jobs.ts';
 import { addDrainCommand, addDrillCommand, addMigrateCommand } from './commands/migrate.ts';
 import { addOffersCommand } from './commands/offers.ts';
+import { addSetupCommand } from './commands/setup.ts';
 import { addStartCommand } from './commands/start.ts';
 import { addVmsCommand } from './commands/vms.ts';
 import type { Output } from './output.ts';
@@ -16,6 +17,7 @@ export type ExitCode = 0 | 1 | 2;
 
 const EXAMPLES = `
 Examples:
+  architect setup --help     the GitHub App and the configuration, for a start
   architect start            a control plane, with the settings of /etc/architect/architect.yaml
   architect jobs --json      what runs and what waits
   architect job 4711         one job: where it is, why it waits, how it moved
@@ -49,6 +51,7 @@ function buildProgram(output: Terminal): Command {
       writeOut: (text) => output.write(text),
       writeErr: (text) => output.writeError(text),
     });
+  addSetupCommand(program, output);
   addStartCommand(program, output);
   addDemoCommand(program);
   addJobsCommand(program, output);

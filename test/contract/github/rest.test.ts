@@ -59,6 +59,7 @@ const Minted = z.object({ runner: WithId, encoded_jit_config: z.base64() });
 describe('the app', () => {
   it.each([
     'GET /app',
+    'GET /app/hook/config',
     'GET /app/installations',
     'GET /app/installations/{installation_id}',
     'GET /orgs/{org}/installation',
@@ -223,4 +224,35 @@ describe('runs, jobs and checks', () => {
     const listed = await call('installation', list, { ref: SHA, check_name: 'architect' });
     expect(listed.data).toMatchObject({ total_count: 1, check_runs: [{ output }] });
   });
+});
+
+it('registers an App from a manifest, which GitHub gives a key and a secret', async () => {
+  const sim = await GitHubFixture.start();
+  try {
+    const manifest = {
+      ...{ name: 'another', url: 'https://a.example', redirect_url: 'http://127.0.0.1:1/back' },
+      hook_attributes: { url: 'https://a.example/hook' },
+      default_permissions: { metadata: 'read' },
+    };
+    const page = await fetch(`${sim.github.url}/organizations/acme/settings/apps/new?state=s`, {
+      method: 'POST',
+      redirect: 'manual',
+      body: new URLSearchParams({ manifest: JSON.stringify(manifest) }),
+    });
+    const back = new URL(page.headers.get('location') ?? '');
+    expect(back.searchParams.get('state')).toBe('s');
+    const path = '/app-manifests/{code}/conversions';
+    const exchange = () =>
+      fetch(`${sim.github.url}/app-manifests/${back.searchParams.get('code')}/conversions`, {
+        method: 'POST',
+      });
+    const answer = await exchange();
+    expect(answer.status).toBe(201);
+    checkAnswer({ method: 'POST', path, status: 201 }, await answer.json());
+    const again = await exchange();
+    expect(again.status).toBe(404);
+    checkAnswer({ method: 'POST', path, status: 404 }, await again.json());
+  } finally {
+    await sim.close();
+  }
 });

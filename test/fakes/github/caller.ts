@@ -15,8 +15,11 @@ export function bearer(request: FastifyRequest): string {
 
 /** Throws the 401 answer unless the App itself calls. */
 export function requireApp({ world }: Simulation, request: FastifyRequest): void {
-  const { appId, appPublicKey } = world.options;
-  const why = refuseAppToken(bearer(request), { appId, publicKey: appPublicKey }, Date.now());
+  const why = refuseAppToken(
+    bearer(request),
+    { appId: world.app.id, publicKey: world.app.publicKey },
+    Date.now(),
+  );
   if (why !== undefined) throw badCredentials(why);
 }
 

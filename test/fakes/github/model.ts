@@ -3,6 +3,16 @@ import type { JobLog } from './job-log.ts';
 import type { Permissions } from './options.ts';
 import type { Conclusion, RunnerMessage, StepCondition } from './runner-protocol.ts';
 
+/** What stands on an App's page. */
+export interface RegisteredApp {
+  readonly id: number;
+  readonly slug: string;
+  readonly name: string;
+  readonly publicKey: string;
+  readonly permissions: Permissions;
+  webhookSecret: string;
+}
+
 export interface Account {
   readonly id: number;
   readonly login: string;

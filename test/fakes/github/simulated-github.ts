@@ -9,6 +9,8 @@ import { serveActions } from './actions-routes.ts';
 import { serveApp } from './app-routes.ts';
 import { serveControl } from './control-routes.ts';
 import { answerUnchanged } from './etag.ts';
+import { serveHookConfig } from './hook-routes.ts';
+import { type Codes, serveConversions, serveRegistration } from './manifest-routes.ts';
 import { type GivenOptions, withDefaults } from './options.ts';
 import { invalidBody, notFound, Refusal } from './refusal.ts';
 import { serveRunners } from './runner-routes.ts';
@@ -34,9 +36,13 @@ export async function startSimulatedGitHub(given: GivenOptions): Promise<Simulat
   const { host, port } = simulation.world.options;
   const server = fastify({ bodyLimit: MAX_BODY_BYTES, forceCloseConnections: true });
   answerErrors(server);
-  await server.register(async (scope) => serveRest(scope, simulation), {
-    prefix: simulation.world.options.restPath,
-  });
+  const codes: Codes = new Map();
+  await server.register(async (scope) => serveRegistration(scope, simulation, codes));
+  const rest = async (scope: FastifyInstance) => {
+    serveRest(scope, simulation);
+    serveConversions(scope, simulation, codes);
+  };
+  await server.register(rest, { prefix: simulation.world.options.restPath });
   const uploads = new Set<Readable>();
   await server.register(async (scope) => serveSessions(scope, simulation, uploads));
   await server.register(async (scope) => serveControl(scope, simulation));
@@ -69,6 +75,7 @@ function serveRest(server: FastifyInstance, simulation: Simulation): void {
     return '';
   });
   serveApp(server, simulation);
+  serveHookConfig(server, simulation);
   serveRunners(server, simulation);
   serveActions(server, simulation);
 }

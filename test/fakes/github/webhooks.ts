@@ -197,7 +197,7 @@ export class Webhooks {
   }
 
   #headers(delivery: Delivery, wrong: boolean): Record<string, string> {
-    const secret = wrong ? 'not the secret' : this.#world.options.webhookSecret;
+    const secret = wrong ? 'not the secret' : this.#world.app.webhookSecret;
     const sign = (hash: string) => createHmac(hash, secret).update(delivery.body).digest('hex');
     return {
       'Content-Type': 'application/json',
@@ -206,7 +206,7 @@ export class Webhooks {
       'X-GitHub-Delivery': delivery.guid,
       'X-GitHub-Event': delivery.event,
       'X-GitHub-Hook-ID': String(HOOK_ID),
-      'X-GitHub-Hook-Installation-Target-ID': String(this.#world.options.appId),
+      'X-GitHub-Hook-Installation-Target-ID': String(this.#world.app.id),
       'X-GitHub-Hook-Installation-Target-Type': 'integration',
       'X-Hub-Signature': `sha1=${sign('sha1')}`,
       'X-Hub-Signature-256': `sha256=${sign('sha256')}`,

@@ -7,6 +7,7 @@ import type {
   Installation,
   Job,
   JobPlan,
+  RegisteredApp,
   Repository,
   Run,
   Runner,
@@ -18,6 +19,8 @@ import { notFound } from './refusal.ts';
 
 export class World {
   readonly options: Options;
+  /** The one App there is; another that is registered by a manifest takes its place. */
+  app: RegisteredApp;
   readonly random: Random;
   readonly accounts = new Map<string, Account>();
   readonly repositories = new Map<string, Repository>();
@@ -33,6 +36,8 @@ export class World {
 
   constructor(options: Options) {
     this.options = options;
+    const { appId: id, appPublicKey: publicKey, webhookSecret, permissions } = options;
+    this.app = { id, slug: 'architect', name: 'Architect', publicKey, webhookSecret, permissions };
     this.random = seededRandom(options.seed);
   }
 
