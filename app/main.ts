@@ -27,6 +27,8 @@ import { createGithubNotices } from './github/checks.ts';
 import { createGithubClient } from './github/client.ts';
 import { createGithubJobSource } from './github/job-source.ts';
 import { createGithubRunners } from './github/runners.ts';
+import { openGuestDesk } from './guests/open-guest-desk.ts';
+import type { GuestDesk } from './guests/ports.ts';
 import { classifyFacts } from './intake/classify-facts.ts';
 import { createJobIntake } from './intake/job-intake.ts';
 import { startGithubPoll } from './intake/poll/start-github-poll.ts';
@@ -100,6 +102,7 @@ async function assemble(config: Config, logger: Logger, parts: ShutdownStack): P
     pool,
     lease,
     listen: hosts.agentsListen,
+    guests: openGuestDesk({ store, evidence, now }),
   });
   const { fleet, enrolment } = agents;
   const gateways = new GatewayKeeper({ port: agents.gateways, store, fleet, now, logger });
@@ -204,6 +207,7 @@ interface AgentParts {
   readonly parts: ShutdownStack;
   readonly pool: PoolSpec;
   readonly lease: Lease;
+  readonly guests: GuestDesk;
   /** Where the provider's hosts reach this process. */
   readonly listen: Address;
 }
@@ -216,7 +220,7 @@ interface AgentDoor {
 }
 
 async function openAgents(given: AgentParts): Promise<AgentDoor> {
-  const { config, logger, parts, pool, lease, listen } = given;
+  const { config, logger, parts, pool, lease, listen, guests } = given;
   const now = Date.now;
   const authority = await openCertificateAuthority(join(config.dataDir, 'ca'), now());
   const url = config.agentsUrl ?? `https://${listen.host}:${listen.port}`;
@@ -226,7 +230,7 @@ async function openAgents(given: AgentParts): Promise<AgentDoor> {
   );
   const fleet = parts.add(
     'fleet',
-    new AgentFleet({ enrolment, pool: () => pool, store: config.store, now, logger }),
+    new AgentFleet({ enrolment, pool: () => pool, store: config.store, guests, now, logger }),
   );
   const gateways = parts.add('gateways', new GatewayFleet({ enrolment, now, logger }));
   const endpoint = parts.add(

@@ -24,6 +24,8 @@ import type { LinkState } from './control/link-state.ts';
 import { obtainIdentity } from './control/obtain-identity.ts';
 import type { StatusFile } from './control/status-file.ts';
 import { createDispatcher } from './control/tls.ts';
+import { GuestApi } from './guest-api/guest-api.ts';
+import { serveGuests } from './guest-api/serve-guests.ts';
 import { hostTag } from './host-tag.ts';
 import { readHostFacts } from './inventory/read-host-facts.ts';
 import { JournalStore } from './journal/journal-store.ts';
@@ -36,6 +38,7 @@ import { guestMtu } from './net/vm-link-plan.ts';
 import { openVmNetworks } from './net/vm-networks.ts';
 import { watchNotices } from './notices/watch-notices.ts';
 import type { AgentStatus } from './protocol/agent-status.ts';
+import { askAgain } from './protocol/guest-api.ts';
 import type { HostFacts } from './protocol/host-facts.ts';
 import type { HostNotice } from './protocol/host-notice.ts';
 import { type Hello, PROTOCOL_VERSION } from './protocol/messages.ts';
@@ -111,7 +114,12 @@ async function serve(parts: {
   const memories = new TemplateMemories();
   const { artifacts, warmer } = keepArtifacts({ ...shared, storeDir, source, signal }, memories);
   const journals = new JournalStore(agentDir);
-  const { drivers, networks, address } = parts;
+  const { drivers, address } = parts;
+  const guests = new GuestApi({
+    ask: async (vmId, ask) => (await link?.ask(vmId, ask)) ?? askAgain('The host-agent starts.'),
+    logger,
+  });
+  const networks = serveGuests(parts.networks, guests);
   const world = { drivers, networks, journals, artifacts };
   let store: StoreSpec | undefined;
   const mobility = openMobility({ config, identity, address, memories, store: () => store });
@@ -149,6 +157,7 @@ async function serve(parts: {
   await tidyUntil(signal, supervisor, logger);
   await watching;
   link.end();
+  guests.end();
   await supervisor.detach();
 }
 

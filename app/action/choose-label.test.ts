@@ -46,10 +46,11 @@ it('has an action.yml that asks for the same inputs, and starts what is there', 
   const { inputs, runs } = z
     .object({
       inputs: z.record(z.string(), z.object({ description: z.string() })),
-      runs: z.object({ using: z.literal('node24'), main: z.string() }),
+      runs: z.object({ using: z.literal('node24'), main: z.string(), post: z.string() }),
     })
     .parse(parse(readFileSync(join(root, 'action.yml'), 'utf8')));
-  expect(Object.keys(inputs).sort()).toEqual([...LABEL_INPUTS, 'gpu'].sort());
-  const source = readFileSync(join(root, runs.main), 'utf8');
-  expect(source).toContain('chooseLabel');
+  expect(Object.keys(inputs).sort()).toEqual([...LABEL_INPUTS, 'gpu', 'hold'].sort());
+  const sourceOf = (path: string) => readFileSync(join(root, path), 'utf8');
+  expect(sourceOf(runs.main)).toContain('runStep');
+  expect(sourceOf(runs.post)).toContain('endStep');
 });

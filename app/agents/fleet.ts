@@ -19,12 +19,15 @@ import {
   type AgentOutcome,
   type AgentRequest,
   type ControlFrame,
+  type GuestAskFrame,
   REQUEST_TIMEOUT_MS,
 } from '../../host-agent/protocol/messages.ts';
 import type { StoreSpec } from '../../host-agent/protocol/store-spec.ts';
+import type { GuestDesk } from '../guests/ports.ts';
 import type { Fleet, FleetHost } from '../reconciler/ports.ts';
 import { admit } from './admission.ts';
 import type { EnrolmentStore } from './enrolment.ts';
+import { GuestLines } from './guest-lines.ts';
 import { HeardNotices } from './heard-notices.ts';
 import { describeHost, type HostEvent, type HostState, stepHost } from './host-connection.ts';
 import { hostAway, PendingRequests } from './pending-requests.ts';
@@ -51,6 +54,8 @@ export interface AgentFleetOptions {
   readonly pool: () => PoolSpec;
   /** Told to admitted hosts; unset: chunks go nowhere. */
   readonly store?: StoreSpec | undefined;
+  /** Answers what jobs ask; unset: they are told to ask again. */
+  readonly guests?: GuestDesk | undefined;
   readonly now: () => number;
   readonly logger: Logger;
   /** Tests shorten it. */
@@ -62,12 +67,14 @@ export class AgentFleet implements Fleet {
   readonly #entries = new Map<HostId, Entry>();
   readonly #listeners = new Set<() => void>();
   readonly #heard = new HeardNotices();
+  readonly #guests: GuestLines;
   readonly #options: AgentFleetOptions;
   readonly #timer: NodeJS.Timeout;
 
   /** Starts with the hosts seen lately, all away, so that a restart does not forget them. */
   constructor(options: AgentFleetOptions) {
     this.#options = options;
+    this.#guests = new GuestLines(options);
     const nowMs = options.now();
     for (const { hostId, hostname } of options.enrolment.hostsSeenSince(nowMs - AWAY_SHOWN_MS)) {
       this.#entries.set(hostId, newEntry({ hostId, hostname, nowMs }));
@@ -200,7 +207,19 @@ export class AgentFleet implements Fleet {
         entry.pending.settle(frame.requestId, frame.outcome);
         this.#apply(entry, { kind: 'heard', nowMs });
         return;
+      case 'guest-ask':
+        void this.#answerGuest(entry, frame);
+        return;
     }
+  }
+
+  async #answerGuest(entry: Entry, asked: GuestAskFrame): Promise<void> {
+    const { socket, hostId, state } = entry;
+    if (socket === undefined || state.kind !== 'connected') return;
+    const cpuModel = state.last.facts.cpu.modelName;
+    const { askId, vmId, ask } = asked;
+    const answer = await this.#guests.answer({ hostId, cpuModel, vmId, ask });
+    send(socket, { type: 'guest-answer', askId, answer });
   }
 
   #apply(entry: Entry, event: HostEvent): void {

@@ -89,6 +89,11 @@ async function refuseMove(
   if (vm === undefined) return { kind: 'absent', what: `There is no VM ${vmId}.` };
   if (vm.phase === 'stopped' || vm.phase === 'failed')
     return { kind: 'conflict', why: `The VM ${vmId} has ended.` };
+  if (vm.held !== null)
+    return {
+      kind: 'conflict',
+      why: `The job of the VM ${vmId} holds it on its host: only a notice moves it.`,
+    };
   if (to === undefined) return undefined;
   if (to === vm.hostId) return { kind: 'conflict', why: `The VM ${vmId} is on ${to} already.` };
   const target = hosts.hosts().find((host) => host.id === to);

@@ -31,6 +31,11 @@ export function departureOf(host: ObservedHost, config: PlannerConfig): Departur
   return { host, deadlineMs, because: `Its host may be taken back soon (${notice.source}).` };
 }
 
+/** Whatever is on the host is gone soon, unless it leaves. */
+export function mustLeave({ deadlineMs }: Departure): boolean {
+  return Number.isFinite(deadlineMs);
+}
+
 /** The most urgent first; ties by id. */
 export function soonestFirst(a: Departure, b: Departure): number {
   if (a.deadlineMs !== b.deadlineMs) return a.deadlineMs < b.deadlineMs ? -1 : 1;

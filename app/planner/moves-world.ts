@@ -91,6 +91,7 @@ export function vm(n: number, over: Partial<ObservedVm> = {}): ObservedVm {
     rewindable: false,
     lastCheckpointAtMs: undefined,
     leaseOverAtMs: undefined,
+    held: false,
     ...over,
   };
 }

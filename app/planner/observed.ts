@@ -102,6 +102,8 @@ export interface ObservedVm {
   readonly lastCheckpointAtMs: number | undefined;
   /** When its run lease has surely expired; undefined: not known, or it has none. */
   readonly leaseOverAtMs: number | undefined;
+  /** Its job wants it to stay on its host: only a notice moves it. */
+  readonly held: boolean;
 }
 
 /** One attempt to bring a VM to another host: under way, or ended a moment ago. */

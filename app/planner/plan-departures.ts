@@ -3,7 +3,7 @@
  * once as its link bears, and what does not get away in time parked. Pure.
  *
  *   notice, deadline   moved, or parked as late as is still safe, since until then there may be room
- *   drain, rebalance   moved when there is room, never parked
+ *   drain, rebalance   moved when there is room, never parked; what its job holds here stays
  *
  * A move is given up while there is still time to park instead, and is then planned anew.
  */
@@ -17,7 +17,7 @@ import {
   type Target,
 } from './evacuate.ts';
 import type { Judged } from './judge-vm.ts';
-import type { Departure } from './leaving.ts';
+import { type Departure, mustLeave } from './leaving.ts';
 import type { ObservedMigration, ObservedVm } from './observed.ts';
 import { nextId, type Planning } from './planning.ts';
 import type { Step } from './step.ts';
@@ -45,7 +45,8 @@ export function planDepartures(
   for (const one of judged) if (isMovable(one)) byHost.get(one.vm.hostId)?.push(one.vm);
   return departures.flatMap((departure) => {
     const outgoing = open.filter((move) => isOutgoing(move, departure.host.id));
-    const vms = byHost.get(departure.host.id) ?? [];
+    const there = byHost.get(departure.host.id) ?? [];
+    const vms = mustLeave(departure) ? there : there.filter(({ held }) => !held);
     return vms.length === 0 ? [] : evacuate({ departure, vms, outgoing }, planning);
   });
 }

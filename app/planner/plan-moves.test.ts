@@ -281,6 +281,40 @@ describe('planMoves', () => {
     ],
     ['wish: moved', { wishes: [wish()] }, ['move vm-1>host-2 epoch 4']],
     [
+      'held: no wish',
+      { vms: [vm(1, { held: true })], wishes: [wish({ deadlineMs: NOW_MS + 30_000 })] },
+      ['end wish: Its job holds the VM on its host; only a notice moves it.'],
+    ],
+    [
+      'held: no drain',
+      {
+        vms: [vm(1, { held: true })],
+        hosts: [host(1, { state: 'draining', drained: true }), host(2)],
+      },
+      [],
+    ],
+    [
+      'held: no hint',
+      {
+        vms: [vm(1, { held: true })],
+        hosts: [host(1, { notice: notice({ kind: 'rebalance' }) }), host(2)],
+      },
+      [],
+    ],
+    [
+      'held: a notice all the same',
+      { vms: [vm(1, { held: true })], hosts: [leaving, host(2)] },
+      ['move vm-1>host-2 epoch 4'],
+    ],
+    [
+      'held: a notice without a deadline, too',
+      {
+        vms: [vm(1, { held: true })],
+        hosts: [host(1, { state: 'draining', notice: notice() }), host(2)],
+      },
+      ['move vm-1>host-2 epoch 4'],
+    ],
+    [
       'wish for a host',
       { hosts: [host(1), host(2), host(3)], wishes: [wish({ to: hostId(3) })] },
       ['move vm-1>host-3 epoch 4'],

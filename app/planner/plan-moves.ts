@@ -4,7 +4,7 @@
  *   migrations under way     tended (tend-moves.ts)
  *   sudden deaths            rewound on the next host with room
  *   hosts that go away       their VMs leave (plan-departures.ts)
- *   what operators wish      after all that
+ *   what operators wish      after all that; a VM that its job holds on its host is moved by none
  *
  * Invariants, each a property in plan-moves.test.ts: a VM has one migration at a time; only a tracked
  * one is moved live; no host is sent more than it has room for, arriving VMs counted; an epoch is
@@ -119,6 +119,7 @@ function planWish(
   if (judged === undefined || judged.verdict.kind === 'gone') return endWish('The VM has ended.');
   const { vm, verdict } = judged;
   if (wish.to === vm.hostId) return endWish('The VM is on that host already.');
+  if (vm.held) return endWish('Its job holds the VM on its host; only a notice moves it.');
   if (verdict.kind === 'moving' || taken.has(vm.id))
     return wait('The VM has another move under way.');
   if (!isMovable(judged))

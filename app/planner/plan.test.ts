@@ -59,7 +59,7 @@ function vm(n: number, over: Partial<ObservedVm> = {}): ObservedVm {
     runnerWord: undefined,
     why: undefined,
     ...{ lastEpoch: 1, tracking: undefined, keyed: true, rewindable: false },
-    ...{ lastCheckpointAtMs: undefined, leaseOverAtMs: undefined },
+    ...{ lastCheckpointAtMs: undefined, leaseOverAtMs: undefined, held: false },
     ...over,
   };
 }

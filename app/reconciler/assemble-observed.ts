@@ -287,6 +287,7 @@ function observeVm(record: VmRecord, { report, isMissing }: VmSight): ObservedVm
     rewindable: record.rewindable,
     lastCheckpointAtMs: record.lastCheckpointAtMs ?? undefined,
     leaseOverAtMs: record.leaseUntilMs === null ? undefined : surelyOverAtMs(record.leaseUntilMs),
+    held: record.held !== null,
   };
 }
 
@@ -319,6 +320,7 @@ function observeUnknown(
     rewindable: false,
     lastCheckpointAtMs: undefined,
     leaseOverAtMs: undefined,
+    held: false,
   };
 }
 

@@ -137,6 +137,7 @@ async function recordNewVm(
     wrappedKey: ports.keys.issue(step.vmId).wrapped,
     lastCheckpointAtMs: null,
     leaseUntilMs: null,
+    held: null,
     pool: ports.pools.pool(),
     network: (await ports.gateways?.assign(step.vmId)) ?? null,
   };

@@ -47,7 +47,7 @@ export function costOf(
       // The first price counts from the start: a host is seen a little after it is there.
       const fromMs = index === 0 ? stay.fromMs : Math.max(stay.fromMs, price.fromMs);
       const untilMs = Math.min(stay.untilMs, known[index + 1]?.fromMs ?? stay.untilMs);
-      cost = add(cost, price, shareOf(vm, price) * Math.max(0, (untilMs - fromMs) / HOUR_MS));
+      cost = add(cost, price, shareOfHost(vm, price) * Math.max(0, (untilMs - fromMs) / HOUR_MS));
     });
   }
   return cost;
@@ -74,7 +74,10 @@ function staysOf(vm: Stayed, moves: readonly Moved[], nowMs: number): readonly S
 }
 
 /** A VM that takes half of the memory takes half of the host, however few vCPUs it has. */
-function shareOf({ class: size }: Stayed, { vcpus, memoryMib }: HostPrice): number {
+export function shareOfHost(
+  { class: size }: Pick<VmRecord, 'class'>,
+  { vcpus, memoryMib }: Pick<HostPrice, 'vcpus' | 'memoryMib'>,
+): number {
   return Math.min(1, Math.max(size.vcpus / vcpus, size.memoryMib / memoryMib));
 }
 

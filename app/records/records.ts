@@ -95,6 +95,14 @@ export const VmRecord = z.object({
     })
     .nullable()
     .default(null),
+  /** Its job wants it to stay on its host; null: it does not care. */
+  held: z
+    .object({
+      /** How often it had moved by then. */
+      movesBefore: z.int().min(0),
+    })
+    .nullable()
+    .default(null),
 });
 export type VmRecord = Readonly<z.infer<typeof VmRecord>>;
 

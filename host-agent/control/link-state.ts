@@ -17,7 +17,7 @@
  */
 import type { PoolSpec } from '../protocol/host-facts.ts';
 import type { HostId } from '../protocol/ids.ts';
-import type { ControlFrame, RequestFrame } from '../protocol/messages.ts';
+import type { ControlFrame, GuestAnswerFrame, RequestFrame } from '../protocol/messages.ts';
 import type { StoreSpec } from '../protocol/store-spec.ts';
 
 export const GREETING_LIMIT_MS = 15_000;
@@ -47,7 +47,8 @@ export type LinkEffect =
   | { readonly kind: 'send-report' }
   | { readonly kind: 'close'; readonly code: number; readonly why: string }
   | { readonly kind: 'admit'; readonly pool: PoolSpec; readonly store: StoreSpec | undefined }
-  | { readonly kind: 'serve'; readonly request: RequestFrame };
+  | { readonly kind: 'serve'; readonly request: RequestFrame }
+  | { readonly kind: 'settle-ask'; readonly answer: GuestAnswerFrame };
 
 export type LinkStep =
   | {
@@ -139,6 +140,11 @@ function frame(state: LinkState, received: ControlFrame): LinkStep {
         return close(state, CLOSE_UNEXPECTED_FRAME, 'request before welcome');
       }
       return moved(state, { kind: 'serve', request: received });
+    case 'guest-answer':
+      if (state.kind === 'greeting') {
+        return close(state, CLOSE_UNEXPECTED_FRAME, 'answer before welcome');
+      }
+      return moved(state, { kind: 'settle-ask', answer: received });
   }
 }
 

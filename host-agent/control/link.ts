@@ -9,7 +9,9 @@
  */
 import type { Logger } from 'pino';
 import { WebSocket } from 'ws';
+import { askAgain, type GuestAnswer, type GuestAsk } from '../protocol/guest-api.ts';
 import type { PoolSpec } from '../protocol/host-facts.ts';
+import type { VmId } from '../protocol/ids.ts';
 import {
   type AgentFrame,
   type AgentOutcome,
@@ -33,6 +35,7 @@ import {
   type LinkState,
   step,
 } from './link-state.ts';
+import { PendingAsks } from './pending-asks.ts';
 import { tlsOf } from './tls.ts';
 
 const HANDSHAKE_LIMIT_MS = 10_000;
@@ -70,6 +73,7 @@ export class ControlLink {
   #seq = 0;
   #serving = 0;
   #ended = false;
+  readonly #asks = new PendingAsks((frame) => this.#send(frame));
 
   constructor(parts: LinkParts) {
     this.#parts = parts;
@@ -91,12 +95,19 @@ export class ControlLink {
     }, REPORT_GAP_MS);
   }
 
+  /** A guest's question to the control plane. Never rejects; without an answer: ask again. */
+  async ask(vmId: VmId, ask: GuestAsk): Promise<GuestAnswer> {
+    if (this.#state.kind !== 'admitted') return askAgain('The control plane is away.');
+    return await this.#asks.ask(vmId, ask);
+  }
+
   /** Closes the connection and stops every timer. Final. */
   end(): void {
     this.#ended = true;
     clearTimeout(this.#wake);
     clearTimeout(this.#reporting);
     clearInterval(this.#regular);
+    this.#asks.giveUp('This host’s agent ends.');
     this.#close(CLOSE_NORMAL, 'agent ends');
   }
 
@@ -138,6 +149,9 @@ export class ControlLink {
       case 'serve':
         void this.#serve(effect.request);
         break;
+      case 'settle-ask':
+        this.#asks.settle(effect.answer);
+        break;
       default:
         effect satisfies never;
     }
@@ -178,7 +192,9 @@ export class ControlLink {
     socket.on('close', (code, reason) => {
       stopHeartbeat();
       this.#logger.debug({ code, reason: reason.toString() }, 'connection closed');
-      if (this.#socket === socket) this.#take({ kind: 'closed' });
+      if (this.#socket !== socket) return;
+      this.#asks.giveUp('The control plane went away.');
+      this.#take({ kind: 'closed' });
     });
   }
 

@@ -37,6 +37,17 @@ test('without a gateway only replies come in; with one, it has seen to that', ()
   expect(inwards({ ...policy, hasGateway: true })).not.toContain('ct state');
 });
 
+test('the guest API is one port of one address, between the tap and its own guest', () => {
+  const lines = planGuard(policy)
+    .split('\n')
+    .filter((line) => line.includes('169.254.1.1') && !line.includes('arp'))
+    .map((line) => line.trim());
+  expect(lines).toEqual([
+    'iifname "tap0" ip saddr 10.201.0.7 ip daddr 169.254.1.1 tcp dport 8042 accept',
+    'oifname "tap0" ip saddr 169.254.1.1 ip daddr 10.201.0.7 tcp sport 8042 accept',
+  ]);
+});
+
 test('nothing is ever rejected', () => {
   expect(planGuard(policy)).not.toContain('reject');
 });

@@ -17,9 +17,12 @@
  *     clouds put elsewhere. Names such as metadata.google.internal lead to these addresses.
  *   - What the operator allows opens private ranges only, never link-local, loopback, multicast or
  *     metadata addresses. Configured resolvers are reachable on port 53 wherever they are.
+ *   - The guest API is one port of one address in the VM's own namespace, for its own guest alone.
+ *     Only there a reset is sent: it tells a moved guest at once that its connection is not known.
  *   - No connection comes in from outside. IPv6 is dropped altogether for now.
  *   - TEST-NET-2 (198.51.100.0/24) stays reachable: simulated fleets put their outside there.
  */
+import { GUEST_API_ADDRESS, GUEST_API_PORT } from '../protocol/guest-api-address.ts';
 
 /** No guest, whatever the operator allows. */
 export const NEVER = [
@@ -44,7 +47,7 @@ export const PRIVATE = [
 
 /** Same on every host, so that a moved guest's ARP entry stays valid. */
 export const TAP_MAC = '02:61:72:00:00:01';
-export const GUEST_GATEWAY = '169.254.1.1';
+export const GUEST_GATEWAY = GUEST_API_ADDRESS;
 
 export interface GuestPolicy {
   /** The one MAC that the guest may send from. */
@@ -61,7 +64,7 @@ export interface GuestPolicy {
 
 /** The whole ruleset of a VM's new namespace, as `nft -f` reads it. */
 export function planGuard(policy: GuestPolicy): string {
-  return `${planIngress(policy)}${planForward(policy)}`;
+  return `${planIngress(policy)}${planRest(policy)}`;
 }
 
 /**
@@ -88,7 +91,7 @@ function planIngress({ guestMac, guestAddress }: GuestPolicy): string {
 `;
 }
 
-function planForward({ dns, allow, deny, hasGateway = false }: GuestPolicy): string {
+function planRest({ guestAddress, dns, allow, deny, hasGateway = false }: GuestPolicy): string {
   const replies = hasGateway ? '' : ' ct state established,related';
   const resolvers = dns.map(
     (address) => `    ip daddr ${address} meta l4proto { tcp, udp } th dport 53 accept\n`,
@@ -99,10 +102,12 @@ function planForward({ dns, allow, deny, hasGateway = false }: GuestPolicy): str
   set private { type ipv4_addr; flags interval; auto-merge; elements = { ${PRIVATE.join(', ')} }; }
   chain input {
     type filter hook input priority 0; policy drop;
+    iifname "tap0" ip saddr ${guestAddress} ip daddr ${GUEST_API_ADDRESS} tcp dport ${GUEST_API_PORT} accept
   }
   chain output {
     type filter hook output priority 0; policy drop;
     icmp type destination-unreachable icmp code frag-needed accept
+    oifname "tap0" ip saddr ${GUEST_API_ADDRESS} ip daddr ${guestAddress} tcp sport ${GUEST_API_PORT} accept
   }
   chain forward {
     type filter hook forward priority 0; policy drop;

@@ -2,14 +2,15 @@
  * The control plane's and the host-agent's words to each other: JSON text frames over one WebSocket
  * (TLS, client certificate), which the agent opens.
  *
- *   agent → control plane   hello, report, result
- *   control plane → agent   welcome | turned-away, request
+ *   agent → control plane   hello, report, result, guest-ask
+ *   control plane → agent   welcome | turned-away, request, guest-answer
  *
  * A request carries an id; its result carries the same. Requests are idempotent: the same request
  * again, on the same connection or a later one, changes nothing and gives the same result. A
  * result says that the request was taken or refused; what becomes of it is in the reports.
  */
 import { z } from 'zod';
+import { GuestAnswer, GuestAsk } from './guest-api.ts';
 import { HostFacts, PoolSpec } from './host-facts.ts';
 import { HostNotice } from './host-notice.ts';
 import { Digest, HostId, JobId, VmId } from './ids.ts';
@@ -163,8 +164,29 @@ export const Welcome = z.object({
 /** Connected but not in any pool, with the reason; the agent shows it and asks again later. */
 export const TurnedAway = z.object({ type: z.literal('turned-away'), why: z.string().max(1000) });
 
-export const AgentFrame = z.discriminatedUnion('type', [Hello, Report, ResultFrame]);
+/** A VM's job asks; only the VM's own host is believed, and answered by `guest-answer`. */
+export const GuestAskFrame = z.object({
+  type: z.literal('guest-ask'),
+  askId: z.uuid(),
+  vmId: VmId,
+  ask: GuestAsk,
+});
+export type GuestAskFrame = Readonly<z.infer<typeof GuestAskFrame>>;
+
+export const GuestAnswerFrame = z.object({
+  type: z.literal('guest-answer'),
+  askId: z.uuid(),
+  answer: GuestAnswer,
+});
+export type GuestAnswerFrame = Readonly<z.infer<typeof GuestAnswerFrame>>;
+
+export const AgentFrame = z.discriminatedUnion('type', [Hello, Report, ResultFrame, GuestAskFrame]);
 export type AgentFrame = Readonly<z.infer<typeof AgentFrame>>;
 
-export const ControlFrame = z.discriminatedUnion('type', [Welcome, TurnedAway, RequestFrame]);
+export const ControlFrame = z.discriminatedUnion('type', [
+  Welcome,
+  TurnedAway,
+  RequestFrame,
+  GuestAnswerFrame,
+]);
 export type ControlFrame = Readonly<z.infer<typeof ControlFrame>>;

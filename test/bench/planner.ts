@@ -205,6 +205,7 @@ function makeVm(n: number): ObservedVm {
     rewindable: false,
     lastCheckpointAtMs: undefined,
     leaseOverAtMs: undefined,
+    held: false,
   };
 }
 

@@ -1,11 +1,14 @@
-/** A job that waits on a connection to the outside, which it opened before its VM moved. */
+/** Jobs that wait on a connection to the outside, which they opened before their VM moved. */
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { z } from 'zod';
 import { MigrationStatus } from '../../app/api/views.ts';
 import { callApi } from '../../app/cli/api-client.ts';
 import type { SimulatedFleet } from '../../app/demo/simulated-fleet.ts';
-import { busyVm, eventually, pushJob, settled, startFleet } from './fleet.ts';
+import { actionCheckout } from '../fixtures/action-files.ts';
+import { busyVm, eventually, never, pushJob, settled, startFleet } from './fleet.ts';
 import { openGate } from './gate.ts';
+
+const NOTICE_MS = 60_000;
 
 let fleet: SimulatedFleet;
 
@@ -61,4 +64,38 @@ it('moves while the gateway’s agent is dead, and goes on when it is back', asy
   gate.open();
   const { job } = await settled(fleet, jobId);
   expect(job.conclusion).toBe('success');
+});
+
+/** The last, since it takes one of the two hosts away. */
+it('is held by the action, so that only a notice moves it, and is told so', async () => {
+  await using gate = await openGate(fleet.peer.host);
+  const jobId = await pushJob(
+    fleet,
+    [
+      ...(await actionCheckout()),
+      'export GITHUB_OUTPUT=$PWD/output GITHUB_STATE=$PWD/state',
+      'INPUT_HOLD=true node app/action/main.ts',
+      gate.script('held'),
+      'echo "then:"; node app/action/main.ts',
+      'cat state; STATE_held=true node app/action/post.ts',
+      'echo "after:"; node app/action/main.ts',
+    ].join('\n'),
+  );
+  await gate.arrived();
+  const vm = await busyVm(fleet, jobId);
+  await expect(move(vm.id)).rejects.toThrow('holds it on its host');
+  await fleet.reclaim(vm.hostId, NOTICE_MS);
+  await eventually('the VM is elsewhere', async () => {
+    const { hostId } = await busyVm(fleet, jobId);
+    return hostId !== vm.hostId;
+  });
+  gate.open();
+  const { job } = await settled(fleet, jobId);
+  const log = await fleet.github.readLog(jobId, never);
+  expect(job.conclusion, log).toBe('success');
+  const [before = '', then = '', after = ''] = log.split(/^(?:.*\s)?(?:then|after):$/m);
+  expect(before).toMatch(/class: 1cpu-\d+gb.*cpu-model: \S.*moves: 0.*moved: false/s);
+  expect(then).toMatch(/moves: 1.*moved: true.*held=true/s);
+  expect(then).toContain('The VM was moved while it was held (1 times)');
+  expect(after).toMatch(/moves: 1.*moved: false/s);
 });

@@ -1,10 +1,8 @@
 /** What a job finds inside its VM: its class, no secret of its runner, and nobody but the outside. */
-import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import type { SimulatedFleet } from '../../app/demo/simulated-fleet.ts';
 import { chooseGuestAddress, GUEST_RANGE } from '../../host-agent/protocol/guest-addresses.ts';
-import { ACTION_FILES } from '../fixtures/action-files.ts';
+import { actionCheckout } from '../fixtures/action-files.ts';
 import { busyVm, listHosts, never, pushJob, settled, startFleet } from './fleet.ts';
 import { openGate } from './gate.ts';
 
@@ -77,14 +75,10 @@ exec 3<>/dev/tcp/${host}/${port}; echo ping 1 >&3; read -r answer <&3; echo "out
 });
 
 it("chooses a later job's class by the action, in a bare checkout", async () => {
-  const files = await Promise.all(
-    ACTION_FILES.map(async (file) => {
-      const bytes = await readFile(join(import.meta.dirname, '../..', file));
-      return `mkdir -p "$(dirname ${file})"; echo ${bytes.toString('base64')} | base64 -d > ${file}`;
-    }),
-  );
   const inputs = 'INPUT_CPU=1 INPUT_KEY=7-1-pick-0 GITHUB_OUTPUT=$PWD/output';
-  const log = await logOf([...files, `${inputs} node app/action/main.ts`, 'cat output'].join('\n'));
+  const log = await logOf(
+    [...(await actionCheckout()), `${inputs} node app/action/main.ts`, 'cat output'].join('\n'),
+  );
   const label = /^runs-on=(\S+)$/m.exec(log)?.[1];
   expect(label).toBe('architect/cpu=1/key=7-1-pick-0');
   expect(await logOf('echo "cpus: $(nproc)"', label)).toContain('cpus: 1');

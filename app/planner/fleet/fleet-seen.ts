@@ -10,7 +10,7 @@ export interface FleetVm {
   readonly class: InstanceClass;
   /** What a move would send, of memory and disk. */
   readonly bytesToMove: number;
-  /** False: it cannot leave its host alive now. */
+  /** False: it cannot leave its host alive now, or its job holds it there. */
   readonly movable: boolean;
 }
 

@@ -123,11 +123,11 @@ function isAlive({ phase }: ObservedVm): boolean {
   return phase !== 'stopped' && phase !== 'failed';
 }
 
-function fleetVm({ class: size, tracking, keyed, phase }: ObservedVm): FleetVm {
+function fleetVm({ class: size, tracking, keyed, phase, held }: ObservedVm): FleetVm {
   const isRunning = phase === 'assigned' || phase === 'busy';
   return {
     class: size,
     bytesToMove: (tracking?.bytesUnsealed ?? 0) + (tracking?.bytesInStore ?? 0),
-    movable: tracking !== undefined && keyed && isRunning,
+    movable: tracking !== undefined && keyed && isRunning && !held,
   };
 }

@@ -343,7 +343,7 @@ export class SimulatedFleet {
         why: undefined,
         rewindable: false,
       },
-      ...{ lastCheckpointAtMs: undefined, leaseOverAtMs: undefined, keyed: true },
+      ...{ lastCheckpointAtMs: undefined, leaseOverAtMs: undefined, held: false, keyed: true },
       tracking: this.#options.moves ? tracking : undefined,
     };
   }

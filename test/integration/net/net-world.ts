@@ -28,6 +28,10 @@ export interface NetWorld {
   probe(netns: string, targets: readonly string[]): Promise<Record<string, string>>;
   /** Sends a datagram to each and answers nothing: whether it came is for `arrived` to say. */
   send(netns: string, text: string, targets: readonly string[]): Promise<void>;
+  /** Starts a program of this folder that says when it is ready; it ends with the world. Its pid. */
+  start(netns: string, program: string, ...args: readonly string[]): Promise<number>;
+  /** Runs a program of this folder to its end; gives what it printed. */
+  run(netns: string, program: string, ...args: readonly string[]): Promise<string>;
   /** What datagrams brought to the greeter in this namespace. */
   arrived(netns: string): Promise<readonly string[]>;
   readonly host: string;
@@ -44,6 +48,7 @@ export async function createNetWorld(worldAddresses: readonly string[]): Promise
     const child = startProgram(netns, command);
     running.push(child);
     await untilReady(child);
+    return child.pid ?? 0;
   };
   const runAgent = async (...args: readonly string[]) =>
     JSON.parse((await inside(host, nodeProgram('host-program.ts', fleet, ...args))).stdout);
@@ -73,6 +78,9 @@ export async function createNetWorld(worldAddresses: readonly string[]): Promise
     send: async (netns, text, targets) => {
       await inside(netns, nodeProgram('send-datagrams.ts', text, ...targets));
     },
+    start: (netns, program, ...args) => start(netns, nodeProgram(program, ...args)),
+    run: async (netns, program, ...args) =>
+      (await inside(netns, nodeProgram(program, ...args))).stdout,
     arrived: async (netns) =>
       (await inside(netns, nodeProgram('read-arrived.ts'))).stdout.split('\n'),
     destroy: async () => {

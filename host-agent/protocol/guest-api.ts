@@ -1,0 +1,51 @@
+/**
+ * What a job may ask about the VM that it runs in, and is answered. The host-agent takes it from the
+ * guest (host-agent/guest-api) and passes it on as `guest-ask`; the control plane answers, since it
+ * alone knows, wherever the VM is by then. So a guest that was moved before it had its answer asks
+ * again, and gets it from its new host: every question may be asked any number of times.
+ *
+ * Which VM asks is never in the question: it is the socket that it came through.
+ */
+import { z } from 'zod';
+
+/** Questions of one host that wait for an answer; more are refused, to be asked again. */
+export const MAX_ASKS_PER_HOST = 64;
+/** By then there is an answer, or the guest is told to ask again. */
+export const ASK_LIMIT_MS = 5_000;
+
+export const GuestAsk = z.discriminatedUnion('kind', [
+  z.strictObject({ kind: z.literal('look') }),
+  /** Pinned to its host, or not any more. A notice moves it all the same. */
+  z.strictObject({ kind: z.literal('hold'), held: z.boolean() }),
+]);
+export type GuestAsk = Readonly<z.infer<typeof GuestAsk>>;
+
+export const GuestView = z.object({
+  /** As users write it: `4cpu-16gb`. */
+  class: z.string().max(64),
+  /** Of the host that it is on. */
+  cpuModel: z.string().max(128).nullable(),
+  /** Of the VM's share of its host, US dollars; null: its host has no price. */
+  pricePerHourUsd: z.number().min(0).nullable(),
+  /** So far, of whatever kind. */
+  moves: z.int().min(0),
+  held: z.boolean(),
+  /** Since it is held: a notice moved it all the same. 0 while it is not held. */
+  movesWhileHeld: z.int().min(0),
+});
+export type GuestView = Readonly<z.infer<typeof GuestView>>;
+
+export const GuestAnswer = z.discriminatedUnion('kind', [
+  z.object({ kind: z.literal('ok'), view: GuestView }),
+  z.object({
+    kind: z.literal('refused'),
+    why: z.string().max(500),
+    /** `later`: the same question may be answered in a moment. */
+    retry: z.enum(['later', 'never']),
+  }),
+]);
+export type GuestAnswer = Readonly<z.infer<typeof GuestAnswer>>;
+
+export function askAgain(why: string): GuestAnswer {
+  return { kind: 'refused', why, retry: 'later' };
+}
