@@ -1,23 +1,27 @@
 /**
  * How much to seal now. Pure.
  *
- *   what is cold ── a pack of it, or it has waited ──▶ as much as a core's share since the last time
- *                                                     pays for, and as the store takes in one step
+ *   what is cold ── some packs of it, or it has waited ──▶ as much as a share of a core since the last
+ *                                                          step pays for, and the store takes in a step
  *
- * Sealing costs the guest nothing but the time of a core that it might use, so that is what is bound: a
- * large guest that has become cold is sealed at the same share as a small one, in larger steps. A slow
- * store makes steps small, for QEMU's stream is not read meanwhile, and a failing one a single pack.
+ * Sealing costs the guest nothing but the time of a core that it might use, so that is what is bound:
+ * a tenth of one, and half of what nobody uses. The store's link is the jobs', too: after a step it is
+ * left alone for as long as that took. A slow store makes steps small, and a failing one a single pack.
  */
 import { PACK_TARGET_BYTES } from '../../chunks/pack.ts';
 
-/** What sealing may take of one core, over time. */
+/** What sealing may take of one core over time, however busy the host is. */
 export const SEAL_SHARE = 0.1;
-/** How much rest counts: a share of more would come in one piece. */
-const MAX_RESTED_MS = 60_000;
+/** … of what is idle on the host, and of one core. */
+export const IDLE_SHARE = 0.5;
+/** Of the time, the store's link is used. */
+export const STORE_SHARE = 0.5;
 /** Less than a pack is not worth a request, unless it has waited for so long. */
 const MAX_WAIT_MS = 60_000;
-/** At the store's pace. */
-export const MAX_STEP_MS = 5_000;
+/** At the store's pace; also what is lost when a move begins in the middle of one. */
+export const MAX_STEP_MS = 1_000;
+/** A step's last pack is seldom full, and each is a request. */
+const LEAST_STEP_BYTES = 4 * PACK_TARGET_BYTES;
 /** Compression, hash and cipher; until it is measured. */
 const FIRST_CPU_MS_PER_BYTE = 10 / (1024 * 1024);
 /** Until the store's pace is known. */
@@ -33,28 +37,46 @@ export interface PastSeal {
   readonly cpuMs: number;
 }
 
-/** In whole packs but for a rest that has waited; 0: nothing now. `history`: the latest last. */
-export function planSeal({
-  coldBytes,
-  restedMs,
-  history,
-}: {
+export interface SealSituation {
   readonly coldBytes: number;
   /** Since the last step. */
   readonly restedMs: number;
+  /** Cores that nobody used since then, or undefined: not known. */
+  readonly idleCores: number | undefined;
+  /** The latest last. */
   readonly history: readonly PastSeal[];
-}): { readonly limitBytes: number } {
+}
+
+/** In whole packs but for a rest that has waited; 0: nothing now. */
+export function planSeal({ coldBytes, restedMs, idleCores, history }: SealSituation): {
+  readonly limitBytes: number;
+} {
   const recent = history.slice(-LAST_STEPS);
-  const limit = Math.min(coldBytes, affordableBytes(recent, restedMs), storableBytes(recent));
-  const packs = Math.floor(limit / PACK_TARGET_BYTES);
-  if (packs > 0) return { limitBytes: packs * PACK_TARGET_BYTES };
+  if (restedMs < linkRestMs(recent)) return { limitBytes: 0 };
+  const worthBytes = Math.min(coldBytes, storableBytes(recent));
+  const limit = Math.min(worthBytes, affordableBytes(recent, restedMs * shareOf(idleCores)));
+  const packs = toPacks(limit);
+  const least = toPacks(Math.min(worthBytes, LEAST_STEP_BYTES));
+  if (packs > 0 && packs >= least) return { limitBytes: packs * PACK_TARGET_BYTES };
   return { limitBytes: restedMs > MAX_WAIT_MS ? Math.min(coldBytes, PACK_TARGET_BYTES) : 0 };
 }
 
-function affordableBytes(recent: readonly PastSeal[], restedMs: number): number {
-  const costs = recent.flatMap(({ bytes, cpuMs }) => (bytes > 0 ? [cpuMs / bytes] : []));
+function toPacks(bytes: number): number {
+  return Math.floor(bytes / PACK_TARGET_BYTES);
+}
+
+function shareOf(idleCores: number | undefined): number {
+  return Math.min(IDLE_SHARE, Math.max(SEAL_SHARE, (idleCores ?? 0) * IDLE_SHARE));
+}
+
+function linkRestMs(recent: readonly PastSeal[]): number {
+  return (recent.at(-1)?.ms ?? 0) * (1 / STORE_SHARE - 1);
+}
+
+function affordableBytes(recent: readonly PastSeal[], cpuMs: number): number {
+  const costs = recent.flatMap((past) => (past.bytes > 0 ? [past.cpuMs / past.bytes] : []));
   const cpuMsPerByte = Math.max(median(costs) ?? FIRST_CPU_MS_PER_BYTE, Number.MIN_VALUE);
-  return (SEAL_SHARE * Math.min(restedMs, MAX_RESTED_MS)) / cpuMsPerByte;
+  return cpuMs / cpuMsPerByte;
 }
 
 function storableBytes(recent: readonly PastSeal[]): number {

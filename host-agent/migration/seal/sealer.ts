@@ -10,6 +10,7 @@
  * ranges stay with the peer, and are tried again by a later step.
  */
 
+import { setImmediate as yieldTurn } from 'node:timers/promises';
 import type { ChunkRef } from '../../chunks/chunk-codec.ts';
 import type { Entries } from '../../chunks/entries.ts';
 import { ArchitectError } from '../../protocol/errors.ts';
@@ -67,6 +68,8 @@ export interface SealerFigures {
 }
 
 const EVERYTHING = Number.POSITIVE_INFINITY;
+/** Sealed in one go; then whatever else is to be done on this thread has its turn. */
+const TURN_RANGES = 32;
 
 export class Sealer {
   readonly #images: VmImages;
@@ -188,6 +191,8 @@ export class Sealer {
         if (content === undefined) continue;
         added.push({ ledger, range, ref: await this.#store.add(content, { signal }) });
         bytes += content.length;
+        if (added.length % TURN_RANGES === 0) await yieldTurn();
+        signal.throwIfAborted();
       }
       await this.#store.flush({ signal });
     } catch {

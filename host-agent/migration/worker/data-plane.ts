@@ -80,20 +80,17 @@ export class DataPlane {
   async #open({ vmId, base, diskImage, store }: OpenData): Promise<void> {
     const images = new ImageSet(base, diskImage);
     const storage = await Storage.open(vmId, store);
-    let isTold = false;
+    const tell = () => this.#emit({ kind: 'pulsed', figures: storage.figures(images.both) });
     const tracking = new TrackingRole({
       images,
       kernelBytes: await readSocketBufferBytes(),
-      onPulse: async (pulse, signal) => {
+      onPulse: (pulse) => {
         storage.notePulse(pulse);
-        const tell = () => {
-          this.#emit({ kind: 'pulsed', figures: storage.figures(images.both) });
-        };
-        // Nobody can plan a move before the first figures: they do not wait for a store.
-        if (!isTold) tell();
-        isTold = true;
-        await storage.seal(images.both, signal);
+        storage.look(images.both);
         tell();
+      },
+      rest: async (ms, signal) => {
+        await storage.rest(images.both, { ms, signal, onSealed: tell });
       },
       onBroken: (why) => this.#emit({ kind: 'untracked', why }),
     });

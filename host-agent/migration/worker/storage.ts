@@ -2,6 +2,7 @@
  * A VM's part of the chunk store, in its data worker: cold ranges go there while the VM runs. Without
  * a store everything stays with the peer, and a store that fails hurts nothing but itself.
  */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { ChunkCodec } from '../../chunks/chunk-codec.ts';
 import { VmChunkStore } from '../../chunks/chunk-store.ts';
 import type { ObjectBackend } from '../../chunks/object-backend.ts';
@@ -9,8 +10,10 @@ import { openBackend } from '../../chunks/open-backend.ts';
 import { VmId } from '../../protocol/ids.ts';
 import { RANGE_BYTES } from '../image/block-image.ts';
 import { DISK_AREA } from '../peer/peer-frames.ts';
+import { IdleCores } from '../seal/idle-cores.ts';
 import { LAST_STEPS, type PastSeal, planSeal } from '../seal/plan-seal.ts';
 import { Sealer, type SealTarget, type StepResult } from '../seal/sealer.ts';
+import { thisThread } from '../thread-priority.ts';
 import { chooseCold } from '../tracking/choose-cold.ts';
 import { areasOf, type VmImages } from '../transfer/areas.ts';
 import type { ChunkSource } from '../transfer/chunk-filler.ts';
@@ -19,7 +22,8 @@ import type { OpenData, TrackingFigures } from './data-commands.ts';
 
 /** Of one step: the stream is not read meanwhile. */
 const STEP_LIMIT_MS = 30_000;
-/** No step is larger. */
+const SEAL_LOOK_MS = 250;
+/** Of each block at one look: more than is sealed before the next. */
 const MAX_COLD_RANGES = 2 ** 15;
 
 /** A VM's store and the way into it. */
@@ -32,7 +36,11 @@ export interface OpenStore {
 export class Storage {
   #open: OpenStore | undefined;
   #sealer: Sealer | undefined;
+  readonly #idle = new IdleCores();
   #restsSinceMs = performance.now();
+  #unsealed = 0;
+  /** Of the last look, less what was tried since. */
+  #cold: SealTarget[] = [];
   #seals: readonly PastSeal[] = [];
   #dirty = { bytesPerSecond: 0, atMs: performance.now() };
   /** Clusters that were not in the store at the last look: what is still not, has rested. */
@@ -67,24 +75,28 @@ export class Storage {
     this.#open = { vmId: parsed, chunks, backend };
   }
 
+  /** What is cold by now. A look at every page of the guest: to be taken when they have changed. */
+  look(images: VmImages): void {
+    const unsealed = this.sealerOf(images)?.unsealed() ?? [];
+    this.#unsealed = unsealed.length;
+    this.#cold = this.#chooseTargets(images, unsealed);
+  }
+
   /**
-   * Sends cold ranges away, as many as plan-seal.ts allows now. Never rejects for a store's failure;
-   * ends at the signal, however slow the store is.
+   * Sends away what was cold at the last look, at the pace of plan-seal.ts, for so long; `onSealed` hears
+   * of each step. Never rejects for a store's failure; with the signal's reason soon after it.
    */
-  async seal(images: VmImages, stop: AbortSignal): Promise<void> {
-    const sealer = this.sealerOf(images);
-    if (sealer === undefined) return;
-    const past = { restedMs: performance.now() - this.#restsSinceMs, history: this.#seals };
-    // Most pulses can pay for nothing, and need not look at every page of a large guest.
-    const most = planSeal({ ...past, coldBytes: MAX_COLD_RANGES * RANGE_BYTES });
-    const targets = this.#chooseTargets(images, { sealer, limitBytes: most.limitBytes });
-    const { limitBytes } = planSeal({ ...past, coldBytes: targets.length * RANGE_BYTES });
-    if (limitBytes === 0) return;
-    const signal = AbortSignal.any([stop, AbortSignal.timeout(STEP_LIMIT_MS)]);
-    const seal = await timed(() => sealer.step(targets, { limitBytes, signal }));
-    this.#restsSinceMs = performance.now();
-    // One that was cut short says nothing of the store.
-    if (!stop.aborted) this.#seals = [...this.#seals, seal].slice(-LAST_STEPS);
+  async rest(
+    images: VmImages,
+    { ms, signal, onSealed }: { ms: number; signal: AbortSignal; onSealed: () => void },
+  ): Promise<void> {
+    const endMs = performance.now() + ms;
+    for (;;) {
+      if (await this.#sealSome(images, signal)) onSealed();
+      const leftMs = endMs - performance.now();
+      if (leftMs <= 0) return signal.throwIfAborted();
+      await sleep(Math.min(leftMs, SEAL_LOOK_MS), undefined, { signal });
+    }
   }
 
   /** Where everything is now: without a store all that is not as in base is with the peer. */
@@ -99,11 +111,11 @@ export class Storage {
     this.#dirty = { bytesPerSecond: (changedPages * 4096) / seconds, atMs: nowMs };
   }
 
+  /** As of the last look and what was sealed since. */
   figures(images: VmImages): TrackingFigures {
-    const unsealed = this.sealerOf(images)?.unsealed().length;
     const own = images.memory.ownPages * 4096;
     return {
-      bytesUnsealed: unsealed === undefined ? own : unsealed * RANGE_BYTES,
+      bytesUnsealed: this.#open === undefined ? own : this.#unsealed * RANGE_BYTES,
       bytesInStore: this.#sealer?.figures.sealedBytes ?? 0,
       dirtyBytesPerSecond: this.#dirty.bytesPerSecond,
     };
@@ -116,22 +128,41 @@ export class Storage {
     return this.#sealer;
   }
 
-  /** More than the limit, perhaps: as much of each block. */
-  #chooseTargets(
-    { memory }: VmImages,
-    { sealer, limitBytes }: { readonly sealer: Sealer; readonly limitBytes: number },
-  ): readonly SealTarget[] {
-    const limit = Math.ceil(limitBytes / RANGE_BYTES);
-    const unsealed = Map.groupBy(sealer.unsealed(), ({ area }) => area);
+  /** Whether anything was. */
+  async #sealSome(images: VmImages, stop: AbortSignal): Promise<boolean> {
+    const sealer = this.sealerOf(images);
+    if (sealer === undefined || this.#cold.length === 0) return false;
+    const { limitBytes } = planSeal({
+      coldBytes: this.#cold.length * RANGE_BYTES,
+      restedMs: performance.now() - this.#restsSinceMs,
+      idleCores: this.#idle.read(),
+      history: this.#seals,
+    });
+    if (limitBytes === 0) return false;
+    const targets = this.#cold.splice(0, Math.ceil(limitBytes / RANGE_BYTES));
+    const signal = AbortSignal.any([stop, AbortSignal.timeout(STEP_LIMIT_MS)]);
+    const seal = await thisThread.giveWay(() =>
+      timed(() => sealer.step(targets, { limitBytes, signal })),
+    );
+    this.#restsSinceMs = performance.now();
+    this.#idle.reset();
+    this.#unsealed = Math.max(0, this.#unsealed - Math.ceil(seal.bytes / RANGE_BYTES));
+    // One that was cut short says nothing of the store.
+    if (!stop.aborted) this.#seals = [...this.#seals, seal].slice(-LAST_STEPS);
+    return true;
+  }
+
+  #chooseTargets({ memory }: VmImages, unsealed: readonly SealTarget[]): SealTarget[] {
+    const byArea = Map.groupBy(unsealed, ({ area }) => area);
     const cold = memory.blocks.flatMap(({ index }, area) => {
-      const candidates = (unsealed.get(area) ?? []).map(({ range }) => range);
+      const candidates = (byArea.get(area) ?? []).map(({ range }) => range);
       const chosen = chooseCold({
-        ...{ candidates, limit },
+        ...{ candidates, limit: MAX_COLD_RANGES },
         ...{ heat: memory.heatOf(index), tick: memory.tick },
       });
       return chosen.map(({ range }) => ({ area, range }));
     });
-    const clusters = (unsealed.get(DISK_AREA) ?? []).map(({ range }) => range);
+    const clusters = (byArea.get(DISK_AREA) ?? []).map(({ range }) => range);
     const rested = clusters.filter((range) => this.#restless.has(range));
     this.#restless = new Set(clusters);
     return [...cold, ...rested.map((range) => ({ area: DISK_AREA, range }))];

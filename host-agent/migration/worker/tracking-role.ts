@@ -23,11 +23,10 @@ const MAX_HISTORY = 10;
 export interface TrackingParts {
   readonly images: ImageSet;
   readonly kernelBytes: number;
-  /** After each pulse: what it found. The signal: somebody waits for the tracker. */
-  readonly onPulse: (
-    pulse: { readonly changedPages: number; readonly ms: number },
-    signal: AbortSignal,
-  ) => Promise<void>;
+  /** After each pulse: what it found. */
+  readonly onPulse: (pulse: { readonly changedPages: number }) => void;
+  /** Between two pulses, for so long. The signal: somebody waits for the tracker. */
+  readonly rest: (ms: number, signal: AbortSignal) => Promise<void>;
   readonly onBroken: (why: string) => void;
 }
 
@@ -108,10 +107,10 @@ export class TrackingRole {
       let waitedMs = 0;
       while (!signal.aborted) {
         const pulse = await tracker.pulse(signal);
-        await this.#parts.onPulse(pulse, signal);
+        this.#parts.onPulse(pulse);
         history = [...history.slice(-MAX_HISTORY), { ...pulse, waitedMs }];
         waitedMs = planPace(history).waitMs;
-        await sleep(waitedMs, undefined, { signal });
+        await this.#parts.rest(waitedMs, signal);
       }
     } catch (error) {
       if (signal.aborted) return;

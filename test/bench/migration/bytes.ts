@@ -26,8 +26,9 @@ const FILL_LIMIT_MS = 900_000;
 /** A guest is moved then, whatever is left. */
 const SEAL_LIMIT_MS = 1_200_000;
 const SEAL_LOOK_MS = 1_000;
-/** So many looks in a row in which not less was left: what is left is hot. */
-const SEALED_LOOKS = 20;
+/** For so long not less was left, but for some: what is left is hot. */
+const STEADY_MS = 45_000;
+const SOME_BYTES = 32 * MIB;
 const TARGET_SHARE = 0.15;
 
 export const bytesRow: Row = { name: 'bytes', run };
@@ -41,6 +42,8 @@ interface Left {
 interface Uploaded {
   readonly bytes: number;
   readonly requests: number;
+  /** From the end of the filling until not less was left. */
+  readonly sealedMs: number;
 }
 
 async function run({ progress }: BenchContext): Promise<BenchResult> {
@@ -59,8 +62,8 @@ async function measureOurs(progress: (what: string) => void) {
   progress('filling the memory of a guest');
   const nonZeroShare = parseShare(await vm.run(fillMemory(FILL), FILL_LIMIT_MS));
   progress('waiting until what is cold is in the store');
-  await untilSealed(vm);
-  const uploaded = await readStore(join(fleet.dir, 'store'));
+  const sealedMs = await untilSealed(vm);
+  const uploaded = { ...(await readStore(join(fleet.dir, 'store'))), sealedMs };
   const before = await fleet.sentBytes(0);
   const { totalMs } = await vm.moveTo(1);
   const bytes = (await fleet.sentBytes(0)) - before;
@@ -77,19 +80,23 @@ async function measurePlain(progress: (what: string) => void): Promise<Left> {
   return { bytes: (await fleet.sentBytes(0)) - before, totalMs, nonZeroShare };
 }
 
-async function untilSealed(vm: MovingVm): Promise<void> {
-  const limitMs = performance.now() + SEAL_LIMIT_MS;
+/** Gives how long it took. */
+async function untilSealed(vm: MovingVm): Promise<number> {
+  const begunMs = performance.now();
   let least = Number.POSITIVE_INFINITY;
-  for (let looks = 0; looks < SEALED_LOOKS && performance.now() < limitMs; looks += 1) {
+  let lessAtMs = begunMs;
+  for (;;) {
     const { bytesUnsealed } = await vm.untilTracked();
-    if (bytesUnsealed < least) looks = 0;
-    least = Math.min(least, bytesUnsealed);
+    const nowMs = performance.now();
+    if (bytesUnsealed < least - SOME_BYTES) [least, lessAtMs] = [bytesUnsealed, nowMs];
+    const isOver = nowMs - begunMs >= SEAL_LIMIT_MS || nowMs - lessAtMs >= STEADY_MS;
+    if (isOver) return lessAtMs - begunMs;
     await delay(SEAL_LOOK_MS);
   }
 }
 
 /** Each object was one request, at least. */
-async function readStore(path: string): Promise<Uploaded> {
+async function readStore(path: string): Promise<Omit<Uploaded, 'sealedMs'>> {
   const entries = await readdir(path, { recursive: true, withFileTypes: true });
   const files = entries.filter((entry) => entry.isFile());
   const sizes = await Promise.all(
@@ -113,7 +120,8 @@ function describe(measured: { ours: Left; plain: Left; uploaded: Uploaded }): Be
     `${formatNumber(nonZeroShare * 100)} %`,
     before,
   ];
-  const before = `${formatNumber(uploaded.bytes / MIB)} MiB in ${uploaded.requests} objects`;
+  const { bytes: stored, requests, sealedMs } = uploaded;
+  const before = `${formatNumber(stored / MIB)} MiB in ${requests} objects, ${formatNumber(sealedMs / 1_000)} s after it was filled`;
   return {
     tables: [
       {
