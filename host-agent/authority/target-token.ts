@@ -1,17 +1,20 @@
 /**
  * The token on the host that a VM is to move to, from its reservation on. Pure.
  *
- *   reserving ──journalled──→ reserved ──give, and loaded──→ receiving ──journalled──→ received
- *       │                      │    │                           │
- *       │ journal-failed       │    │ refuse, void, give        │ journal-failed
- *       ▼                      │    ▼ before it is loaded       │
- *    dropped ←──────settled────┘  refusing ←────────────────────┘
+ *   reserving ──journalled──→ reserved ──give, and loaded──→ receiving ──journalled──→ starting ──ran──→ received
+ *       │                      │    │                           │                        │
+ *       │ journal-failed       │    │ refuse, void, give        │ journal-failed         │ never-ran
+ *       ▼                      │    ▼ before it is loaded       │                        │
+ *    dropped ←──────settled────┘  refusing ←────────────────────┴────────────────────────┘
  *       ▲                           │
  *       └────settled──── refused ←──┘ journalled
  *
  * Invariants:
  * - Nothing is answered that is not on disk: `received` after *self*, `refused` after *refused*.
- * - The guest runs only from `received` on, which source-token.ts goes on with as `holding`.
+ * - The guest runs only from `starting` on; with `received` source-token.ts goes on as `holding`.
+ * - A token that is *self* on disk is refused only by the agent that wrote it, if `cont` was never
+ *   sent: nobody has heard of it, and the source has all that there is. An agent that is restarted
+ *   cannot know that, so it never does.
  * - A refusal is for good: neither `give` nor a restart brings the move back.
  * - The journal stays until nobody can ask about the move any more: a refusal until `settled`. So a
  *   host without a journal has either never been offered the move or is past it.
@@ -43,6 +46,7 @@ export type TargetToken =
   | { readonly kind: 'reserving'; readonly move: PeerMove }
   | { readonly kind: 'reserved'; readonly move: PeerMove; readonly loaded: boolean }
   | { readonly kind: 'receiving'; readonly move: PeerMove; readonly lease: RunLease | null }
+  | { readonly kind: 'starting'; readonly move: PeerMove; readonly tenure: Tenure }
   /** The token is here: from now on source-token.ts has it. */
   | { readonly kind: 'received'; readonly tenure: Tenure }
   | { readonly kind: 'refusing'; readonly move: PeerMove; readonly why: string }
@@ -52,6 +56,10 @@ export type TargetToken =
 export type TargetEvent =
   | { readonly kind: 'journalled' }
   | { readonly kind: 'journal-failed' }
+  /** `cont` was sent, or will be when the lease allows. */
+  | { readonly kind: 'ran' }
+  /** Its QEMU ended before `cont` was sent, so that it never will be. */
+  | { readonly kind: 'never-ran' }
   /** Memory, disk and devices are here, and QEMU is paused with them. */
   | { readonly kind: 'loaded' }
   /** This host does not take the VM after all. */
@@ -71,7 +79,8 @@ export type TargetStep = TokenStep<TargetToken>;
 export const TARGET_TRANSITIONS = {
   reserving: ['reserved', 'dropped'],
   reserved: ['reserved', 'receiving', 'refusing', 'dropped'],
-  receiving: ['received', 'refusing'],
+  receiving: ['starting', 'refusing'],
+  starting: ['received', 'refusing'],
   received: [],
   refusing: ['refusing', 'refused'],
   refused: ['refused', 'dropped'],
@@ -80,6 +89,7 @@ export const TARGET_TRANSITIONS = {
 
 const NOT_LOADED = 'The token came before the VM was loaded here.';
 const NOT_JOURNALLED = 'The host could not journal that it has the token.';
+const NEVER_RAN = 'QEMU ended before the VM ran here.';
 
 /**
  * Reserves this host for a move; the source may not be told before this is journalled. The caller
@@ -103,6 +113,10 @@ export function stepTarget(state: TargetToken, event: TargetEvent): TargetStep {
       return journalled(state);
     case 'journal-failed':
       return journalFailed(state);
+    case 'ran':
+      return state.kind === 'starting' ? receive(state) : IGNORED;
+    case 'never-ran':
+      return state.kind === 'starting' ? writeRefusal(state.move, NEVER_RAN, false) : IGNORED;
     case 'loaded':
       return state.kind === 'reserved' ? moved({ ...state, loaded: true }) : IGNORED;
     case 'refuse':
@@ -127,8 +141,7 @@ function journalled(state: TargetToken): TargetStep {
     case 'receiving': {
       const { move, lease } = state;
       const tenure: Tenure = { epoch: move.epoch, from: move, lease };
-      const received = send(move.hostId, { kind: 'received', move: moveOf(move) });
-      return moved({ kind: 'received', tenure }, { kind: 'resume' }, received);
+      return moved({ kind: 'starting', move, tenure }, { kind: 'run' });
     }
     case 'refusing': {
       const refused = { kind: 'refused', move: state.move, why: state.why } as const;
@@ -175,6 +188,14 @@ function hearGive(state: TargetToken, lease: RunLease | null): TargetStep {
   const { move } = state;
   const tenure: Tenure = { epoch: move.epoch, from: move, lease };
   return moved({ kind: 'receiving', move, lease }, journalSelf(tenure));
+}
+
+function receive({
+  move,
+  tenure,
+}: Extract<TargetToken, { readonly kind: 'starting' }>): TargetStep {
+  const received = send(move.hostId, { kind: 'received', move: moveOf(move) });
+  return moved({ kind: 'received', tenure }, received);
 }
 
 function refuse(state: TargetToken, why: string): TargetStep {

@@ -26,6 +26,7 @@ function around(journal: () => Promise<void> = async () => undefined) {
       send: () => undefined,
       askArbiter: () => undefined,
       resume: nothing,
+      hasEnded: async () => false,
       halt: nothing,
       fence: nothing,
       remove: nothing,

@@ -18,6 +18,8 @@ class Bench {
   readonly log: string[] = [];
   failWrites = 0;
   failRemovals = 0;
+  /** QEMU ended before it was told to run. */
+  isDead = false;
   nowMs = 0;
   readonly around = {
     logger: pino({ enabled: false }),
@@ -42,6 +44,7 @@ class Bench {
       resume: async () => {
         this.log.push('resume');
       },
+      hasEnded: async () => this.isDead,
       halt: async () => {
         this.log.push('halt');
       },
@@ -138,6 +141,37 @@ test('a target that cannot journal what it received refuses, for good', async ()
     'refused to a',
     'refused to a',
   ]);
+});
+
+test('a target whose QEMU ended before it ran gives the token back, and never says received', async () => {
+  const bench = new Bench();
+  const { driver: target, outcome } = TokenDriver.reserving(toA, bench.around);
+  expect(await outcome).toMatchObject({ state: { kind: 'reserved' } });
+  await target.call({ kind: 'loaded' });
+  bench.taken();
+  bench.isDead = true;
+  const give = { kind: 'give', move, lease: null } as const;
+  await Promise.all([target.hear(a, give), target.hear(a, give)]);
+  expect(bench.taken()).toEqual([
+    'journal self 2',
+    'journal refused 2',
+    'refused to a',
+    'refused to a',
+  ]);
+  expect(await target.word()).toMatchObject({ kind: 'refused' });
+});
+
+test('a target does not run under a lease that has lapsed on the way', async () => {
+  const bench = new Bench();
+  const { driver: target, outcome } = TokenDriver.reserving(toA, bench.around);
+  await outcome;
+  await target.call({ kind: 'loaded' });
+  bench.taken();
+  bench.nowMs = 31;
+  await target.hear(a, { kind: 'give', move, lease: { untilMs: 30 } });
+  expect(bench.taken()).toEqual(['journal self 2', 'received to a']);
+  await target.tell({ kind: 'lease', epoch: 2, lease: { untilMs: 60 } });
+  expect(bench.taken()).toEqual(['journal self 2', 'resume']);
 });
 
 test('events wait for each other, in the order of their arrival', async () => {

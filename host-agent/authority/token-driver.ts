@@ -9,7 +9,8 @@
  * - A journal entry is on disk before the next effect; one that failed is written again, after
  *   a pause that grows to its limit, before anything else.
  * - An effect that fails, and those after it, are tried again before the next event is taken.
- * - A guest that cannot be resumed is the exception: that is the VM's own trouble, which ends it.
+ * - A guest that cannot be resumed is the exception: that is the VM's own trouble, which ends it. One
+ *   that has not run here yet, and surely never will, goes back to its source.
  * - Bounded: the queue, and what does not fit it is dropped as if the network had lost it.
  */
 import type { Logger } from 'pino';
@@ -46,6 +47,8 @@ export interface TokenPorts {
   askArbiter(): void;
   /** QMP `cont`: resolves when the guest runs. */
   resume(): Promise<void>;
+  /** Whether the QEMU of a guest that has not run here yet has ended: then it is not resumed. */
+  hasEnded(): Promise<boolean>;
   /** QMP `stop`: resolves when the guest stands still. */
   halt(): Promise<void>;
   /** The guest's packets from this host count no more. */
@@ -240,8 +243,8 @@ export class TokenDriver {
 
   async #perform(effect: TokenEffect): Promise<void> {
     const rest = this.#undone.slice(1);
-    if (effect.kind === 'journal') {
-      const kind = await this.#journal(effect);
+    if (effect.kind === 'journal' || effect.kind === 'run') {
+      const kind = effect.kind === 'run' ? await this.#runFirst() : await this.#journal(effect);
       const step = this.#step({ kind });
       this.#undone = [...(step.kind === 'moved' ? step.effects : []), ...rest];
       return;
@@ -264,7 +267,14 @@ export class TokenDriver {
     }
   }
 
-  async #act(effect: Exclude<TokenEffect, { readonly kind: 'journal' }>): Promise<void> {
+  /** `never-ran` only when `cont` was not sent and will not be. */
+  async #runFirst(): Promise<'ran' | 'never-ran'> {
+    if (await this.#around.ports.hasEnded()) return 'never-ran';
+    await this.#resume();
+    return 'ran';
+  }
+
+  async #act(effect: Exclude<TokenEffect, { readonly kind: 'journal' | 'run' }>): Promise<void> {
     const { ports } = this.#around;
     switch (effect.kind) {
       case 'send':
@@ -312,7 +322,7 @@ export class TokenDriver {
 
   #bind(): void {
     const { machine } = this;
-    if (machine.role !== 'source' || !('tenure' in machine.state)) return;
+    if (!('tenure' in machine.state)) return;
     const { lease } = machine.state.tenure;
     if (lease?.untilMs === this.#lease?.untilMs) return;
     this.#lease = lease === null ? null : bindLease(lease, this.#around.clocks());
@@ -325,7 +335,7 @@ function asSource(state: TargetToken): TokenMachine {
   return { role: 'source', state: { kind: 'holding', tenure: state.tenure } };
 }
 
-const TARGET_ONLY = ['loaded', 'refuse', 'void'] as const;
+const TARGET_ONLY = ['ran', 'never-ran', 'loaded', 'refuse', 'void'] as const;
 const SOURCE_ONLY = ['freeze', 'hand-over', 'abort', 'regrant', 'lease', 'ended'] as const;
 
 function isForSource(event: SourceEvent | TargetEvent): event is SourceEvent {

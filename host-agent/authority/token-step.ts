@@ -23,6 +23,8 @@ export type TokenEffect =
   | { readonly kind: 'ask-arbiter' }
   /** QMP `cont`, as soon as the lease allows. */
   | { readonly kind: 'resume' }
+  /** The same for a guest that has not run here yet; answered by `ran` or `never-ran`. */
+  | { readonly kind: 'run' }
   /** The guest's packets from this host count no more. */
   | { readonly kind: 'fence' }
   /** End QEMU, remove the folder, then the journal, last of all. */

@@ -21,7 +21,7 @@ export function wordOfSource(state: SourceToken): TokenWord | undefined {
   }
 }
 
-/** Undefined while the journal is being written or removed: then there is no word to give. */
+/** Undefined as above, and until it is known whether the guest was let run. */
 export function wordOfTarget(state: TargetToken): TokenWord | undefined {
   switch (state.kind) {
     case 'reserved':
@@ -32,6 +32,7 @@ export function wordOfTarget(state: TargetToken): TokenWord | undefined {
       return { kind: 'refused', move: state.move, why: state.why };
     case 'reserving':
     case 'receiving':
+    case 'starting':
     case 'refusing':
     case 'dropped':
       return undefined;

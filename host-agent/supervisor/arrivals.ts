@@ -15,6 +15,7 @@ import type { MigrationId } from '../protocol/ids.ts';
 import type { AgentOutcome } from '../protocol/messages.ts';
 import type { ReceiveVm } from '../protocol/migration-messages.ts';
 import type { PeerMove } from '../protocol/token-messages.ts';
+import { isAlive } from '../vm/launch.ts';
 import type { VmStart } from '../vm/vm-driver.ts';
 import type { DepartureSurroundings } from './departures.ts';
 import { describeError, headOf } from './move-words.ts';
@@ -90,17 +91,22 @@ export class Arrivals {
     return this.#arrived !== undefined && !this.#isConnected;
   }
 
-  /** It is refused, for good. */
+  /** It is refused, for good. The connection stays, for the word that says so, until `end`. */
   giveUp(why: string): void {
     this.#arrived = undefined;
     this.#noteAborted(why);
-    this.#current?.vm.hangUp(why);
   }
 
   /** To the source, best effort. False when nothing has come from anywhere. */
   tell(message: Json): boolean {
     this.#current?.vm.tell(message);
     return this.#current !== undefined;
+  }
+
+  /** What has arrived has no QEMU any more, so that it can never run here. */
+  async hasEnded(): Promise<boolean> {
+    const qemu = this.#arrived?.qemu;
+    return qemu !== undefined && !(await isAlive(qemu));
   }
 
   /** The guest was let run just now. Nothing happens when it did not come from elsewhere. */

@@ -271,6 +271,7 @@ export class VmMoves {
         onChange();
       },
       resume: () => this.#resume(),
+      hasEnded: () => this.#arrivals.hasEnded(),
       halt: async () => {
         await this.#qmp()?.run('stop');
         // QEMU would leave its hold while the guest stands.

@@ -29,14 +29,20 @@ const KILLS: readonly (readonly [Step, Victim, Survivor])[] = [
   ['received', 'source agent', 'target'],
   ['received', 'target agent', 'target'],
   ['received', 'source QEMU', 'target'],
-  ['received', 'target QEMU', 'nobody'],
+  // It never ran there, and its agent knows.
+  ['received', 'target QEMU', 'source'],
   ['committed', 'source agent', 'target'],
   ['committed', 'target agent', 'target'],
   ['committed', 'source QEMU', 'target'],
   ['committed', 'target QEMU', 'nobody'],
 ];
 /** Of each kind of outcome one, where the most could go wrong. */
-const EVERY_RUN = ['switchover: source agent', 'given: target agent', 'received: target agent'];
+const EVERY_RUN = [
+  'switchover: source agent',
+  'given: target agent',
+  'received: target agent',
+  'received: target QEMU',
+];
 
 interface LinkCase {
   readonly fault: 'cut' | 'silent';

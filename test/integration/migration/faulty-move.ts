@@ -15,6 +15,7 @@ import { TokenArbiter } from '../../../app/authority/token-arbiter.ts';
 import type { SwitchoverStep } from '../../../host-agent/migration/switchover-trace.ts';
 import type { HostId, MigrationId, VmId } from '../../../host-agent/protocol/ids.ts';
 import type { MigrationReport } from '../../../host-agent/protocol/migration-messages.ts';
+import { killQemu } from '../../../host-agent/vm/launch.ts';
 import { until } from '../host-agent/agent-fleet.ts';
 import { churn, inBackground } from './guest-program.ts';
 import { inGuest } from './in-guest.ts';
@@ -28,6 +29,7 @@ const SLOW_BITS_PER_SECOND = 40_000_000;
 const SETTLE_EVERY_MS = 300;
 /** Longer than any hold, and short enough for a test to see it pass. */
 const MOVE_MS = 25_000;
+const KILL_LIMIT_MS = 10_000;
 /** CPU time of a vCPU that is kicked, in which it does nothing of the guest's. */
 const STILL_MS = 3;
 /** Where whose agent stands still (switchover-trace.ts). */
@@ -133,7 +135,7 @@ export class FaultyMove implements AsyncDisposable {
       throw new Error('The two hosts have different disks of it.');
   }
 
-  /** SIGKILL, whatever else was done to it. */
+  /** SIGKILL, whatever else was done to it; a QEMU is gone when it resolves. */
   async kill(victim: Victim): Promise<void> {
     const host = victim.startsWith('source') ? this.from : this.to;
     if (victim.endsWith('agent')) {
@@ -144,7 +146,7 @@ export class FaultyMove implements AsyncDisposable {
     const qemu = await this.traces.qemu(host);
     if (qemu === undefined) throw new Error(`${host} has no QEMU of it`);
     this.#stopped.delete(qemu.pid);
-    process.kill(qemu.pid, 'SIGKILL');
+    await killQemu(qemu, KILL_LIMIT_MS);
   }
 
   /** What was stopped goes on; the link stays as it is. */

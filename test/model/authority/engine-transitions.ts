@@ -39,7 +39,7 @@ function begun(site: Site): Transition[] {
     const move: PeerMove = { migrationId, epoch, hostId: target.id };
     const noted = withHolder({ ...world, movesBegun: world.movesBegun + 1 }, target.id);
     const asked = withHost(noted, at, { outgoing: { move, stage: 'begun' } });
-    const fresh = withHost(asked, to, { copy: null });
+    const fresh = withHost(asked, to, { copy: null, qemuEnded: false });
     const { state: reserving, effects } = beginReservation({ ...move, hostId: host.id });
     const outcome = { machine: { role: 'target', state: reserving } as const, effects };
     const label = `${migrationId}/${epoch} begins: ${host.id} asks ${target.id} to reserve`;

@@ -12,6 +12,8 @@ import {
   delivered,
   eitherOutcome,
   faultTransitions,
+  isStarting,
+  runTransitions,
   type Site,
   stepped,
   writeTransitions,
@@ -95,8 +97,10 @@ export function transitionsOf(scene: {
 }): Transition[] {
   const { machines, world } = scene;
   const sites = world.hosts.map((_, at): Site => ({ ...scene, at }));
-  const busy = sites.find(({ at }) => hostAt(world, at).writing !== null);
-  if (busy !== undefined) return [...writeTransitions(busy), ...faultTransitions(busy)];
+  const busy = sites.find((site) => hostAt(world, site.at).writing !== null || isStarting(site));
+  if (busy !== undefined) {
+    return [...writeTransitions(busy), ...runTransitions(busy), ...faultTransitions(busy)];
+  }
   const heard = sites.flatMap(learned);
   if (heard.length > 0) return heard;
   const local = sites.flatMap((site) => [

@@ -5,7 +5,7 @@ import type { TargetEvent } from '../../../host-agent/authority/target-token.ts'
 import { answerWithoutJournal } from '../../../host-agent/authority/token-step.ts';
 import type { Bounds } from './bounds.ts';
 import type { Machines } from './machines.ts';
-import { applyOutcome, crashed, type Outcome } from './run-effects.ts';
+import { applyOutcome, crashed, type Outcome, resume } from './run-effects.ts';
 import {
   hostAt,
   indexOf,
@@ -79,6 +79,29 @@ export function writeTransitions(site: Site): Transition[] {
   ];
 }
 
+/** Its machine wants the guest to run for the first time: QMP `cont`, or there is no QEMU any more. */
+export function runTransitions(site: Site): Transition[] {
+  const { world, at, machines } = site;
+  const { id, copy, qemuEnded } = hostAt(world, at);
+  if (!isStarting(site)) return [];
+  if (copy === null && !qemuEnded) {
+    return [{ label: `${id} runs what it has not loaded`, world: { ...world, outdatedRan: true } }];
+  }
+  if (copy === null) {
+    return stepped(site, `${id} has nothing to run`, targetOutcome(site, { kind: 'never-ran' }));
+  }
+  const label = `${id} lets its guest run`;
+  const runs = resume(machines, world, at);
+  const whole = stepped({ ...site, world: runs }, label, targetOutcome(site, { kind: 'ran' }));
+  if (!mayFail(site)) return whole;
+  return [...whole, { label: `${label}; its agent ends`, world: faulty(crashed(runs, at)) }];
+}
+
+export function isStarting({ world, at }: Pick<Site, 'world' | 'at'>): boolean {
+  const { machine } = hostAt(world, at);
+  return machine?.role === 'target' && machine.state.kind === 'starting';
+}
+
 function settleWrite(site: Site, label: string, kind: 'journalled' | 'journal-failed') {
   const outcome = eitherOutcome(site, { kind });
   return outcome === undefined ? [{ label, world: site.world }] : stepped(site, label, outcome);
@@ -130,7 +153,16 @@ export function faultTransitions(site: Site): Transition[] {
   if (!mayFail(site)) return [...starts, end];
   const crash = { label: `${host.id}'s agent ends`, world: faulty(crashed(world, at)) };
   const cut = { label: `${host.id} loses its power and comes back`, world: faulty(without) };
-  return [...starts, ...(host.agentUp ? [crash] : []), ...(host.copy === null ? [] : [cut]), end];
+  const whole = host.copy === null ? [] : [cut, ...withoutQemu(site)];
+  return [...starts, ...(host.agentUp ? [crash] : []), ...whole, end];
+}
+
+/** What has arrived is gone, and its agent is not: nothing is lost before it ran. */
+function withoutQemu({ world, at }: Site): Transition[] {
+  const { id, machine } = hostAt(world, at);
+  if (machine?.role !== 'target') return [];
+  const after = withHost(world, at, { copy: null, qemuEnded: true });
+  return [{ label: `${id}'s QEMU ends`, world: faulty(after) }];
 }
 
 function mayFail({ world, bounds }: Site): boolean {

@@ -55,6 +55,32 @@ const TARGET: readonly Mutant[] = [
       return plus(step, send(move.hostId, { kind: 'received', move: moveOf(move) }));
     },
   }),
+  mutant('the target gives the token back after cont', ONE_MOVE, {
+    stepTarget: (state, event) =>
+      stepTarget(state, event.kind === 'ran' ? { kind: 'never-ran' } : event),
+  }),
+  mutant('the target gives the token back when it finds no QEMU at a restart', ONE_MOVE, {
+    recoverToken(entry, isLoaded) {
+      const { holder, epoch } = entry;
+      if (holder.kind !== 'self' || holder.from === null || isLoaded) {
+        return recoverToken(entry, isLoaded);
+      }
+      const refused = { kind: 'refused', move: holder.from, why: '' } as const;
+      return recoverToken({ epoch, holder: refused, lease: null }, false);
+    },
+  }),
+  mutant('the target says received before it knows whether its guest runs', ONE_MOVE, {
+    stepTarget(state, event) {
+      const step = stepTarget(state, event);
+      if (step.kind !== 'moved' || step.state.kind !== 'starting') return step;
+      const { move } = step.state;
+      return plus(step, send(move.hostId, { kind: 'received', move: moveOf(move) }));
+    },
+  }),
+  mutant('the target goes on as the holder though it has nothing to run', ONE_MOVE, {
+    stepTarget: (state, event) =>
+      stepTarget(state, event.kind === 'never-ran' ? { kind: 'ran' } : event),
+  }),
   mutant('a refusal is not durable', ONE_MOVE, {
     stepTarget(state, event) {
       const step = stepTarget(state, event);

@@ -37,7 +37,15 @@ export function applyOutcome(
 
 /** The agent's memory is gone; its disk and its QEMU are not. */
 export function crashed(world: World, at: number): World {
-  return withHost(world, at, { agentUp: false, machine: null, writing: null, outgoing: null });
+  const gone = { machine: null, writing: null, outgoing: null };
+  const down = { ...gone, agentUp: false, qemuEnded: false };
+  return { ...withHost(world, at, down), hurt: world.hurt || knewThatItNeverRan(world, at) };
+}
+
+/** Only the agent itself can know that what it has the token of never ran before it was gone. */
+function knewThatItNeverRan(world: World, at: number): boolean {
+  const { machine, disk, copy } = hostAt(world, at);
+  return machine?.role === 'target' && disk?.holder.kind === 'self' && copy === null;
 }
 
 /** A target that has received goes on as a source. */
@@ -67,9 +75,11 @@ function runEffect(
         disk: null,
         diskEnded: false,
         copy: null,
+        qemuEnded: false,
         lease: null,
         outgoing: null,
       });
+    case 'run':
     case 'ask-arbiter':
     case 'fence':
       return world;
@@ -111,6 +121,6 @@ function ended(machines: Machines, world: World, at: number): World {
 
 export function leaseOf(host: HostWorld): HostWorld['lease'] {
   const { machine } = host;
-  if (machine?.role !== 'source' || !('tenure' in machine.state)) return host.lease;
+  if (machine === null || !('tenure' in machine.state)) return host.lease;
   return machine.state.tenure.lease;
 }

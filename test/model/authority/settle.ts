@@ -12,6 +12,7 @@ import {
   delivered,
   eitherOutcome,
   restarted,
+  runTransitions,
   type Site,
   stepped,
   writeTransitions,
@@ -99,8 +100,10 @@ export class Settler {
     return this.#deliver(world);
   }
 
+  /** What was received is run, too, or refused. */
   #write(world: World, at: number): World {
-    return this.#each(world, at, writeTransitions);
+    const written = this.#each(world, at, writeTransitions);
+    return this.#each(this.#each(written, at, runTransitions), at, writeTransitions);
   }
 
   #arbitrate(before: World, at: number): World {

@@ -51,6 +51,8 @@ export interface HostWorld {
   /** Handed to the disk, not answered yet. */
   readonly writing: TokenEntry | null;
   readonly copy: Copy | null;
+  /** The QEMU of what arrived here has ended, and the agent that launched it has seen it. */
+  readonly qemuEnded: boolean;
   /** What the agent's migration engine knows of the move that it makes, as the source. */
   readonly outgoing: Outgoing | null;
   /** What the guard of the lease goes by, which outlives the agent. */
@@ -132,6 +134,7 @@ export function firstWorld(hosts: number, lease: RunLease | null): World {
     diskEnded: false,
     writing: null,
     copy: null,
+    qemuEnded: false,
     outgoing: null,
     lease: null,
   };
