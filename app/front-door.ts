@@ -16,6 +16,8 @@ export class FrontDoorError extends ArchitectError {
 }
 
 export interface FrontDoor {
+  /** The one that it has, where any was asked for. */
+  readonly port: number;
   close(): Promise<void>;
 }
 
@@ -33,8 +35,9 @@ export async function openFrontDoor(options: {
     },
   );
   server.maxConnections = MAX_CONNECTIONS;
-  await open(server, listen);
+  const port = await open(server, listen);
   return {
+    port,
     close: async () => {
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
       server.closeAllConnections();
@@ -54,12 +57,15 @@ async function answerOther(
   response.end(JSON.stringify(health?.body ?? { error: 'There is nothing here.' }));
 }
 
-function open(server: Server, { host, port }: Address): Promise<void> {
-  const { promise, resolve, reject } = Promise.withResolvers<void>();
+function open(server: Server, { host, port }: Address): Promise<number> {
+  const { promise, resolve, reject } = Promise.withResolvers<number>();
   server.once('error', (cause) => {
     const what = `Cannot listen on ${host}:${port} for webhooks. Check ARCHITECT_LISTEN.`;
     reject(new FrontDoorError(what, { cause }));
   });
-  server.listen({ host, port }, resolve);
+  server.listen({ host, port }, () => {
+    const address = server.address();
+    resolve(typeof address === 'object' && address !== null ? address.port : port);
+  });
   return promise;
 }

@@ -6,12 +6,15 @@ import { type JobsOptions, Queue } from 'bullmq';
 import type { Logger } from 'pino';
 import { RedisAwayError } from '../redis/errors.ts';
 import type { OpenRedis } from '../redis/open-redis.ts';
+import { gatherBatches } from './batches.ts';
 import type { Delivery, StoredEvent } from './delivery.ts';
 
 export const INTAKE_QUEUE = 'intake';
 /** GitHub records a delivery as failed after 10 s without an answer. */
 const ENQUEUE_TIMEOUT_MS = 5_000;
 const MAX_WAITING = 100_000;
+/** In one transaction of Redis, which does nothing else meanwhile. */
+const MAX_BATCH = 64;
 const DEPTH_AGE_MS = 1_000;
 const REMEMBERED = { age: 24 * 3600, count: 20_000 };
 const ATTEMPTS = 8;
@@ -50,13 +53,20 @@ export function openIntakeQueue(
   // The connection itself logs when Redis goes and comes back.
   queue.on('error', (err) => logger.debug({ err }, 'intake queue'));
   const depth = () => limited(queue.getJobCountByTypes('waiting', 'active', 'delayed'));
+  const enqueue = gatherBatches<Delivery>({
+    maxItems: MAX_BATCH,
+    send: (batch) =>
+      queue.addBulk(
+        batch.map(({ id, event }) => ({ name: event.name, data: event, opts: { jobId: id } })),
+      ),
+  });
   const hasRoom = rememberFor(DEPTH_AGE_MS, async () => (await depth()) < MAX_WAITING);
   return {
     depth,
-    add: async ({ id, event }) => {
+    add: async (delivery) => {
       if (commands.status !== 'ready') throw new RedisAwayError('Redis is away.');
       if (!(await hasRoom())) throw new RedisAwayError('Too many deliveries wait.');
-      await limited(queue.add(event.name, event, { jobId: id }));
+      await limited(enqueue(delivery));
     },
     close: () => queue.close(),
   };

@@ -11,7 +11,7 @@
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Logger } from 'pino';
-import { createNodeMiddleware, Probot } from 'probot';
+import { createNodeMiddleware, Probot, ProbotOctokit } from 'probot';
 import type { Config } from '../config.ts';
 import { readBody } from './body.ts';
 import { type IncomingDelivery, parseDelivery } from './delivery.ts';
@@ -43,16 +43,22 @@ class DeliveryError extends Error {
   }
 }
 
+/** Probot makes a client for each event, which costs more than the rest of it, and none is used here. */
+const OneClient = ProbotOctokit.plugin((octokit) => ({ auth: async () => octokit }));
+
 /** Builds the Probot app; mount the handler on the control plane's HTTP server. */
 export async function createWebhookHandler(options: WebhookOptions): Promise<WebhookHandler> {
   const { github, queue, logger, now = Date.now } = options;
+  const quiet = logger.child({}, { level: 'silent' });
   const probot = new Probot({
+    Octokit: OneClient,
     appId: github.appId,
     privateKey: github.privateKey,
     secret: github.webhookSecret,
     baseUrl: github.apiUrl,
     // Probot logs each refused delivery as an error, with its request: `handle` logs one line instead.
-    log: logger.child({}, { level: 'silent' }),
+    // It also makes a logger for each event.
+    log: Object.assign(quiet, { child: () => quiet }),
   });
   const middleware = await createNodeMiddleware((app) => app.onAny((event) => enqueue(event)), {
     probot,

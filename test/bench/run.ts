@@ -7,6 +7,7 @@ import { Command, InvalidArgumentError } from 'commander';
 import type { Bench, BenchContext, BenchResult } from './bench.ts';
 import { chunksBench } from './chunks.ts';
 import { economicsBench } from './economics.ts';
+import { intakeBench } from './intake.ts';
 import { latencyBench } from './latency.ts';
 import { migrationBench } from './migration.ts';
 import { networkBench } from './network.ts';
@@ -20,6 +21,7 @@ import { throughputBench } from './throughput.ts';
 const BENCHES: readonly Bench[] = [
   plannerBench,
   throughputBench,
+  intakeBench,
   startBench,
   latencyBench,
   chunksBench,

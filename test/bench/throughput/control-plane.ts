@@ -15,7 +15,7 @@ import { classifyJob } from '../../../app/labels/classify-job.ts';
 import { shareOf } from '../../../app/labels/job-share.ts';
 import { DEFAULT_POLICY } from '../../../app/labels/policy.ts';
 import { createLogger } from '../../../app/log.ts';
-import { DEFAULT_PLANNER_CONFIG } from '../../../app/planner/observed.ts';
+import { DEFAULT_PLANNER_CONFIG, type PlannerConfig } from '../../../app/planner/observed.ts';
 import type { JobNotices } from '../../../app/reconciler/ports.ts';
 import { Reconciler } from '../../../app/reconciler/reconciler.ts';
 import { Lease } from '../../../app/records/lease.ts';
@@ -32,7 +32,7 @@ const TICK_MS = 2_000;
 /** On the disk, where evidence is kept: a file system in memory would make its fsyncs free. */
 const DISK = '/var/tmp';
 
-export interface Setting extends Pick<GithubOptions, 'jobs' | 'openJobs'> {
+export interface Setting extends Pick<GithubOptions, 'jobs' | 'openJobs' | 'held'> {
   readonly hosts: number;
 }
 
@@ -104,7 +104,7 @@ async function assemble(
       keys: new VmKeys(randomBytes(32)),
     },
     lease: new Lease({ redis: commands, fleet: FLEET }),
-    plannerConfig: DEFAULT_PLANNER_CONFIG,
+    plannerConfig: plannerConfigOf(setting),
     tickMs: TICK_MS,
   });
   const nudge = () => reconciler.nudge();
@@ -119,6 +119,11 @@ async function assemble(
   };
 }
 
+/** Jobs that are held keep their VMs. */
+function plannerConfigOf({ held, jobs }: Setting): PlannerConfig {
+  return held === true ? { ...DEFAULT_PLANNER_CONFIG, maxVms: jobs } : DEFAULT_PLANNER_CONFIG;
+}
+
 function classify({ labels, origin }: JobFacts) {
   return classifyJob({ labels, repository: `${origin.owner}/${origin.repo}` }, DEFAULT_POLICY);
 }
@@ -131,14 +136,14 @@ function collectComplaints(): { notices: JobNotices; complaints: readonly string
   return { notices: { refused: note, lost: note }, complaints };
 }
 
-function describeApp() {
+/** An App whose GitHub nobody answers for: what is measured calls it for nothing. */
+export function describeApp() {
   const { privateKey } = generateKeyPairSync('rsa', {
     modulusLength: 2048,
     publicKeyEncoding: { type: 'spki', format: 'pem' },
     privateKeyEncoding: { type: 'pkcs1', format: 'pem' },
   });
   const webhookSecret = randomBytes(32).toString('hex');
-  // Nobody listens there: the App calls GitHub for nothing on this path.
   return { apiUrl: 'http://127.0.0.1:9', appId: 1, privateKey, webhookSecret };
 }
 
@@ -156,7 +161,8 @@ async function closeServer(server: Server): Promise<void> {
   await once(server, 'close');
 }
 
-function parseRedisCpu(info: string): number {
+/** Microseconds, from INFO. */
+export function parseRedisCpu(info: string): number {
   const seconds = ['used_cpu_sys', 'used_cpu_user'].map((name) =>
     Number(new RegExp(`^${name}:([\\d.]+)`, 'm').exec(info)?.[1] ?? 0),
   );

@@ -8,6 +8,8 @@ export interface GithubOptions {
   readonly jobs: number;
   /** At most so many jobs are queued or running; the next is queued when one has completed. */
   readonly openJobs: number;
+  /** No job is given a runner: all stay queued. */
+  readonly held?: boolean;
 }
 
 export type ToGithub =

@@ -37,7 +37,7 @@ class GithubThread {
 
   hear(message: ToGithub): void {
     if (message.kind === 'begin') this.#queueMore();
-    if (message.kind === 'runner-online') {
+    if (message.kind === 'runner-online' && this.#options.held !== true) {
       this.#idle.push(message.runnerName);
       this.#match();
     }
