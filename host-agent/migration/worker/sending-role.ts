@@ -71,7 +71,8 @@ export class SendingRole {
     });
     const tracker = await tracking.rest();
     this.#tracker = tracker;
-    await tracker.pulse(signal);
+    // What has changed since the last pulse is hot: it comes with the one before that is sent.
+    if (!tracker.hasBegun) await tracker.pulse(signal);
     const { prologue, ramSectionId } = tracker.beginning;
     const machine = {
       blocks: images.memory.blocks.map(({ name, sizeBytes }) => ({ name, sizeBytes })),
