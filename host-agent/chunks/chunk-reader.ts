@@ -3,6 +3,7 @@
  * good at first is fetched once more on its own; what is not good then is reported for that chunk, so
  * that the caller can get it from elsewhere. Nothing is left out: each reference is answered once.
  */
+import { setImmediate as yieldTurn } from 'node:timers/promises';
 import type { VmId } from '../protocol/ids.ts';
 import type { ChunkCodec, ChunkRef } from './chunk-codec.ts';
 import { ChunkDamagedError, ObjectMissingError, StoreUnavailableError } from './chunk-errors.ts';
@@ -80,6 +81,8 @@ export class ChunkReader {
       const first = this.#openIn(ref, span, got);
       const outcome = first.kind === 'damaged' ? await this.#again(ref, options.signal) : first;
       await options.onChunk(ref, outcome);
+      // What comes from a peer meanwhile is on the same thread, which opening a chunk blocks.
+      await yieldTurn();
     }
   }
 

@@ -7,8 +7,8 @@ const MB = 1_000_000;
 
 test.each([
   ['half of the link is fine', 1, 50 * MB, 100 * MB, 1],
-  ['as fast as the link: half its CPU', 1, 100 * MB, 100 * MB, 0.5],
-  ['again, from where it is', 0.5, 100 * MB, 100 * MB, 0.25],
+  ['as fast as the link: a quarter of its CPU', 1, 100 * MB, 100 * MB, 0.25],
+  ['again, from where it is', 0.8, 100 * MB, 100 * MB, 0.2],
   ['never less than the least', 0.2, 100 * MB, 10 * MB, LEAST_CPU_SHARE],
   ['a share that is less already stays', 0.05, 100 * MB, 10 * MB, 0.05],
   ['nothing is known of the link', 1, 100 * MB, 0, 1],

@@ -6,7 +6,10 @@
  */
 import { LEAST_CPU_SHARE } from '../protocol/migration-messages.ts';
 
+/** More than this part of what its link takes is too much of a guest … */
 const CONVERGING = 0.5;
+/** … and then it may write this part: in half of the rounds, so it is slow for less long. */
+const SLOWED = 0.25;
 /** Over less time the rates say nothing. */
 export const LOOK_MS = 500;
 
@@ -24,6 +27,6 @@ export function isChasing({ dirtyBytesPerSecond, bytesPerSecond }: CopyRates): b
 /** The next share of its CPU: never more than now, never less than the least. */
 export function planShare(share: number, rates: CopyRates): number {
   if (!isChasing(rates)) return share;
-  const fitting = (share * rates.bytesPerSecond * CONVERGING) / rates.dirtyBytesPerSecond;
+  const fitting = (share * rates.bytesPerSecond * SLOWED) / rates.dirtyBytesPerSecond;
   return Math.min(share, Math.max(LEAST_CPU_SHARE, fitting));
 }

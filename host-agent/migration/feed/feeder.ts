@@ -21,6 +21,8 @@ import { PAGE_BYTES } from '../stream/stream-format.ts';
 
 /** Of one part: the longest that `finish` may have to wait behind. */
 export const PART_PAGES = 256;
+/** With room for the heads of its pages, and blocks' names. */
+const PART_BYTES = PART_PAGES * (PAGE_BYTES + 64);
 /** QEMU takes nothing for so long: it hangs. */
 export const FEED_STALL_MS = 30_000;
 /** Main memory and DIMMs (vm/qemu-arguments.ts); what else there is are ROMs, tables and firmware. */
@@ -46,6 +48,8 @@ export class Feeder {
   readonly #socket: Duplex;
   readonly #changes: readonly ChangeSet[];
   readonly #ended = Promise.withResolvers<never>();
+  /** For each part anew. */
+  readonly #space = Buffer.allocUnsafe(PART_BYTES);
   #cause: FeedError | undefined;
   #feeding: Promise<void> | undefined;
   #isFinishing = false;
@@ -149,7 +153,9 @@ export class Feeder {
 
   async #feedPart(): Promise<void> {
     const runs = this.#takeRuns(PART_PAGES);
-    this.#write(encodeRamSection(this.#options.ramSectionId, { runs, isLast: false }));
+    const part = { runs, isLast: false };
+    this.#write(encodeRamSection(this.#options.ramSectionId, part, this.#space));
+    // Until then it is not to be written to.
     await this.#drained();
   }
 

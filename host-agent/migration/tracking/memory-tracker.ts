@@ -173,7 +173,12 @@ export class MemoryTracker {
     return { prologue, ramSectionId, deviceState };
   }
 
-  /** How the stream began, which a target has to be told first. Throws before a pulse has ended. */
+  /** At the end of the first pulse, at the latest. */
+  get hasBegun(): boolean {
+    return this.#image !== undefined && this.#parser.ramSectionId !== undefined;
+  }
+
+  /** How the stream began, which a target has to be told first. Throws before it has. */
   get beginning(): Pick<StreamEnd, 'prologue' | 'ramSectionId'> {
     const { prologue, ramSectionId } = this.#parser;
     if (ramSectionId === undefined) throw ended('it has not begun');

@@ -124,9 +124,15 @@ export class Sender {
     });
   }
 
-  /** Sends marked units until `limitBytes` are on their way or none is left. */
-  async round(limitBytes: number): Promise<RoundResult> {
-    return await this.#inTurn(() => this.#sendRound(limitBytes));
+  /**
+   * Sends marked units until `limitBytes` are on their way or none is left. `maxHeat`: ranges that have
+   * changed more often, or were sent and have changed since, stay marked.
+   */
+  async round(
+    limitBytes: number,
+    { maxHeat = Number.POSITIVE_INFINITY }: { readonly maxHeat?: number } = {},
+  ): Promise<RoundResult> {
+    return await this.#inTurn(() => this.#sendRound(limitBytes, maxHeat));
   }
 
   /**
@@ -174,12 +180,13 @@ export class Sender {
     this.#connection.close();
   }
 
-  async #sendRound(limitBytes: number): Promise<RoundResult> {
+  async #sendRound(limitBytes: number, maxHeat = Number.POSITIVE_INFINITY): Promise<RoundResult> {
     const watch = this.#watch;
     if (watch === undefined) throw new PeerAbortedError('Nothing can be sent before the start.');
     const beganMs = performance.now();
     const before = this.#connection.sentBytes;
-    for (const { area: id, range } of this.#pendingColdestFirst(watch)) {
+    for (const { area: id, range, heat } of this.#pendingColdestFirst(watch)) {
+      if (heat > maxHeat) break;
       if (this.#connection.sentBytes - before >= limitBytes) break;
       const area = this.#areas.find((one) => one.id === id);
       if (area !== undefined) await this.#sendRange(area, { range, watch });

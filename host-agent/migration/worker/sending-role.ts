@@ -1,14 +1,16 @@
 /**
  * A source's side of a move, in its data worker.
  *
- *   dial: connected, machine and layout sent ─▶ converge: rounds until little is left, then reading
- *   without a pause, until the target has done all that it was given and little is left even so
+ *   dial: connected, machine and layout sent ─▶ converge: what is cold, while the target fetches from
+ *   the store; rounds until little is left, then reading without a pause, until the target has done all
+ *   that it was given and little is left even so
  *   ─▶ reading rests ─▶ (main thread stops the guest) ─▶ finish: last pages, clusters, devices
  *
  * The stream's tracker is lent by TrackingRole from `dial` to `hangUp`. On failure of any call the
  * connection is over and the target knows why; the images are whole and the tracker usable.
  */
 import { PassThrough } from 'node:stream';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { dialPeer } from '../peer/dial-peer.ts';
 import { isChasing, LOOK_MS } from '../plan-throttle.ts';
 import { PAGE_BYTES } from '../stream/stream-format.ts';
@@ -16,6 +18,7 @@ import { markSwitchover } from '../switchover-trace.ts';
 import { thisThread } from '../thread-priority.ts';
 import type { MemoryTracker } from '../tracking/memory-tracker.ts';
 import type { VmLayout } from '../transfer/layout.ts';
+import { isTimeForHot } from '../transfer/plan-hot.ts';
 import { Sender } from '../transfer/sender.ts';
 import type { ConvergeData, Converged, DataEvent, DialData, Json } from './data-commands.ts';
 import type { ImageSet } from './image-set.ts';
@@ -23,6 +26,10 @@ import type { TrackingRole } from './tracking-role.ts';
 
 /** Of one round: between two, the image takes what the guest wrote meanwhile. */
 const ROUND_BYTES = 32 * 1024 * 1024;
+/** What has changed more often lately, or was sent and has changed again, is hot. */
+const COLD_HEAT = 1;
+/** The target tells how far it is as often. */
+const COLD_LOOK_MS = 200;
 /**
  * Of what is left when the guest is stopped, where it can be had: a round that is sent and settled at
  * once. Pages that are always written come again anyway.
@@ -44,6 +51,8 @@ export class SendingRole {
   #sender: Sender | undefined;
   #tracker: MemoryTracker | undefined;
   #isSending = false;
+  /** The target has all that it was sent first, and all that the store gave. */
+  #filled: Promise<void> | undefined;
 
   constructor(parts: SendingParts) {
     this.#parts = parts;
@@ -62,7 +71,8 @@ export class SendingRole {
     });
     const tracker = await tracking.rest();
     this.#tracker = tracker;
-    await tracker.pulse(signal);
+    // What has changed since the last pulse is hot: it comes with the one before that is sent.
+    if (!tracker.hasBegun) await tracker.pulse(signal);
     const { prologue, ramSectionId } = tracker.beginning;
     const machine = {
       blocks: images.memory.blocks.map(({ name, sizeBytes }) => ({ name, sizeBytes })),
@@ -82,6 +92,10 @@ export class SendingRole {
   async converge({ budgetBytes, deadlineMs }: ConvergeData): Promise<Converged> {
     const { sender, tracker } = this.#active();
     const { signal } = this.#end;
+    if (this.#filled === undefined) {
+      await this.#sendCold(deadlineMs);
+      await tracker.pulse(signal);
+    }
     let look = { atMs: performance.now(), dirtyBytes: 0 };
     for (;;) {
       await sender.round(ROUND_BYTES);
@@ -105,9 +119,31 @@ export class SendingRole {
     return { leftBytes, isWithinBudget: leftBytes <= budgetBytes };
   }
 
+  /** Until the target has what is in the store, or nearly: what is hot would only have to go again. */
+  async #sendCold(deadlineMs: number): Promise<void> {
+    const { sender } = this.#active();
+    const { signal } = this.#end;
+    let isFilled = false;
+    const filled = sender.settle(signal).then(() => {
+      isFilled = true;
+    });
+    filled.catch(() => undefined);
+    this.#filled = filled;
+    const begunMs = performance.now();
+    while (!isFilled && Date.now() < deadlineMs) {
+      const { sentBytes } = await sender.round(ROUND_BYTES, { maxHeat: COLD_HEAT });
+      this.#report();
+      if (sentBytes > 0) continue;
+      if (isTimeForHot(sender.figures, performance.now() - begunMs)) return;
+      await Promise.race([filled, sleep(COLD_LOOK_MS, undefined, { signal })]);
+    }
+  }
+
   /** The target is done with all that it was sent, so that in the blackout nothing waits in its way. */
   async #settle(deadlineMs: number): Promise<number> {
     const { sender } = this.#active();
+    // One question at a time.
+    await this.#filled;
     for (let round = 1; ; round += 1) {
       await sender.round(ROUND_BYTES);
       await sender.settle(this.#end.signal);

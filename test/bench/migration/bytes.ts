@@ -26,7 +26,7 @@ const FILL_LIMIT_MS = 900_000;
 /** A guest is moved then, whatever is left. */
 const SEAL_LIMIT_MS = 1_200_000;
 const SEAL_LOOK_MS = 1_000;
-/** For so long not less was left, but for some: what is left is hot. */
+/** For so long no more than some went to the store: what it lacks is hot. */
 const STEADY_MS = 45_000;
 const SOME_BYTES = 32 * MIB;
 const TARGET_SHARE = 0.15;
@@ -42,7 +42,7 @@ interface Left {
 interface Uploaded {
   readonly bytes: number;
   readonly requests: number;
-  /** From the end of the filling until not less was left. */
+  /** From the end of the filling until nothing more was cold. */
   readonly sealedMs: number;
 }
 
@@ -83,14 +83,14 @@ async function measurePlain(progress: (what: string) => void): Promise<Left> {
 /** Gives how long it took. */
 async function untilSealed(vm: MovingVm): Promise<number> {
   const begunMs = performance.now();
-  let least = Number.POSITIVE_INFINITY;
-  let lessAtMs = begunMs;
+  let most = 0;
+  let moreAtMs = begunMs;
   for (;;) {
-    const { bytesUnsealed } = await vm.untilTracked();
+    const { bytesInStore } = await vm.untilTracked();
     const nowMs = performance.now();
-    if (bytesUnsealed < least - SOME_BYTES) [least, lessAtMs] = [bytesUnsealed, nowMs];
-    const isOver = nowMs - begunMs >= SEAL_LIMIT_MS || nowMs - lessAtMs >= STEADY_MS;
-    if (isOver) return lessAtMs - begunMs;
+    if (bytesInStore > most + SOME_BYTES) [most, moreAtMs] = [bytesInStore, nowMs];
+    const isOver = nowMs - begunMs >= SEAL_LIMIT_MS || nowMs - moreAtMs >= STEADY_MS;
+    if (isOver) return moreAtMs - begunMs;
     await delay(SEAL_LOOK_MS);
   }
 }

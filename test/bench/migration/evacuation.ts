@@ -2,11 +2,13 @@
  * Eight VMs leave one host within the 30 seconds that some clouds give, over capped links, a few at a
  * time. The store is a folder here: what targets fetch from it does not go over their links.
  */
+import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import type { BenchContext, BenchResult } from '../bench.ts';
 import { formatNumber } from '../statistics.ts';
 import { BenchFleet } from './bench-fleet.ts';
 import { GUEST_MIB } from './bench-pool.ts';
+import { type CpuUse, measureCpu } from './cpu-use.ts';
 import { WRITER } from './guest-loads.ts';
 import { type MoveMeasured, MovingVm } from './moving-vm.ts';
 import type { Row } from './row.ts';
@@ -41,8 +43,8 @@ async function run({ signal, progress }: BenchContext): Promise<BenchResult> {
   }
   for (const vm of vms) await vm.untilTracked();
   const before = await fleet.sentBytes(0);
-  const left = await evacuate(vms, progress);
-  return describe(left, (await fleet.sentBytes(0)) - before);
+  const { result: left, cpu } = await measureCpu(fleet.name, () => evacuate(vms, progress));
+  return describe(left, { cpu, sentBytes: (await fleet.sentBytes(0)) - before });
 }
 
 /** Takes turns with the targets. Rejects when one VM stays. */
@@ -65,8 +67,12 @@ async function evacuate(
   return left;
 }
 
-function describe(left: readonly Left[], sentBytes: number): BenchResult {
+function describe(
+  left: readonly Left[],
+  { cpu, sentBytes }: { readonly cpu: CpuUse; readonly sentBytes: number },
+): BenchResult {
   const lastMs = Math.max(...left.map(({ atMs }) => atMs));
+  const shareOf = (ms: number) => `${formatNumber((ms / lastMs / availableParallelism()) * 100)} %`;
   return {
     tables: [
       {
@@ -78,6 +84,11 @@ function describe(left: readonly Left[], sentBytes: number): BenchResult {
           formatNumber(move.totalMs / 1_000),
         ]),
       },
+      {
+        title: `what it took of the ${availableParallelism()} cores of this machine, all hosts and guests on them`,
+        headings: ['QEMUs with their guests', 'agents', 'MB that left the host'],
+        rows: [[shareOf(cpu.qemuMs), shareOf(cpu.agentMs), formatNumber(sentBytes / 1e6)]],
+      },
     ],
     targets: [
       {
@@ -88,8 +99,7 @@ function describe(left: readonly Left[], sentBytes: number): BenchResult {
       },
     ],
     figures: {
-      lastMs,
-      sentBytes,
+      ...{ lastMs, sentBytes, cpu },
       each: left.map(({ atMs, move }) => ({ atMs, totalMs: move.totalMs })),
     },
   };
