@@ -87,10 +87,11 @@ async function talk(): Promise<void> {
   for await (const line of createInterface({ input: process.stdin })) {
     if (line === 'mark') silenceMs = 0;
     if (line === 'stop') {
-      clearInterval(datagrams);
       clearInterval(numbers);
       const isAllBack = () => chatty.every(({ sent, back }) => sent === back);
       for (let ms = 0; ms < LAST_ECHO_MS && !isAllBack(); ms += 20) await delay(20);
+      clearInterval(datagrams);
+      silenceMs = Math.max(silenceMs, performance.now() - lastMs);
       const unanswered = chatty.filter(({ sent, back }) => sent !== back).length;
       print({ broken, unanswered, silenceMs: Math.round(silenceMs) });
     } else print(heard.size);
