@@ -6,6 +6,7 @@ import type { GatewayFleet } from './agents/gateway-fleet.ts';
 import { createOperations, readMoves } from './api/operations.ts';
 import type { ApiPorts, HealthCheck } from './api/ports.ts';
 import { readRecords } from './api/record-readers.ts';
+import type { GatewayKeeper } from './gateways/gateway-keeper.ts';
 import type { IntakeQueue } from './intake/queue.ts';
 import type { Provider } from './providers/provider.ts';
 import type { FleetBuyer } from './reconciler/fleet/fleet-buyer.ts';
@@ -20,6 +21,7 @@ export interface ApiSources {
   readonly evidence: Evidence;
   readonly fleet: AgentFleet;
   readonly gateways: GatewayFleet;
+  readonly keeper: Pick<GatewayKeeper, 'roles' | 'takeOver'>;
   readonly enrolment: EnrolmentStore;
   readonly redis: OpenRedis;
   readonly lease: Lease;
@@ -33,7 +35,7 @@ export interface ApiSources {
 }
 
 export function createApiPorts(sources: ApiSources): ApiPorts {
-  const { store, evidence, fleet, gateways, enrolment } = sources;
+  const { store, evidence, fleet, gateways, keeper, enrolment } = sources;
   const records = readRecords(store, evidence);
   return {
     jobs: records,
@@ -43,7 +45,11 @@ export function createApiPorts(sources: ApiSources): ApiPorts {
       costOf: (vm, moves) => costOf(vm, moves, (host) => evidence.pricesOf(host), Date.now()),
     },
     hosts: fleet,
-    gateways,
+    gateways: {
+      gateways: () => gateways.gateways(),
+      roles: () => keeper.roles(),
+      takeOver: (id) => keeper.takeOver(id),
+    },
     moves: readMoves(store, evidence),
     operations: createOperations({ evidence, now: Date.now, nudge: sources.nudge }),
     door: {

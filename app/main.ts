@@ -22,7 +22,9 @@ import { createApiPorts } from './api-ports.ts';
 import type { Config } from './config.ts';
 import { EvidenceStore } from './evidence/evidence-store.ts';
 import { openFrontDoor } from './front-door.ts';
+import { ActingBook } from './gateways/acting-book.ts';
 import { GatewayKeeper } from './gateways/gateway-keeper.ts';
+import { GatewayPairs } from './gateways/gateway-pairs.ts';
 import { createGithubNotices } from './github/checks.ts';
 import { createGithubClient } from './github/client.ts';
 import { createGithubJobSource } from './github/job-source.ts';
@@ -105,7 +107,9 @@ async function assemble(config: Config, logger: Logger, parts: ShutdownStack): P
     guests: openGuestDesk({ store, evidence, now }),
   });
   const { fleet, enrolment } = agents;
-  const gateways = new GatewayKeeper({ port: agents.gateways, store, fleet, now, logger });
+  const acting = parts.add('acting gateways', new ActingBook(join(config.dataDir, 'gateways.db')));
+  const pairs = new GatewayPairs({ port: agents.gateways, book: acting, fleet, logger });
+  const gateways = new GatewayKeeper({ port: agents.gateways, store, fleet, pairs, now, logger });
   const { provider } = hosts;
   const machines = provider.knowsEnds ? new MachineWatch(evidence) : undefined;
   const keys = new VmKeys(await openMasterKey(config.dataDir));
@@ -134,6 +138,7 @@ async function assemble(config: Config, logger: Logger, parts: ShutdownStack): P
   const ports = createApiPorts({
     ...book,
     ...agents,
+    keeper: gateways,
     redis,
     lease,
     queue,
@@ -157,7 +162,10 @@ async function assemble(config: Config, logger: Logger, parts: ShutdownStack): P
   const polling = { ...questions, book, intake, now, logger };
   parts.add('poll of GitHub', startGithubPoll(polling));
   parts.add('reconciler', { close: () => reconciler.stop() });
-  agents.gateways.onChange(() => reconciler.nudge());
+  agents.gateways.onChange(() => {
+    reconciler.nudge();
+    gateways.watch().catch((err: unknown) => logger.error({ err }, 'no takeover'));
+  });
   reconciler.start();
   parts.add('notices', listenForNotices(provider, { fleet, lease }));
   logger.info({ listen: config.listen, pool: pool.id }, 'the control plane is up');

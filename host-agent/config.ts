@@ -74,6 +74,10 @@ const Environment = z.object({
     .max(MAX_INTERVAL_MS / 1000)
     .default(DEFAULT_INTERVAL_MS / 1000),
   ARCHITECT_GATEWAY_PUBLIC: z.ipv4().optional(),
+  ARCHITECT_GATEWAY_OUTSIDE: z
+    .string()
+    .regex(/^[^\s/]{1,15}$/, 'wants an interface')
+    .optional(),
   ARCHITECT_GATEWAY_PORT: z.coerce.number().int().min(1024).max(65_535).default(DEFAULT_FLIP_PORT),
   ARCHITECT_NOTICES: z.enum(['auto', 'off', ...NoticeSource.options]).default('auto'),
   ARCHITECT_METADATA_URL: MetadataUrl.default('http://169.254.169.254'),
@@ -104,6 +108,11 @@ export interface AgentConfig {
   readonly checkpointIntervalMs: number;
   /** Of a gateway: what guests' connections come from; undefined: its own address. */
   readonly gatewayPublicAddress: string | undefined;
+  /**
+   * Of a gateway: the device that it puts that address on while it acts, and takes it off again;
+   * undefined: the address is the machine's for good, and nothing stands in for it.
+   */
+  readonly gatewayOutside: string | undefined;
   /** Of a gateway: where sources of moves ask for flips. */
   readonly flipPort: number;
   /** Whose metadata service is watched for spot notices; `auto` finds out. */
@@ -131,6 +140,7 @@ export function readAgentConfig(environment: NodeJS.ProcessEnv): AgentConfig {
     peerPorts: Object.freeze(env.ARCHITECT_PEER_PORTS),
     checkpointIntervalMs: env.ARCHITECT_CHECKPOINT_SECONDS * 1000,
     gatewayPublicAddress: env.ARCHITECT_GATEWAY_PUBLIC,
+    gatewayOutside: env.ARCHITECT_GATEWAY_OUTSIDE,
     flipPort: env.ARCHITECT_GATEWAY_PORT,
     notices: env.ARCHITECT_NOTICES,
     metadataUrl: env.ARCHITECT_METADATA_URL,

@@ -321,11 +321,12 @@ function newEntry(host: {
   };
 }
 
-/** What empties a host, or takes back what it was asked for. */
+/** What empties a host, takes back what it was asked for, or keeps the VMs that it still has on line. */
 const ENDING: ReadonlySet<AgentRequest['kind']> = new Set([
   'stop-vm',
   'forget-vm',
   'abort-migration',
+  'use-gateways',
 ]);
 
 function mayAsk(state: HostState, request: AgentRequest): boolean {

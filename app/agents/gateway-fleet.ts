@@ -4,19 +4,20 @@
  *
  *   attached ──hello──→ connected ──picture n──→ ──served n──→ …      silence, close ──→ away
  */
+import { once } from 'node:events';
 import type { Logger } from 'pino';
 import { WebSocket } from 'ws';
 import {
+  type ActiveWord,
   GATEWAY_PROTOCOL_VERSION,
   GatewayFrame,
   type GatewayHello,
-  type GatewayVmSpec,
   MAX_VMS_PER_GATEWAY,
   type Serve,
 } from '../../host-agent/protocol/gateway-messages.ts';
 import type { HostId } from '../../host-agent/protocol/ids.ts';
 import type { FlipEndpoint } from '../../host-agent/protocol/migration-messages.ts';
-import type { Gateway, GatewayPort } from '../gateways/ports.ts';
+import type { Gateway, GatewayPicture, GatewayPort } from '../gateways/ports.ts';
 import type { EnrolmentStore } from './enrolment.ts';
 
 const TICK_MS = 5_000;
@@ -36,6 +37,7 @@ interface Entry {
   sent: { readonly number: number; readonly text: string };
   served: number;
   vms: number;
+  hears: ActiveWord | undefined;
   isAlive: boolean;
   readonly waiting: Set<() => void>;
 }
@@ -63,9 +65,12 @@ export class GatewayFleet implements GatewayPort {
   }
 
   gateways(): readonly Gateway[] {
-    return [...this.#entries.values()].map(({ id, hostname, hello, vms, sinceMs }) => {
+    return [...this.#entries.values()].map(({ id, hostname, hello, vms, hears, sinceMs }) => {
       const state = hello === undefined ? ('away' as const) : ('connected' as const);
-      return { id, hostname, state, underlay: hello?.underlay, vms, stateSinceMs: sinceMs };
+      const { underlay, flipPort } = hello ?? {};
+      const floating = hello?.floating ?? undefined;
+      const said = { underlay, flipPort, floating, hears, vms };
+      return { id, hostname, state, ...said, stateSinceMs: sinceMs };
     });
   }
 
@@ -79,7 +84,7 @@ export class GatewayFleet implements GatewayPort {
     return () => this.#listeners.delete(listener);
   }
 
-  serve(id: HostId, vms: readonly GatewayVmSpec[]): number | undefined {
+  serve(id: HostId, { role, vms }: GatewayPicture): number | undefined {
     const entry = this.#entries.get(id);
     if (entry?.hello === undefined || entry.socket === undefined) return undefined;
     if (vms.length > MAX_VMS_PER_GATEWAY)
@@ -88,11 +93,11 @@ export class GatewayFleet implements GatewayPort {
         'more VMs than a gateway takes',
       );
     const taken = vms.slice(0, MAX_VMS_PER_GATEWAY);
-    const text = JSON.stringify(taken);
+    const text = JSON.stringify({ role, vms: taken });
     if (text === entry.sent.text) return entry.sent.number;
     const number = entry.sent.number + 1;
     entry.sent = { number, text };
-    const frame: Serve = { type: 'serve', number, vms: taken };
+    const frame: Serve = { type: 'serve', number, role, vms: taken };
     entry.socket.send(JSON.stringify(frame));
     return number;
   }
@@ -111,6 +116,18 @@ export class GatewayFleet implements GatewayPort {
       entry.waiting.delete(news.resolve);
     }
     return entry?.hello !== undefined;
+  }
+
+  async answers(id: HostId, limitMs: number): Promise<boolean> {
+    const socket = this.#entries.get(id)?.socket;
+    if (socket?.readyState !== WebSocket.OPEN) return false;
+    const limit = AbortSignal.timeout(limitMs);
+    const pong = once(socket, 'pong', { signal: limit });
+    socket.ping();
+    return await pong.then(
+      () => true,
+      () => false,
+    );
   }
 
   /** Takes over an authenticated connection; an older one of the same gateway is closed. */
@@ -181,7 +198,8 @@ export class GatewayFleet implements GatewayPort {
         logger.error({ gatewayId: entry.id, ...one }, 'a gateway does not serve a VM');
       for (const tell of [...entry.waiting]) tell();
       return;
-    } else entry.vms = frame.vms;
+    } else if (frame.type === 'held') entry.vms = frame.vms;
+    else entry.hears = frame.word;
     this.#notify();
   }
 
@@ -191,6 +209,7 @@ export class GatewayFleet implements GatewayPort {
     entry.socket = undefined;
     entry.hello = undefined;
     entry.sent = NOTHING_SENT;
+    entry.hears = undefined;
     entry.served = 0;
     for (const tell of [...entry.waiting]) tell();
   }
@@ -222,7 +241,14 @@ function newEntry(host: {
   readonly nowMs: number;
 }): Entry {
   const { hostId: id, hostname, nowMs: sinceMs } = host;
-  const nobody = { socket: undefined, hello: undefined, sent: NOTHING_SENT, served: 0, vms: 0 };
+  const nobody = {
+    socket: undefined,
+    hello: undefined,
+    sent: NOTHING_SENT,
+    served: 0,
+    vms: 0,
+    hears: undefined,
+  };
   return { id, hostname, sinceMs, ...nobody, isAlive: false, waiting: new Set() };
 }
 

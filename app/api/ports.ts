@@ -1,5 +1,7 @@
 /** What the API reads and asks of the rest, one small interface each. */
 import type { AgentRole } from '../../host-agent/protocol/enrolment.ts';
+import type { Refused } from '../../host-agent/protocol/errors.ts';
+import type { GatewayRole } from '../../host-agent/protocol/gateway-messages.ts';
 import type { PoolSpec } from '../../host-agent/protocol/host-facts.ts';
 import type { HostId, JobId, MigrationId, VmId } from '../../host-agent/protocol/ids.ts';
 import type { Gateway } from '../gateways/ports.ts';
@@ -55,8 +57,12 @@ export interface HostReader {
   hosts(): readonly FleetHost[];
 }
 
-export interface GatewayReader {
+export interface GatewayDoor {
   gateways(): readonly Gateway[];
+  /** Of those that are there. */
+  roles(): ReadonlyMap<HostId, GatewayRole>;
+  /** Refused for one that is no standby. */
+  takeOver(id: HostId): Promise<Refused | undefined>;
 }
 
 export interface HostDoor {
@@ -108,7 +114,7 @@ export interface ApiPorts {
   readonly vms: VmReader;
   readonly timelines: TimelineReader;
   readonly hosts: HostReader;
-  readonly gateways: GatewayReader;
+  readonly gateways: GatewayDoor;
   readonly door: HostDoor;
   readonly moves: MoveReader;
   readonly operations: Operations;

@@ -5,12 +5,12 @@ import { HostId, JobId } from '../../host-agent/protocol/ids.ts';
 import { lockMarginMs } from '../records/lock-margin.ts';
 import type { VmRecord } from '../records/records.ts';
 import { JobRecord } from '../records/records.ts';
+import { GATEWAY_ROUTES } from './gateway-routes.ts';
 import { MARKET_ROUTES } from './market-routes.ts';
 import { MOVE_ROUTES } from './move-routes.ts';
 import type { ApiPorts } from './ports.ts';
 import { type Route, route } from './route.ts';
 import {
-  GatewayList,
   HostList,
   IssuedToken,
   JobDetail,
@@ -97,21 +97,6 @@ export const ROUTES: readonly Route[] = [
     },
   }),
   route({
-    method: 'GET',
-    path: '/gateways',
-    operationId: 'listGateways',
-    summary: 'Gateways; empty on a process that does not hold the lease.',
-    params: NOTHING,
-    query: NOTHING,
-    body: NOTHING,
-    status: 200,
-    answer: GatewayList,
-    handle: (_, { gateways }) => {
-      const views = gateways.gateways().map((one) => ({ ...one, underlay: one.underlay ?? null }));
-      return { kind: 'ok', body: { gateways: views } };
-    },
-  }),
-  route({
     method: 'POST',
     path: '/hosts/tokens',
     operationId: 'issueHostToken',
@@ -165,6 +150,7 @@ export const ROUTES: readonly Route[] = [
   }),
   ...MOVE_ROUTES,
   ...MARKET_ROUTES,
+  ...GATEWAY_ROUTES,
   route({
     method: 'GET',
     path: '/pool',

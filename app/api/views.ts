@@ -67,7 +67,11 @@ export const GatewayView = z.object({
   state: z.enum(['connected', 'away']),
   /** Its address on the hosts' network; null while it is away. */
   underlay: z.ipv4().nullable(),
-  /** VMs whose packets it passes on, by its last word. */
+  /** Null while it is away. */
+  role: z.enum(['acting', 'standby']).nullable(),
+  /** The public address that it shares with its standbys; null: none, or away. */
+  floating: z.ipv4().nullable(),
+  /** VMs whose packets it passes on, or would, by its last word. */
   vms: z.int(),
   stateSinceMs: z.int(),
 });
@@ -112,6 +116,7 @@ export const JobList = z.object({ jobs: z.array(JobView) });
 export const VmList = z.object({ vms: z.array(VmView) });
 export const HostList = z.object({ hosts: z.array(HostView) });
 export const GatewayList = z.object({ gateways: z.array(GatewayView) });
+export type GatewayList = Readonly<z.infer<typeof GatewayList>>;
 export const IssuedToken = z.object({ token: z.string(), expiresAtMs: z.int() });
 export const VersionView = z.object({ version: z.string(), api: z.literal('v1') });
 export const PoolView = z.object({ pool: PoolSpec });

@@ -1,7 +1,7 @@
 /** The API's answers as text for people. Pure: `nowMs` is an argument. */
 import type { HostNotice } from '../../host-agent/protocol/host-notice.ts';
 import { formatInstanceClass } from '../../host-agent/protocol/instance-class.ts';
-import type { HostView, JobDetail, JobView, VmView } from '../api/views.ts';
+import type { GatewayView, HostView, JobDetail, JobView, VmView } from '../api/views.ts';
 import { presentMoves } from './present-moves.ts';
 import { formatDuration, formatTable } from './table.ts';
 
@@ -53,6 +53,19 @@ export function presentHosts(hosts: readonly HostView[], nowMs: number): string 
     presentRemark(host, nowMs),
   ]);
   return formatTable(['HOST', 'STATE', 'ACCELERATOR', 'CAPACITY', 'VMS', 'SINCE', 'REMARK'], rows);
+}
+
+export function presentGateways(gateways: readonly GatewayView[], nowMs: number): string {
+  if (gateways.length === 0) return 'No gateways. Get a token with: architect host token --gateway';
+  const rows = gateways.map((one) => [
+    one.id,
+    one.state,
+    one.role ?? NONE,
+    one.floating ?? NONE,
+    String(one.vms),
+    formatDuration(nowMs - one.stateSinceMs),
+  ]);
+  return formatTable(['GATEWAY', 'STATE', 'ROLE', 'SHARED ADDRESS', 'VMS', 'SINCE'], rows);
 }
 
 export function presentVms(vms: readonly VmView[], nowMs: number): string {

@@ -2,6 +2,7 @@
 import { Command, CommanderError } from 'commander';
 import { ArchitectError } from '../../host-agent/protocol/errors.ts';
 import { addDemoCommand } from './commands/demo.ts';
+import { addGatewaysCommand, addTakeoverCommand } from './commands/gateways.ts';
 import { addHostCommand } from './commands/host.ts';
 import { addHostsCommand } from './commands/hosts.ts';
 import { addJobCommand } from './commands/job.ts';
@@ -60,6 +61,8 @@ function buildProgram(output: Terminal): Command {
   addVmsCommand(program, output);
   addOffersCommand(program, output);
   addHostCommand(program, output);
+  addGatewaysCommand(program, output);
+  addTakeoverCommand(program, output);
   addMigrateCommand(program, output);
   addDrainCommand(program, output);
   addDrillCommand(program, output);

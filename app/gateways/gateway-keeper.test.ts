@@ -7,7 +7,8 @@ import { fleetHost, vmRecord } from '../../test/fixtures/records.ts';
 import { type MigrationRecord, newMigration } from '../records/migration-record.ts';
 import type { VmRecord } from '../records/records.ts';
 import { GatewayKeeper } from './gateway-keeper.ts';
-import type { Gateway } from './ports.ts';
+import { GatewayPairs } from './gateway-pairs.ts';
+import type { Gateway, GatewayPort } from './ports.ts';
 
 const gatewayId = HostId.parse('gw-1');
 const underlay = '100.64.0.210';
@@ -24,20 +25,28 @@ function world(options: { readonly answers?: boolean; readonly connected?: boole
   const one: Gateway = {
     ...{ id: gatewayId, hostname: 'gw', state, vms: 0, stateSinceMs: 0 },
     underlay: connected ? underlay : undefined,
+    flipPort: connected ? 49_216 : undefined,
+    ...{ floating: undefined, hears: undefined },
   };
   const host = (id: string, address: string) =>
     fleetHost({ id, facts: { ...hostFacts(), underlay: address } });
+  const port: GatewayPort = {
+    gateways: () => [one],
+    flipAt: () => flipAt,
+    serve: (_, { vms: specs }) => told.push(specs),
+    served: async () => answers,
+    answers: async () => answers,
+  };
+  const logger = pino({ level: 'silent' });
+  const fleet = {
+    hosts: () => [host('host-1', '100.64.0.10'), host('host-2', '100.64.0.11')],
+    request: async () => ({ kind: 'taken' as const }),
+  };
+  const book = { entries: () => [], put: () => true };
   const keeper = new GatewayKeeper({
-    port: {
-      gateways: () => [one],
-      flipAt: () => flipAt,
-      serve: (_, specs) => told.push(specs),
-      served: async () => answers,
-    },
+    ...{ port, fleet, logger, pairs: new GatewayPairs({ port, book, fleet, logger }) },
     store: { listVms: async () => vms, listMigrations: async () => migrations },
-    fleet: { hosts: () => [host('host-1', '100.64.0.10'), host('host-2', '100.64.0.11')] },
     now: () => 0,
-    logger: pino({ level: 'silent' }),
   });
   return { keeper, told, vms, migrations };
 }

@@ -6,9 +6,11 @@
  *   move      announced before its source is asked to send, and waited for; without an answer the
  *             VM moves all the same
  *   tick      `refresh`: the rest, such as the fence after a move
+ *   a gateway is lost: `watch`, and its standby has its VMs (gateway-pairs.ts)
  */
 import type { Logger } from 'pino';
-import { flipProofOf } from '../../host-agent/protocol/gateway-messages.ts';
+import type { Refused } from '../../host-agent/protocol/errors.ts';
+import { flipProofOf, type GatewayRole } from '../../host-agent/protocol/gateway-messages.ts';
 import { chooseGuestAddress, GUEST_RANGE } from '../../host-agent/protocol/guest-addresses.ts';
 import type { HostId, MigrationId, VmId } from '../../host-agent/protocol/ids.ts';
 import type { FlipEndpoint } from '../../host-agent/protocol/migration-messages.ts';
@@ -17,6 +19,8 @@ import { isOpenMove } from '../records/migration-record.ts';
 import type { RecordStore } from '../records/record-store.ts';
 import type { VmRecord } from '../records/records.ts';
 import { chooseGateway } from './choose-gateway.ts';
+import type { GatewayPairs } from './gateway-pairs.ts';
+import { isThere } from './pair-gateways.ts';
 import { picturesOf } from './picture.ts';
 import type { GatewayPort } from './ports.ts';
 
@@ -30,6 +34,7 @@ export interface KeeperParts {
   readonly port: GatewayPort;
   readonly store: Pick<RecordStore, 'listVms' | 'listMigrations'>;
   readonly fleet: Pick<Fleet, 'hosts'>;
+  readonly pairs: GatewayPairs;
   readonly now: () => number;
   readonly logger: Logger;
 }
@@ -39,6 +44,7 @@ export class GatewayKeeper {
   readonly #proofs = new Map<MigrationId, string>();
   readonly #fresh = new Set<string>();
   #last: Promise<unknown> = Promise.resolve();
+  #lookingAgain: NodeJS.Timeout | undefined;
 
   constructor(parts: KeeperParts) {
     this.#parts = parts;
@@ -46,10 +52,11 @@ export class GatewayKeeper {
 
   /** For a new VM; null: no gateway is there, and its host masquerades it. */
   async assign(vmId: VmId): Promise<VmRecord['network']> {
-    const { port, store, logger } = this.#parts;
-    const there = port.gateways().filter(({ state }) => state === 'connected');
-    const gateway = chooseGateway(vmId, there);
-    if (gateway?.underlay === undefined) return null;
+    const { port, store, pairs, logger } = this.#parts;
+    const roles = pairs.roles();
+    const acting = port.gateways().filter(({ id }) => roles.get(id)?.kind === 'acting');
+    const gateway = chooseGateway(vmId, acting.filter(isThere));
+    if (gateway === undefined) return null;
     const recorded = (await store.listVms()).flatMap(({ network }) => network?.guestAddress ?? []);
     for (const address of recorded) this.#fresh.delete(address);
     // From here on nothing is awaited: two VMs that start together never share an address.
@@ -71,9 +78,9 @@ export class GatewayKeeper {
     readonly migrationId: MigrationId;
     readonly credential: string;
   }): Promise<FlipEndpoint | undefined> {
-    const { port, logger } = this.#parts;
-    const gateway = move.vm.network?.gateway;
-    if (gateway === undefined) return undefined;
+    const { port, pairs, logger } = this.#parts;
+    if (move.vm.network === null) return undefined;
+    const gateway = pairs.actingFor(move.vm.network.gateway);
     this.#proofs.set(move.migrationId, flipProofOf(move.credential));
     const number = (await this.refresh()).get(gateway);
     const isTold = number !== undefined && (await port.served(gateway, number, ANNOUNCE_LIMIT_MS));
@@ -85,7 +92,37 @@ export class GatewayKeeper {
     return undefined;
   }
 
-  /** Tells each connected gateway what it is to have; answers the pictures' numbers. */
+  /** Of the gateways that are there. */
+  roles(): ReadonlyMap<HostId, GatewayRole> {
+    return this.#parts.pairs.roles();
+  }
+
+  /** A VM's network as it is now: another gateway may stand in for its own. */
+  networkNow(network: VmRecord['network']): VmRecord['network'] {
+    return this.#parts.pairs.networkNow(network);
+  }
+
+  /** To be called whenever a gateway comes, goes or says something: lets standbys take over. */
+  async watch(): Promise<void> {
+    const { pairs } = this.#parts;
+    if (await pairs.rescue()) await this.refresh();
+    const { lookAgainMs } = pairs;
+    if (lookAgainMs === undefined || this.#lookingAgain !== undefined) return;
+    this.#lookingAgain = setTimeout(() => {
+      this.#lookingAgain = undefined;
+      this.watch().catch((err: unknown) => this.#parts.logger.error({ err }, 'no takeover'));
+    }, lookAgainMs);
+    this.#lookingAgain.unref();
+  }
+
+  /** By the operator's word; the gateway that acts now is told to stand by. */
+  async takeOver(id: HostId): Promise<Refused | undefined> {
+    const denied = this.#parts.pairs.takeOver(id, 'the operator says so');
+    if (denied === undefined) await this.refresh();
+    return denied;
+  }
+
+  /** Tells each connected gateway and host what it is to have; answers the pictures' numbers. */
   refresh(): Promise<ReadonlyMap<HostId, number>> {
     const mine = this.#last.then(() => this.#tell());
     this.#last = mine.catch(() => undefined);
@@ -93,10 +130,11 @@ export class GatewayKeeper {
   }
 
   async #tell(): Promise<ReadonlyMap<HostId, number>> {
-    const { port, store, fleet, now } = this.#parts;
-    const there = port.gateways().filter(({ state }) => state === 'connected');
+    const { port, store, fleet, pairs, now } = this.#parts;
+    const roles = pairs.roles();
+    pairs.tellHosts();
     const numbers = new Map<HostId, number>();
-    if (there.length === 0) return numbers;
+    if (roles.size === 0) return numbers;
     const [vms, migrations] = await Promise.all([
       store.listVms(),
       store.listMigrations(now() - ENDED_SHOWN_MS),
@@ -104,9 +142,11 @@ export class GatewayKeeper {
     this.#dropProofs(new Set(migrations.filter(isOpenMove).map(({ id }) => id)));
     const hosts = new Map(fleet.hosts().map(({ id, facts }) => [id, facts?.underlay]));
     const addressOf = (id: HostId) => hosts.get(id);
-    const pictures = picturesOf({ vms, migrations, addressOf, proofs: this.#proofs });
-    for (const { id } of there) {
-      const number = port.serve(id, pictures.get(id) ?? []);
+    const actingFor = (id: HostId) => pairs.actingFor(id);
+    const pictures = picturesOf({ vms, migrations, addressOf, actingFor, proofs: this.#proofs });
+    for (const [id, role] of roles) {
+      const acting = role.kind === 'acting' ? id : role.follow.gatewayId;
+      const number = port.serve(id, { role, vms: pictures.get(acting) ?? [] });
       if (number !== undefined) numbers.set(id, number);
     }
     return numbers;

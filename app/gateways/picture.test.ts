@@ -25,7 +25,8 @@ function specOf(
 ) {
   const addressOf = (host: HostId) => (known.includes(host) ? (host === host1 ? A : B) : undefined);
   const proofs = new Map([[id, proof]]);
-  const pictures = picturesOf({ vms, migrations, addressOf, proofs });
+  const actingFor = (id: HostId) => id;
+  const pictures = picturesOf({ vms, migrations, addressOf, actingFor, proofs });
   return gateway === undefined ? [] : pictures.get(gateway);
 }
 

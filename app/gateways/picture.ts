@@ -15,9 +15,12 @@ export interface PictureFacts {
   readonly migrations: readonly MigrationRecord[];
   /** Undefined: the host has not said it since this process began. */
   readonly addressOf: (hostId: HostId) => string | undefined;
+  /** The gateway that has the VMs of this one now. */
+  readonly actingFor: (gateway: HostId) => HostId;
   readonly proofs: ReadonlyMap<MigrationId, string>;
 }
 
+/** By the gateway that acts. */
 export type Pictures = ReadonlyMap<HostId, readonly GatewayVmSpec[]>;
 
 export function picturesOf(facts: PictureFacts): Pictures {
@@ -25,7 +28,7 @@ export function picturesOf(facts: PictureFacts): Pictures {
   const pictures = new Map<HostId, GatewayVmSpec[]>();
   for (const vm of facts.vms) {
     if (vm.network === null || vm.phase === 'stopped' || vm.phase === 'failed') continue;
-    const { gateway } = vm.network;
+    const gateway = facts.actingFor(vm.network.gateway);
     const spec = specOf(vm, vm.network.guestAddress, { facts, moves: moves.get(vm.id) ?? [] });
     pictures.set(gateway, [...(pictures.get(gateway) ?? []), spec]);
   }

@@ -1,5 +1,9 @@
 /** What the control plane needs of its gateways. */
-import type { GatewayVmSpec } from '../../host-agent/protocol/gateway-messages.ts';
+import type {
+  ActiveWord,
+  GatewayRole,
+  GatewayVmSpec,
+} from '../../host-agent/protocol/gateway-messages.ts';
 import type { HostId } from '../../host-agent/protocol/ids.ts';
 import type { FlipEndpoint } from '../../host-agent/protocol/migration-messages.ts';
 
@@ -10,17 +14,29 @@ export interface Gateway {
   readonly state: 'connected' | 'away';
   /** Its address on the hosts' network; undefined while it is away. */
   readonly underlay: string | undefined;
+  readonly flipPort: number | undefined;
+  /** The public address that it takes and gives up as it is told; undefined: it has its own for good. */
+  readonly floating: string | undefined;
+  /** A standby's last word on the one that acts; undefined: it has said none. */
+  readonly hears: ActiveWord | undefined;
   /** VMs that its kernel knows, by its last word. */
   readonly vms: number;
   readonly stateSinceMs: number;
+}
+
+export interface GatewayPicture {
+  readonly role: GatewayRole;
+  readonly vms: readonly GatewayVmSpec[];
 }
 
 export interface GatewayPort {
   gateways(): readonly Gateway[];
   /** Undefined while it is away. */
   flipAt(id: HostId): FlipEndpoint | undefined;
-  /** Tells it what it is to have; answers the picture's number, undefined while it is away. */
-  serve(id: HostId, vms: readonly GatewayVmSpec[]): number | undefined;
+  /** Tells it what it is to be and to have; answers the picture's number, undefined while it is away. */
+  serve(id: HostId, picture: GatewayPicture): number | undefined;
   /** True when it has this picture or a newer one, false when it does not in that time. */
   served(id: HostId, number: number, limitMs: number): Promise<boolean>;
+  /** Whether it answers a ping in that time; false at once while it is away. */
+  answers(id: HostId, limitMs: number): Promise<boolean>;
 }

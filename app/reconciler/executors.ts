@@ -85,7 +85,7 @@ async function startVm(ports: ExecutorPorts, step: StepOf<'start-vm'>): Promise<
     vm = await recordNewVm(ports, step, { nowMs, rewindable: wantsRewind(job.labels) });
   }
   const { wrappedKey, rewindable } = vm;
-  const network = networkOf(vm);
+  const network = networkOf(ports, vm);
   const pool = vm.pool ?? ports.pools.pool();
   return async () => {
     const { vmId, hostId, class: size } = step;
@@ -105,7 +105,8 @@ async function startVm(ports: ExecutorPorts, step: StepOf<'start-vm'>): Promise<
   };
 }
 
-function networkOf({ network }: VmRecord) {
+function networkOf({ gateways }: ExecutorPorts, vm: VmRecord) {
+  const network = gateways?.networkNow(vm.network) ?? vm.network;
   return network && { guestAddress: network.guestAddress, gateway: network.gatewayAddress };
 }
 

@@ -98,7 +98,8 @@ async function reserve(
 export function arrivalOf(ports: ExecutorPorts, vm: VmRecord, from?: HostId) {
   if (vm.wrappedKey === null) throw new Error(`The VM ${vm.id} has no key.`);
   const stragglersFrom = ports.fleet.hosts().find(({ id }) => id === from)?.facts?.underlay;
-  const gateway = vm.network?.gatewayAddress;
+  const network = ports.gateways?.networkNow(vm.network) ?? vm.network;
+  const gateway = network?.gatewayAddress;
   return {
     ...(gateway && { network: { gateway, ...(stragglersFrom && { stragglersFrom }) } }),
     class: vm.class,

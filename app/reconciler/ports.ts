@@ -133,6 +133,8 @@ export interface Gateways {
     readonly migrationId: MigrationId;
     readonly credential: string;
   }): Promise<FlipEndpoint | undefined>;
+  /** As it is now: another gateway may stand in for the one that the record names. */
+  networkNow(network: VmRecord['network']): VmRecord['network'];
   /** Tells every gateway where the VMs are now. */
   refresh(): Promise<unknown>;
 }

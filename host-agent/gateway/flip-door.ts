@@ -1,7 +1,11 @@
-/** Where the sources of moves ask the gateway for flips: HTTPS, both sides of the fleet's CA. */
+/**
+ * Where the sources of moves ask the gateway for flips, and its standbys for its flows: HTTPS, both
+ * sides of the fleet's CA.
+ */
 import { once } from 'node:events';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer } from 'node:https';
+import type { Writable } from 'node:stream';
 import { TLSSocket } from 'node:tls';
 import type { Logger } from 'pino';
 import { type PeerIdentity, peerTlsOf } from '../migration/peer/peer-tls.ts';
@@ -17,6 +21,10 @@ export interface FlipDoorParts {
   readonly identity: PeerIdentity;
   readonly listen: { readonly host: string; readonly port: number };
   readonly flip: (flip: Flip, asking: HostId) => Promise<Refused | undefined>;
+  /** Undefined: that gateway does not stand by for this one. Else it writes until the signal comes. */
+  readonly feed: (
+    asking: HostId,
+  ) => undefined | ((out: Writable, signal: AbortSignal) => Promise<void>);
   readonly logger: Logger;
 }
 
@@ -49,10 +57,13 @@ export async function openFlipDoor(parts: FlipDoorParts): Promise<{ close(): voi
 }
 
 async function answer(
-  { flip, logger }: FlipDoorParts,
+  parts: FlipDoorParts,
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {
+  if (request.method === 'GET' && request.url === '/flows')
+    return await answerFlows(parts, callerOf(request), response);
+  const { flip, logger } = parts;
   if (request.method !== 'POST' || request.url !== '/flip')
     return reply(response, 404, 'There is nothing here.');
   const asking = callerOf(request);
@@ -66,6 +77,24 @@ async function answer(
   }
   logger.info({ vmId, migrationId, to }, 'flipped');
   response.writeHead(204).end();
+}
+
+async function answerFlows(
+  { feed, logger }: FlipDoorParts,
+  asking: HostId | undefined,
+  response: ServerResponse,
+): Promise<void> {
+  const give = asking === undefined ? undefined : feed(asking);
+  if (give === undefined) return reply(response, 409, 'You do not stand by for this gateway.');
+  const gone = new AbortController();
+  response.once('close', () => gone.abort());
+  logger.info({ asking }, 'a standby follows');
+  response.writeHead(200, { 'content-type': 'application/x-ndjson' });
+  try {
+    await give(response, gone.signal);
+  } finally {
+    response.destroy();
+  }
 }
 
 function callerOf({ socket }: IncomingMessage): HostId | undefined {

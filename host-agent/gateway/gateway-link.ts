@@ -13,6 +13,7 @@ import { tlsOf } from '../control/tls.ts';
 import { type GatewayFrame, type GatewayHello, Serve } from '../protocol/gateway-messages.ts';
 import { MAX_FRAME_BYTES, REPORT_INTERVAL_MS } from '../protocol/messages.ts';
 import type { GatewayDesk } from './gateway-desk.ts';
+import type { Station } from './station.ts';
 
 const HANDSHAKE_LIMIT_MS = 10_000;
 const MALFORMED = 1002;
@@ -21,6 +22,7 @@ export interface GatewayLinkParts {
   readonly identity: Identity;
   readonly hello: GatewayHello;
   readonly desk: Pick<GatewayDesk, 'serve' | 'size'>;
+  readonly station: Pick<Station, 'become' | 'speakTo'>;
   readonly onConnected: (isConnected: boolean) => void;
   readonly logger: Logger;
   readonly signal: AbortSignal;
@@ -58,6 +60,7 @@ async function connectOnce(parts: GatewayLinkParts): Promise<boolean> {
   try {
     await once(socket, 'open', { signal });
     send(socket, hello);
+    parts.station.speakTo((frame) => send(socket, frame));
     logger.info('connected to the control plane');
     parts.onConnected(true);
     socket.on('error', (err) => logger.warn({ err }, 'the connection broke'));
@@ -75,16 +78,16 @@ async function connectOnce(parts: GatewayLinkParts): Promise<boolean> {
   }
 }
 
-function hear({ desk, logger }: GatewayLinkParts, socket: WebSocket, text: string): void {
+function hear({ desk, station, logger }: GatewayLinkParts, socket: WebSocket, text: string): void {
   const frame = Serve.safeParse(parseJson(text));
   if (!frame.success) {
     socket.close(MALFORMED, 'a frame could not be understood');
     return;
   }
-  const { number, vms } = frame.data;
-  desk
-    .serve(vms)
-    .then((refused) => send(socket, { type: 'served', number, refused }))
+  const { number, role, vms } = frame.data;
+  // Both at once: whoever takes over has had these VMs, and must not wait for what is new of them.
+  Promise.all([desk.serve(vms), station.become(role)])
+    .then(([refused]) => send(socket, { type: 'served', number, refused }))
     .catch((err: unknown) => logger.error({ err }, 'a picture was not served'));
 }
 

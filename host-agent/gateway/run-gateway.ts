@@ -1,7 +1,8 @@
 /**
  * The host-agent in the role `gateway`: it runs no VMs, its kernel passes their packets on.
  *
- *   claim the folder → identity → switch, with what an earlier agent left → door for flips → connect
+ *   claim the folder → identity → switch, with what an earlier agent left → door for flips and flows
+ *   → connect; whether it acts or stands by: station.ts
  *
  * When the signal comes it disconnects and leaves the kernel as it is: packets flow on without it.
  */
@@ -14,11 +15,12 @@ import { obtainIdentity } from '../control/obtain-identity.ts';
 import type { StatusFile } from '../control/status-file.ts';
 import { openGatewaySwitch } from '../net/open-switch.ts';
 import { guestMtu } from '../net/vm-link-plan.ts';
-import { GATEWAY_PROTOCOL_VERSION } from '../protocol/gateway-messages.ts';
+import { GATEWAY_PROTOCOL_VERSION, type GatewayHello } from '../protocol/gateway-messages.ts';
 import { GUEST_RANGE } from '../protocol/guest-addresses.ts';
 import { openFlipDoor } from './flip-door.ts';
 import { GatewayDesk } from './gateway-desk.ts';
 import { keepGatewayLink } from './gateway-link.ts';
+import { Station } from './station.ts';
 
 export interface GatewayParts {
   readonly config: AgentConfig;
@@ -40,21 +42,29 @@ async function serve(parts: GatewayParts, identity: Identity, status: StatusFile
   const { hostId } = identity;
   const logger = parts.logger.child({ gatewayId: hostId });
   const underlay = await addressTowards(identity.url);
+  const publicAddress = config.gatewayPublicAddress ?? underlay;
+  const outside = config.gatewayOutside;
   const backend = await openGatewaySwitch({
     ...{ fleet: config.fleet, underlay, mtu: guestMtu(config.underlayMtu), logger },
-    ...{ guestRange: GUEST_RANGE, publicAddress: config.gatewayPublicAddress ?? underlay },
+    ...{ guestRange: GUEST_RANGE, publicAddress, outside },
   });
   const desk = await GatewayDesk.open({ backend, logger });
+  const floating = outside === undefined ? undefined : { address: publicAddress, device: outside };
+  const station = new Station({ floating, table: backend.flows, identity, logger, signal });
   const listen = { host: underlay, port: config.flipPort };
   const door = await openFlipDoor({
     ...{ identity, listen, logger },
     flip: (flip, asking) => desk.flip(flip, asking),
+    feed: (asking) => station.feed(asking),
   });
-  const hello = { protocol: GATEWAY_PROTOCOL_VERSION, agentVersion, underlay } as const;
+  const hello: GatewayHello = {
+    type: 'hello',
+    ...{ protocol: GATEWAY_PROTOCOL_VERSION, agentVersion, underlay },
+    ...{ flipPort: config.flipPort, floating: floating?.address ?? null },
+  };
   try {
     await keepGatewayLink({
-      ...{ identity, desk, logger, signal },
-      hello: { type: 'hello', ...hello, flipPort: config.flipPort },
+      ...{ identity, hello, desk, station, logger, signal },
       onConnected: (isConnected) => {
         const atMs = Date.now();
         const pool = 'gateway';

@@ -45,6 +45,7 @@ export function openHostSwitch(options: SwitchOptions): HostSwitch {
   return {
     ensureVm: async (vm) => (await open()).ensureVm(vm),
     forwardTo: async (number, next) => (await open()).forwardTo(number, next),
+    turnTo: async (number, gateway) => (await open()).turnTo(number, gateway),
     removeVm: async (number) => (await open()).removeVm(number),
     traffic: async (number) => (await open()).traffic(number),
   };
@@ -58,14 +59,17 @@ function chooseHostSwitch(options: SwitchOptions): Promise<HostSwitch> {
   });
 }
 
-/** In the caller's namespace. Packets of VMs that an earlier agent let in flow on meanwhile. */
+/**
+ * In the caller's namespace. Packets of VMs that an earlier agent let in flow on meanwhile. `outside`:
+ * the device that the public address is to be on; undefined: the one that it is on.
+ */
 export function openGatewaySwitch(
-  options: SwitchOptions & GatewayAddresses,
+  options: SwitchOptions & GatewayAddresses & { readonly outside?: string | undefined },
 ): Promise<GatewaySwitch> {
   return choose<GatewaySwitch>(options, {
     table: `ar-${options.fleet}-gateway`,
     openBpf: async () => {
-      const outside = await findDeviceOf(options.publicAddress);
+      const outside = options.outside ?? (await findDeviceOf(options.publicAddress));
       const opened = await openBpfGateway({ ...options, outside, vxlan: TUNNEL_LINK });
       await reserveSlicePorts();
       return opened;

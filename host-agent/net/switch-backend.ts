@@ -4,14 +4,17 @@
  *
  *   host      guest's link ══ ensureVm ══▶ tunnel to the gateway; forwardTo: after the VM to its next host
  *   gateway   tunnel ══ ensureVm, flip ══▶ outside, under the gateway's public address
+ *             flows: what a standby must know beyond that
  *
  * Invariants:
- *   - Every call but `flip` and `forwardTo` is idempotent; those answer false for an unknown VM.
+ *   - Every call but `flip`, `forwardTo` and `turnTo` is idempotent; those answer false for an unknown VM.
  *   - A VM is known by its number (vni.ts). A packet of a host that is not the VM's seat, nor its
  *     `previous`, or of another epoch, is dropped at the gateway.
  *   - Nothing is refused: what cannot be delivered is dropped.
  *   - All state outlives the agent's process; `list` is what there is after a crash.
  */
+
+import type { FlowSpec } from '../protocol/gateway-messages.ts';
 
 /** Where a VM is, or was, or will be. */
 export interface VmSeat {
@@ -45,6 +48,8 @@ export interface HostSwitch {
   ensureVm(vm: HostVm): Promise<void>;
   /** What comes for the VM from now on goes to that seat. */
   forwardTo(number: number, next: VmSeat): Promise<boolean>;
+  /** From now on the VM's packets go to that gateway, and only its are let in; a `forwardTo` goes on. */
+  turnTo(number: number, gateway: string): Promise<boolean>;
   removeVm(number: number): Promise<void>;
   traffic(number: number): Promise<HostTraffic | undefined>;
 }
@@ -64,7 +69,16 @@ export interface SeatTraffic {
   readonly fromHost: number;
 }
 
+/** The public side of VMs' flows. */
+export interface FlowTable {
+  /** Read piece by piece: what comes or goes meanwhile may be missing. */
+  all(): Generator<FlowSpec>;
+  put(flow: FlowSpec): void;
+}
+
 export interface GatewaySwitch {
+  /** Absent: they cannot be read, and a standby works them out of the guests' own packets. */
+  readonly flows?: FlowTable;
   /** Flows that the VM has go on. */
   ensureVm(vm: GatewayVm): Promise<void>;
   /** From now on the VM's packets go there; those of both seats pass. */

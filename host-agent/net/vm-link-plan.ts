@@ -60,17 +60,26 @@ export function hostLinkName(place: VmPlace): string {
 
 /** Run in the host's namespace. */
 export function planHostSide(vm: VmLink): string {
-  const { guestAddress, mtu, gateway } = vm;
+  const { guestAddress, mtu } = vm;
   const netns = netnsName(vm);
   const link = hostLinkName(vm);
-  const alias = [netns, guestAddress, ...(gateway === undefined ? [] : [gateway])].join(' ');
   return lines([
     `netns add ${netns}`,
     `link add ${link} mtu ${mtu} type veth peer name up0 mtu ${mtu} netns ${netns}`,
-    `link set ${link} alias "${alias}" addrgenmode none up`,
+    `link set ${link} alias "${aliasOf(vm)}" addrgenmode none up`,
     `addr add ${HOST_TRANSIT}/32 dev ${link}`,
     `route replace ${guestAddress}/32 via ${VM_TRANSIT} dev ${link} onlink`,
   ]);
+}
+
+/** Run in the host's namespace: what a later agent is to know of the VM. */
+export function planAlias(vm: VmLink): string {
+  return lines([`link set ${hostLinkName(vm)} alias "${aliasOf(vm)}"`]);
+}
+
+function aliasOf(vm: VmLink): string {
+  const { guestAddress, gateway } = vm;
+  return [netnsName(vm), guestAddress, ...(gateway === undefined ? [] : [gateway])].join(' ');
 }
 
 /** Run in the VM's namespace. Nobody is at the tap's other end before the guard stands. */

@@ -17,6 +17,7 @@ import { existsSync } from 'node:fs';
 import type { Logger } from 'pino';
 import { chooseGuestAddress, GUEST_RANGE } from '../protocol/guest-addresses.ts';
 import { GUEST_MAC } from '../protocol/guest-contract.ts';
+import type { GatewayTurn } from '../protocol/messages.ts';
 import type { VmNetwork } from '../vm/vm-driver.ts';
 import { GUEST_GATEWAY, planGuard, planGuardAnew } from './guest-policy.ts';
 import { planHostGuard } from './host-guard.ts';
@@ -34,6 +35,7 @@ import {
   hostLinkName,
   netnsName,
   parseLinkAlias,
+  planAlias,
   planHostSide,
   planRemoval,
   planVmSide,
@@ -77,6 +79,11 @@ export interface VmNetworks {
    * AddressesExhaustedError when another VM has that one here. On failure nothing of it is left.
    */
   ensure(vmId: string, attachment?: Attachment): Promise<VmNetwork>;
+  /**
+   * Another gateway stands in for each of these, for VMs that are here and for those that come. Those
+   * that an earlier call named and this one does not are themselves again.
+   */
+  useGateways(turns: readonly GatewayTurn[]): Promise<void>;
   /** Its way to its gateway; undefined: it has none. */
   uplink(vmId: string): VmUplink | undefined;
   /** Idempotent. The guest is cut off even if a process still holds the namespace. */
@@ -93,17 +100,40 @@ export async function openVmNetworks(options: VmNetworkOptions): Promise<VmNetwo
   await Promise.all([enableForwarding(), loadRuleset(planHostGuard({ fleet, guestRange }))]);
   const known = await readKnown({ fleet, tag });
   const complete = new Map<string, Seated>();
+  const mtu = guestMtu(options.underlayMtu);
+  let turns: readonly GatewayTurn[] = [];
+  const actingFor = (gateway: string | undefined) =>
+    turns.find(({ from }) => from === gateway)?.to ?? gateway;
   const ensure = async (vmId: string, wish: Attachment = {}): Promise<VmNetwork> => {
     const before = known.get(vmId);
-    const claimed = before ?? claim(known, { vmId, range: guestRange, wish });
-    const link = { fleet, tag, vmId, ...claimed, mtu: guestMtu(options.underlayMtu) };
+    const gateway = actingFor(wish.gateway);
+    const claimed = before ?? claim(known, { vmId, range: guestRange, wish: { ...wish, gateway } });
+    const link = { fleet, tag, vmId, ...claimed, mtu };
     const epoch = wish.epoch ?? complete.get(vmId)?.epoch ?? 1;
     const wanted: Seated = { link, epoch, stragglersFrom: wish.stragglersFrom };
     if (before === undefined) await createOrUndo(wanted, options, known);
     else if (!complete.has(vmId)) await repair(wanted, options);
     else if (complete.get(vmId)?.epoch !== epoch) await seat(wanted, options);
     complete.set(vmId, wanted);
+    await turnAll();
     return describe(link, options.dns);
+  };
+  const turnAll = async (): Promise<void> => {
+    let aliases = '';
+    for (const [vmId, { guestAddress, gateway: old }] of known) {
+      const gateway = actingFor(old);
+      const seated = complete.get(vmId);
+      if (gateway === undefined || gateway === old || seated === undefined) continue;
+      known.set(vmId, { guestAddress, gateway });
+      complete.set(vmId, { ...seated, link: { ...seated.link, gateway } });
+      await options.hostSwitch?.turnTo(vmNumber(guestAddress), gateway);
+      aliases += planAlias({ fleet, tag, vmId, guestAddress, gateway, mtu });
+    }
+    if (aliases !== '') await tryIpBatch(aliases);
+  };
+  const useGateways = async (latest: readonly GatewayTurn[]): Promise<void> => {
+    turns = latest;
+    await turnAll();
   };
   const destroy = async (vmId: string): Promise<void> => {
     await remove({ fleet, tag, vmId, ...known.get(vmId) }, options);
@@ -124,9 +154,10 @@ export async function openVmNetworks(options: VmNetworkOptions): Promise<VmNetwo
     if (seated === undefined || hostSwitch === undefined) return undefined;
     const vm = hostVmOf(seated);
     if (vm === undefined) return undefined;
-    return openUplink({ vm, hostSwitch });
+    const now = () => hostVmOf(complete.get(vmId) ?? seated) ?? vm;
+    return openUplink({ vm: now, hostSwitch });
   };
-  return { ensure, destroy, retain, uplink, list: () => [...known.keys()] };
+  return { ensure, destroy, retain, uplink, useGateways, list: () => [...known.keys()] };
 }
 
 type Known = Pick<VmLink, 'guestAddress' | 'gateway'>;

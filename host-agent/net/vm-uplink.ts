@@ -10,15 +10,16 @@ export interface VmUplink {
 }
 
 export function openUplink(parts: {
-  readonly vm: HostVm;
+  /** As it is now: its gateway may be another one meanwhile. */
+  readonly vm: () => HostVm;
   readonly hostSwitch: HostSwitch;
 }): VmUplink {
   const { vm, hostSwitch } = parts;
-  const number = numberOf(vm.vni);
+  const number = numberOf(vm().vni);
   return {
     sendAfter: async ({ host, epoch }) => {
       await hostSwitch.forwardTo(number, { host, vni: vniOf({ number, epoch }) });
     },
-    takeBack: () => hostSwitch.ensureVm(vm),
+    takeBack: () => hostSwitch.ensureVm(vm()),
   };
 }

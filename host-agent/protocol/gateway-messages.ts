@@ -3,19 +3,23 @@
  *
  *   control plane ⇄ gateway   JSON text frames over one WebSocket that the gateway opens
  *                             ({url}/gateway, TLS, certificate of an enrolled gateway):
- *                             gateway → hello, served, held     control plane → serve
+ *                             gateway → hello, served, held, active     control plane → serve
  *   source's agent → gateway  POST /flip over TLS, both certificates of the fleet's CA
+ *   standby → acting gateway  GET /flows over the same: lines of FlowLine for as long as it lasts
  *
  * `serve` is a whole picture, never a delta: a VM that is not in it is taken away. While a VM moves
  * the gateway lets packets of both its seats pass and sends its own to the one that the last flip
  * named; where that is, the picture does not say.
+ *
+ * Gateways that name the same floating address stand in for each other: one acts and holds the address,
+ * the others have the same picture, follow the acting one's flows, and say whether they hear it.
  */
 import { createHmac } from 'node:crypto';
 import { z } from 'zod';
 import { HostId, MigrationId, VmId } from './ids.ts';
-import type { MigrationCredential } from './migration-messages.ts';
+import { FlipEndpoint, type MigrationCredential } from './migration-messages.ts';
 
-export const GATEWAY_PROTOCOL_VERSION = 1;
+export const GATEWAY_PROTOCOL_VERSION = 2;
 /** A picture of so many is below MAX_FRAME_BYTES. */
 export const MAX_VMS_PER_GATEWAY = 2_000;
 
@@ -48,6 +52,8 @@ export const GatewayHello = z.object({
   /** Its address on the hosts' network: where tunnel packets and flips go. */
   underlay: z.ipv4(),
   flipPort: z.int().min(1).max(65_535),
+  /** A public address that it takes and gives up as it is told; null: its own, for good. */
+  floating: z.ipv4().nullable(),
 });
 export type GatewayHello = Readonly<z.infer<typeof GatewayHello>>;
 
@@ -62,13 +68,32 @@ export type Served = Readonly<z.infer<typeof Served>>;
 /** How many VMs the gateway's kernel knows. */
 export const Held = z.object({ type: z.literal('held'), vms: z.int().min(0) });
 
-export const GatewayFrame = z.discriminatedUnion('type', [GatewayHello, Served, Held]);
+/**
+ * A standby's word on the gateway that it follows. `away`: its agent is gone, its machine refuses or
+ * ends connections, so packets flow on there; `silent`: nothing comes from the machine.
+ */
+export const ActiveWord = z.enum(['heard', 'away', 'silent']);
+export type ActiveWord = z.infer<typeof ActiveWord>;
+export const Active = z.object({ type: z.literal('active'), word: ActiveWord });
+
+export const GatewayFrame = z.discriminatedUnion('type', [GatewayHello, Served, Held, Active]);
 export type GatewayFrame = Readonly<z.infer<typeof GatewayFrame>>;
+
+const MAX_STANDBYS = 8;
+
+export const GatewayRole = z.discriminatedUnion('kind', [
+  /** Who may follow its flows. */
+  z.object({ kind: z.literal('acting'), standbys: z.array(HostId).max(MAX_STANDBYS) }),
+  /** The one that acts, there or not. */
+  z.object({ kind: z.literal('standby'), follow: FlipEndpoint }),
+]);
+export type GatewayRole = Readonly<z.infer<typeof GatewayRole>>;
 
 export const Serve = z.object({
   type: z.literal('serve'),
   /** Grows with every picture of one connection. */
   number: z.int().min(1),
+  role: GatewayRole,
   vms: z.array(GatewayVmSpec).max(MAX_VMS_PER_GATEWAY),
 });
 export type Serve = Readonly<z.infer<typeof Serve>>;
@@ -86,3 +111,26 @@ export type Flip = Readonly<z.infer<typeof Flip>>;
 export function flipProofOf(credential: z.infer<typeof MigrationCredential>): string {
   return createHmac('sha256', Buffer.from(credential, 'base64')).update('flip').digest('base64');
 }
+
+const Port = z.int().min(0).max(65_535);
+/** How many flows one line brings at most. */
+export const MAX_FLOWS_PER_LINE = 500;
+
+/** One flow of a guest. ICMP echo: the identifier stands for the ports, the remote port is 0. */
+export const FlowSpec = z.object({
+  number: z.int().min(0),
+  protocol: z.int().min(0).max(255),
+  guestAddress: z.ipv4(),
+  guestPort: Port,
+  publicAddress: z.ipv4(),
+  publicPort: Port,
+  remote: z.ipv4(),
+  remotePort: Port,
+  /** Index in NAT_STATES (net/bpf/abi.ts). */
+  state: z.int().min(0).max(255),
+  idleNs: z.number().min(0),
+});
+export type FlowSpec = Readonly<z.infer<typeof FlowSpec>>;
+
+/** No flows: it is there. The first lines of an answer bring all flows, the later ones what changed. */
+export const FlowLine = z.object({ flows: z.array(FlowSpec).max(MAX_FLOWS_PER_LINE) });

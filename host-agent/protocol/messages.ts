@@ -109,6 +109,16 @@ export const TokenDecision = z.object({
   verdict: TokenVerdict,
 });
 
+/** Underlay addresses: for VMs of gateway `from`, `to` stands in. */
+export const GatewayTurn = z.object({ from: z.ipv4(), to: z.ipv4() });
+export type GatewayTurn = Readonly<z.infer<typeof GatewayTurn>>;
+export const MAX_GATEWAY_TURNS = 256;
+/** All that hold now, for VMs that are there and those that come; never a delta. */
+export const UseGateways = z.object({
+  kind: z.literal('use-gateways'),
+  turns: z.array(GatewayTurn).max(MAX_GATEWAY_TURNS),
+});
+
 export const AgentRequest = z.discriminatedUnion('kind', [
   StartVm,
   AssignJob,
@@ -123,6 +133,7 @@ export const AgentRequest = z.discriminatedUnion('kind', [
   CheckpointVm,
   TokenQuery,
   TokenDecision,
+  UseGateways,
 ]);
 export type AgentRequest = Readonly<z.infer<typeof AgentRequest>>;
 export type StartVm = Readonly<z.infer<typeof StartVm>>;

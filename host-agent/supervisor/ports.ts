@@ -12,4 +12,4 @@ export interface VmDrivers {
   adopt(vmDir: string, how: AdoptHow): Promise<VmDriver | undefined>;
 }
 
-export type Networks = Pick<VmNetworks, 'ensure' | 'uplink' | 'destroy' | 'retain'>;
+export type Networks = Pick<VmNetworks, 'ensure' | 'uplink' | 'destroy' | 'retain' | 'useGateways'>;

@@ -123,6 +123,8 @@ export class Supervisor {
       case 'token-query':
       case 'token-decision':
         return await this.#desk.serve(request);
+      case 'use-gateways':
+        return await this.#parts.networks.useGateways(request.turns).then(() => TAKEN);
     }
   }
 

@@ -1,6 +1,6 @@
 /**
  * The switch: what a flow gets through it beside nft's NAT, what its programs cost per packet, whether
- * many flows cost more, how long a flip takes. Rounds of what is compared alternate.
+ * many flows cost more, how long a flip and a takeover take. Rounds of what is compared alternate.
  */
 import type { SwitchWorld } from '../integration/switch/switch-world.ts';
 import type { Bench, BenchContext, BenchResult, BenchTable, Target } from './bench.ts';
@@ -13,6 +13,7 @@ import {
   openGatewayOfFlows,
   type ProgramCost,
 } from './network/program-costs.ts';
+import { measureTakeovers, type Takeovers } from './network/takeovers.ts';
 import { formatNumber, summarize } from './statistics.ts';
 
 const ROUNDS = 7;
@@ -23,6 +24,8 @@ const LOOKUPS = 1_000;
 const COST_ROUNDS = 50;
 const LEAST_SHARE = 0.9;
 const LONGEST_FLIP_US = 10;
+const TAKEOVERS = 6;
+const LONGEST_TAKEOVER_MS = 1_000;
 
 const WAYS = {
   bpf: { title: 'programs, VXLAN', open: () => openSwitched('bpf') },
@@ -40,7 +43,7 @@ interface Lookups {
 
 export const networkBench: Bench = {
   name: 'network',
-  about: 'the switch: throughput, cost per packet, many flows, flip',
+  about: 'the switch: throughput, cost per packet, many flows, flip, takeover',
   run: async (context) => {
     const rates = await measureRates(context);
     context.progress(`packets of one in ${FLOWS.join(' and ')} flows`);
@@ -50,7 +53,10 @@ export const networkBench: Bench = {
     const costs = [...measureHostPrograms(COST_ROUNDS), ...gatewayCosts(lookups)];
     context.progress('flips');
     const flips = { bpf: await measureBpfFlips(), kernel: await measureKernelFlips() };
-    return describe({ rates, lookups, costs, flips });
+    context.signal.throwIfAborted();
+    context.progress('takeovers by a standby gateway');
+    const takeovers = await measureTakeovers(TAKEOVERS);
+    return describe({ rates, lookups, costs, flips, takeovers });
   },
 };
 
@@ -110,10 +116,11 @@ interface Measured {
   readonly lookups: Lookups;
   readonly costs: readonly ProgramCost[];
   readonly flips: { readonly bpf: readonly number[]; readonly kernel: readonly number[] };
+  readonly takeovers: Takeovers;
 }
 
 function describe(measured: Measured): BenchResult {
-  const { rates, lookups, costs, flips } = measured;
+  const { rates, lookups, costs, flips, takeovers } = measured;
   const tables = [describeRates(rates), describeLookups(lookups), describeCosts(costs)];
   const flipSummary = { bpf: summarize(flips.bpf), kernel: summarize(flips.kernel) };
   const flipTable = {
@@ -135,6 +142,7 @@ function describe(measured: Measured): BenchResult {
         measured: `p50 ${formatNumber(flipSummary.bpf.p50)} µs, p99 ${formatNumber(flipSummary.bpf.p99)} µs`,
         met: flipSummary.bpf.p50 <= LONGEST_FLIP_US,
       },
+      takeoverTarget(takeovers),
     ],
     figures: {
       gbitPerSecond: rates,
@@ -144,7 +152,18 @@ function describe(measured: Measured): BenchResult {
       },
       programs: costs.map(({ nanoseconds, ...cost }) => ({ ...cost, ns: summarize(nanoseconds) })),
       flipUs: flipSummary,
+      takeovers,
     },
+  };
+}
+
+function takeoverTarget({ silencesMs, connections, broken }: Takeovers): Target {
+  const { p50, max } = summarize(silencesMs);
+  return {
+    what: 'gateway takeover, from the loss of its machine',
+    wanted: `≤ ${LONGEST_TAKEOVER_MS} ms, established flows alive`,
+    measured: `p50 ${formatNumber(p50)} ms, longest ${formatNumber(max)} ms; ${connections - broken} of ${connections} connections alive`,
+    met: max <= LONGEST_TAKEOVER_MS && broken === 0,
   };
 }
 

@@ -1,28 +1,14 @@
 /** The flows of a gateway, as user space sees them: to stream to a standby, to forget. */
+import type { FlowSpec } from '../../protocol/gateway-messages.ts';
 import type { FlowKey } from './abi.ts';
 import type { GatewayTables } from './gateway-tables.ts';
-
-/** ICMP echo: the identifier stands for the ports, the remote port is 0. */
-export interface Flow {
-  readonly number: number;
-  readonly protocol: number;
-  readonly guestAddress: string;
-  readonly guestPort: number;
-  readonly publicAddress: string;
-  readonly publicPort: number;
-  readonly remote: string;
-  readonly remotePort: number;
-  /** Index in NAT_STATES. */
-  readonly state: number;
-  readonly idleNs: number;
-}
 
 /** CLOCK_MONOTONIC, as bpf_ktime_get_ns. */
 function nowNs(): number {
   return Number(process.hrtime.bigint());
 }
 
-export function* exportFlows(tables: GatewayTables): Generator<Flow> {
+export function* exportFlows(tables: GatewayTables): Generator<FlowSpec> {
   const now = nowNs();
   for (const [key, entry] of tables.natIn.all()) {
     yield {
@@ -40,7 +26,7 @@ export function* exportFlows(tables: GatewayTables): Generator<Flow> {
   }
 }
 
-export function importFlow(tables: GatewayTables, flow: Flow): void {
+export function importFlow(tables: GatewayTables, flow: FlowSpec): void {
   const { number, guestAddress, guestPort, state } = flow;
   const seenNs = Math.max(0, nowNs() - flow.idleNs);
   tables.natIn.set(publicKey(flow), { seenNs, number, guestAddress, guestPort, state });
@@ -51,15 +37,15 @@ export function forgetFlows(tables: GatewayTables, number: number): void {
   for (const flow of exportFlows(tables)) if (flow.number === number) forget(tables, flow);
 }
 
-function forget(tables: GatewayTables, flow: Flow): void {
+function forget(tables: GatewayTables, flow: FlowSpec): void {
   tables.natIn.delete(publicKey(flow));
   tables.natOut.delete(guestKey(flow));
 }
 
-function publicKey({ protocol, publicAddress, publicPort, remote, remotePort }: Flow): FlowKey {
+function publicKey({ protocol, publicAddress, publicPort, remote, remotePort }: FlowSpec): FlowKey {
   return { local: publicAddress, localPort: publicPort, remote, remotePort, protocol };
 }
 
-function guestKey({ protocol, guestAddress, guestPort, remote, remotePort }: Flow): FlowKey {
+function guestKey({ protocol, guestAddress, guestPort, remote, remotePort }: FlowSpec): FlowKey {
   return { local: guestAddress, localPort: guestPort, remote, remotePort, protocol };
 }

@@ -9,11 +9,11 @@
  * the program on the VXLAN device: an agent that starts again finds it there.
  */
 import { closeSync } from 'node:fs';
-import type { GatewaySwitch, GatewayVm, VmSeat } from '../switch-backend.ts';
+import type { FlowTable, GatewaySwitch, GatewayVm, VmSeat } from '../switch-backend.ts';
 import type { GatewayVmEntry } from './abi.ts';
 import { attach, detach, readIndexes } from './attachment.ts';
 import { type Drops, nameDrops } from './drop-reasons.ts';
-import { exportFlows, type Flow, forgetFlows, importFlow } from './flows.ts';
+import { exportFlows, forgetFlows, importFlow } from './flows.ts';
 import { type GatewayTables, openGatewayTables } from './gateway-tables.ts';
 import { flattenIdleSeconds, LINUX_IDLE_SECONDS } from './idle-flows.ts';
 import { openObjects } from './open-objects.ts';
@@ -54,9 +54,7 @@ export interface BpfGateway extends GatewaySwitch {
   totals(number: number): VmTotals | undefined;
   /** Drops of all packets, those that are no VM's too. */
   drops(): Drops;
-  /** All flows, for a standby; `importFlow` puts one there, with its age. */
-  exportFlows(): Generator<Flow>;
-  importFlow(flow: Flow): void;
+  readonly flows: FlowTable;
   /** Bytes and packets by peers' /24, as far as they are remembered. */
   prefixes(number: number): ReturnType<GatewayTables['readPrefixes']>;
   /** Lets go of the maps; packets flow on. */
@@ -126,8 +124,7 @@ function makeSwitch(options: BpfGatewayOptions, maps: MapSet, tables: GatewayTab
     mappedPorts: (number) => listServices(tables).get(number) ?? [],
     totals: (number) => readTotals(tables, number),
     drops: () => nameDrops(tables.readDrops()),
-    exportFlows: () => exportFlows(tables),
-    importFlow: (flow) => importFlow(tables, flow),
+    flows: { all: () => exportFlows(tables), put: (flow) => importFlow(tables, flow) },
     prefixes: (number) => tables.readPrefixes(number),
     close: () => closeMaps(maps),
     destroy: async () => {

@@ -130,6 +130,12 @@ function makeSwitch({ options, maps, tables, load }: Parts): BpfHost {
       tables.vms.set({ number }, { ...entry, forwardHost: host, forwardVni: vni });
       return true;
     },
+    turnTo: async (number, gateway) => {
+      const entry = tables.vms.get({ number });
+      if (entry === undefined) return false;
+      tables.vms.set({ number }, { ...entry, gateway });
+      return true;
+    },
     removeVm: async (number) => {
       tables.vms.delete({ number });
       tables.buckets.delete({ number });

@@ -14,17 +14,29 @@ const LAST_METRIC = 100_000;
 
 /** `rule` fails where it holds already; a VM's packets take no other way than its table's, ever. */
 export function planHostVm(vm: HostVm): { readonly rule: string; readonly routes: string } {
-  const { guestAddress, gateway, vni, link } = vm;
+  const { guestAddress, link } = vm;
   const table = tableOf(vmNumber(guestAddress));
   return {
     rule: `rule add pref ${RULE_PREFERENCE} iif ${link} lookup ${table}\n`,
     routes: lines([
-      planPeer(gateway),
       `route replace blackhole default metric ${LAST_METRIC} table ${table}`,
-      `route replace default ${viaTunnel({ host: gateway, vni })} table ${table}`,
+      ...wayOut(vm),
       `route replace ${guestAddress}/32 via ${VM_TRANSIT} dev ${link} onlink`,
     ]),
   };
+}
+
+/** To its gateway of now. */
+export function planTurn(vm: HostVm): string {
+  return lines(wayOut(vm));
+}
+
+function wayOut({ guestAddress, gateway, vni }: HostVm): readonly string[] {
+  const table = tableOf(vmNumber(guestAddress));
+  return [
+    planPeer(gateway),
+    `route replace default ${viaTunnel({ host: gateway, vni })} table ${table}`,
+  ];
 }
 
 export function planForward({ guestAddress }: HostVm, next: VmSeat): string {
@@ -41,11 +53,15 @@ export function planHostVmGone(guestAddress: string): string {
   ]);
 }
 
-export function hostPassages(vm: HostVm): Readonly<Partial<Record<Way, readonly Passage[]>>> {
+export function hostPassages(
+  vm: HostVm,
+  next?: VmSeat,
+): Readonly<Partial<Record<Way, readonly Passage[]>>> {
   const { guestAddress, gateway, vni, stragglersFrom } = vm;
   const own = { host: gateway, vni, guestAddress };
   const stragglers = stragglersFrom === undefined ? [] : [{ ...own, host: stragglersFrom }];
-  return { inward: [own, ...stragglers], outward: [own] };
+  const onward = next === undefined ? [] : [{ ...next, guestAddress }];
+  return { inward: [own, ...stragglers], outward: [own], onward };
 }
 
 function tableOf(number: number): number {

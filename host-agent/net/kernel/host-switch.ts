@@ -7,7 +7,7 @@ import { runIpBatch, tryIpBatch } from '../network-commands.ts';
 import type { HostSwitch, HostVm, VmSeat } from '../switch-backend.ts';
 import type { Tunnel } from '../tunnel.ts';
 import { numberOf } from '../vni.ts';
-import { hostPassages, planForward, planHostVm, planHostVmGone } from './host-plan.ts';
+import { hostPassages, planForward, planHostVm, planHostVmGone, planTurn } from './host-plan.ts';
 import { TunnelSets } from './tunnel-sets.ts';
 
 interface Kept {
@@ -40,10 +40,19 @@ export function openKernelHost(options: Tunnel & { readonly fleet: string }): Ho
       const vm = known.get(number)?.vm;
       if (vm === undefined) return false;
       const sets = await open();
-      const onward = [{ ...next, guestAddress: vm.guestAddress }];
-      await sets.keep(vm.guestAddress, { ...hostPassages(vm), onward });
+      await sets.keep(vm.guestAddress, hostPassages(vm, next));
       await runIpBatch(planForward(vm, next));
       known.set(number, { vm, next });
+      return true;
+    },
+    turnTo: async (number, gateway) => {
+      const kept = known.get(number);
+      if (kept === undefined) return false;
+      const turned = { ...kept, vm: { ...kept.vm, gateway } };
+      const sets = await open();
+      await sets.keep(turned.vm.guestAddress, hostPassages(turned.vm, turned.next));
+      await runIpBatch(planTurn(turned.vm));
+      known.set(number, turned);
       return true;
     },
     removeVm: async (number) => {

@@ -46,7 +46,8 @@ export class FleetInMemory implements Fleet {
   }
 
   async request(hostId: HostId, request: AgentRequest): Promise<AgentOutcome> {
-    if (request.kind === 'fetch-artifacts') return { kind: 'taken' };
+    if (request.kind === 'fetch-artifacts' || request.kind === 'use-gateways')
+      return { kind: 'taken' };
     const { vmId } = request;
     const runnerName = runnerNameOf(vmId);
     if (request.kind === 'start-vm') this.#put(hostId, startedVm(request));

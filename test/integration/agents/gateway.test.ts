@@ -2,6 +2,7 @@
 import { createServer } from 'node:net';
 import { pino } from 'pino';
 import { expect, test } from 'vitest';
+import type { GatewayPicture } from '../../../app/gateways/ports.ts';
 import { openFlipDoor } from '../../../host-agent/gateway/flip-door.ts';
 import { keepGatewayLink } from '../../../host-agent/gateway/gateway-link.ts';
 import { openPacketSwitch } from '../../../host-agent/migration/packet-switch.ts';
@@ -9,6 +10,7 @@ import { refused } from '../../../host-agent/protocol/errors.ts';
 import {
   type Flip,
   flipProofOf,
+  GATEWAY_PROTOCOL_VERSION,
   GatewayVmSpec,
 } from '../../../host-agent/protocol/gateway-messages.ts';
 import { HostId } from '../../../host-agent/protocol/ids.ts';
@@ -33,18 +35,24 @@ async function identityOf(door: Door, name: string, role: 'host' | 'gateway') {
 test('a gateway is told its VMs, says that it has them, and is told again after a break', async () => {
   await using door = await openDoor();
   const identity = await identityOf(door, 'gw', 'gateway');
+  const picture: GatewayPicture = { role: { kind: 'acting', standbys: [] }, vms: [spec] };
   const served: (readonly GatewayVmSpec[])[] = [];
   const end = new AbortController();
   const keeping = keepGatewayLink({
     ...{ identity, logger, signal: end.signal, onConnected: () => undefined },
-    hello: { type: 'hello', protocol: 1, agentVersion: '1', underlay: '127.0.0.1', flipPort: 5000 },
+    hello: {
+      type: 'hello',
+      ...{ protocol: GATEWAY_PROTOCOL_VERSION, agentVersion: '1' },
+      ...{ underlay: '127.0.0.1', flipPort: 5000, floating: null },
+    },
+    station: { become: async () => undefined, speakTo: () => undefined },
     desk: { serve: async (vms) => [served.push(vms)].flatMap(() => []), size: 1 },
   });
   const { gateways } = door;
-  const tell = () => until('the gateway', async () => gateways.serve(identity.hostId, [spec]));
+  const tell = () => until('the gateway', async () => gateways.serve(identity.hostId, picture));
   expect(await gateways.served(identity.hostId, await tell(), 5_000)).toBe(true);
   expect(served).toEqual([[spec]]);
-  expect(gateways.serve(identity.hostId, [spec])).toBe(1);
+  expect(gateways.serve(identity.hostId, picture)).toBe(1);
   expect(gateways.flipAt(identity.hostId)).toMatchObject({ host: '127.0.0.1', port: 5000 });
   gateways.disconnectAll('a test');
   await until('the break', async () => (gateways.flipAt(identity.hostId) ? undefined : true));
@@ -64,6 +72,7 @@ test('a host is no gateway, and a gateway is no host', async () => {
   expect(door.enrolment.hostsSeenSince(0).map(({ hostId }) => hostId)).toEqual([host.hostId]);
 });
 
+const feed = () => undefined;
 const credential = Buffer.alloc(32, 3).toString('base64');
 
 async function flipWorld(door: Door) {
@@ -94,7 +103,7 @@ test('the source of a move is known by its certificate, and shows a proof, not t
     asked.push({ flip: one, asking });
     return undefined;
   };
-  const flips = await openFlipDoor({ identity: gateway, listen, flip, logger });
+  const flips = await openFlipDoor({ identity: gateway, listen, flip, feed, logger });
   const packets = openPacketSwitch({ move, uplink, identity: source, logger });
   await packets.prepare();
   await packets.flip();
@@ -121,7 +130,7 @@ test.each(['nobody listens', 'it refuses', 'another machine answers'])(
     const flips =
       fault === 'nobody listens'
         ? undefined
-        : await openFlipDoor({ identity, listen, flip, logger });
+        : await openFlipDoor({ identity, listen, flip, feed, logger });
     const packets = openPacketSwitch({ move, uplink, identity: source, logger });
     await packets.flip();
     await packets.close();

@@ -9,12 +9,14 @@ import { ensureApiToken } from '../../../app/api/api-token.ts';
 import type { ApiPorts } from '../../../app/api/ports.ts';
 import { chooseJobs } from '../../../app/api/record-readers.ts';
 import { runProgram } from '../../../app/cli/program.ts';
+import type { Gateway } from '../../../app/gateways/ports.ts';
 import {
   isOpenMove,
   type MigrationRecord,
   type MoveWish,
   newMigration,
 } from '../../../app/records/migration-record.ts';
+import { refused } from '../../../host-agent/protocol/errors.ts';
 import { HostId, JobId, MigrationId, VmId } from '../../../host-agent/protocol/ids.ts';
 import { CLASS, POOL } from '../../fixtures/protocol.ts';
 import { fleetHost, jobRecord, vmRecord } from '../../fixtures/records.ts';
@@ -39,6 +41,11 @@ const doneMove: MigrationRecord = {
 const CAPACITY = { vcpus: 4, memoryMib: 14_745, diskGib: 166 };
 const PRICED = { spot: true, pricePerHourUsd: 0.08, place: 'a' };
 
+const standby: Gateway = {
+  ...{ id: HostId.parse('gw-1'), hostname: 'gw', state: 'connected', underlay: '100.64.0.1' },
+  ...{ flipPort: 1, floating: '203.0.113.1', hears: undefined, vms: 3, stateSinceMs: 0 },
+};
+
 function stateful() {
   const revoked: string[] = [];
   const moves: MigrationRecord[] = [];
@@ -59,7 +66,11 @@ function stateful() {
     hosts: {
       hosts: () => [fleetHost({ hostname: 'worker' })],
     },
-    gateways: { gateways: () => [] },
+    gateways: {
+      gateways: () => [standby],
+      roles: () => new Map([[standby.id, { kind: 'acting' as const, standbys: [] }]]),
+      takeOver: async () => refused('It acts already.'),
+    },
     door: {
       issueToken: (ttlMs) => ({ token: 'architect_x', expiresAtMs: ttlMs }),
       revoke: (hostId) => {
@@ -249,7 +260,7 @@ test('the CLI says what went wrong and what to do, and exits accordingly', async
     error: expect.stringContaining('no enrolment token'),
   });
   const commands = ['start', 'demo', 'jobs', 'job', 'hosts', 'vms', 'host', 'offers'];
-  for (const command of [...commands, 'migrate', 'drain', 'drill']) {
+  for (const command of [...commands, 'migrate', 'drain', 'drill', 'gateways', 'takeover']) {
     const help = await runCli(api.homeDir, command, '--help');
     expect(help).toMatchObject({ exitCode: 0, out: expect.stringMatching(/Examples?:/) });
   }
@@ -288,6 +299,21 @@ test('a VM is moved, a job is drilled, and the job shows its moves and its lock'
   expect(drill.out).toMatch(/host-1 +host-2 +done +21 ms +1\.5 MB +42\.0 MB +-/);
   expect(drill.out).toMatch(/lock had at least 8 min 59 s left/);
   expect(await runCli(api.homeDir, 'drill', '7', '--within', '0')).toMatchObject({ exitCode: 2 });
+});
+
+test('gateways are listed, and a standby is made to act', async () => {
+  await using api = await openApi();
+  expect((await runCli(api.homeDir, 'gateways')).out).toMatch(
+    /gw-1 +connected +acting +203\.0\.113\.1 +3/,
+  );
+  expect(await runCli(api.homeDir, 'takeover', 'gw-2')).toMatchObject({
+    exitCode: 1,
+    error: 'architect: There is no gateway gw-2.\n',
+  });
+  expect(await runCli(api.homeDir, 'takeover', 'gw-1')).toMatchObject({
+    exitCode: 1,
+    error: 'architect: It acts already.\n',
+  });
 });
 
 test('a host is drained until that is undone', async () => {

@@ -38,6 +38,7 @@ export function nameNetworks(): Networks {
       };
     },
     uplink: () => undefined,
+    useGateways: async () => undefined,
     destroy: async (vmId) => void made.delete(vmId),
     retain: async (wanted) => {
       const stale = [...made].filter((vmId) => !wanted.has(vmId));

@@ -264,6 +264,7 @@ export class StoreWorld implements AsyncDisposable {
         };
       },
       uplink: () => undefined,
+      useGateways: async () => undefined,
       destroy: async (vmId) => await this.#removeNetns(nameOf(vmId)),
       retain: async () => [],
     };

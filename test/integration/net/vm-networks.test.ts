@@ -1,6 +1,7 @@
 /** Making, finding again and removing VM networks; every call is by an agent that just started. */
 import { existsSync } from 'node:fs';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { vmNumber } from '../../../host-agent/net/vni.ts';
 import { qemuUser } from '../../../host-agent/vm/qemu-user.ts';
 import { createNetWorld, type NetWorld } from './net-world.ts';
 
@@ -49,4 +50,18 @@ test('what no VM wants is removed, the rest stays', async () => {
   expect(existsSync(`/run/netns/ar-${world.fleet}-vm-00000007.t`)).toBe(false);
   expect(await world.ip(world.host, 'link', 'show')).toContain('vm-00000006.t ');
   expect(await world.ip(world.host, 'link', 'show')).not.toContain('vm-00000007.t ');
+});
+
+test('a gateway that stands in has the VMs that are here and those that come, after a restart too', async () => {
+  await world.retain([]);
+  const [here, later] = ['10.201.7.7', '10.201.7.8'];
+  expect(await world.run('turn', 'vm-00000008', 'vm-00000009')).toEqual([
+    { guestAddress: here, gateway: '100.64.0.1' },
+    { number: vmNumber(here), gateway: '100.64.0.2' },
+    { guestAddress: later, gateway: '100.64.0.2' },
+    { guestAddress: here, gateway: '100.64.0.2' },
+  ]);
+  expect(await world.run('found')).toEqual(
+    [here, later].map((guestAddress) => ({ guestAddress, gateway: '100.64.0.2' })),
+  );
 });

@@ -17,6 +17,7 @@ export const OUTSIDE = '203.0.113.9';
 export const PUBLIC = '203.0.113.1';
 export const GATEWAY = '100.100.0.1';
 export const HOSTS = ['100.100.0.2', '100.100.0.3'] as const;
+const PLACES = ['guest', 'host0', 'host1', 'gateway', 'outside'];
 /** As switch-program.ts has it. */
 export type Way = 'kernel' | 'bpf' | 'unloadable';
 const ANSWER_LIMIT_MS = 10_000;
@@ -31,11 +32,13 @@ export interface Program {
 export class SwitchWorld {
   readonly #fleet = `s${randomBytes(3).toString('hex')}`;
   readonly #programs: Program[] = [];
+  /** Its namespaces. */
+  protected readonly places: readonly string[] = PLACES;
 
   static async create(): Promise<SwitchWorld> {
     const world = new SwitchWorld();
     try {
-      await world.#build();
+      await world.build();
       return world;
     } catch (error) {
       await world.destroy();
@@ -90,13 +93,13 @@ export class SwitchWorld {
   }
 
   async ip(where: string, ...lines: readonly string[]): Promise<void> {
-    await execa('ip', ['-n', this.#netns(where), '-batch', '-'], {
+    await execa('ip', ['-n', this.netns(where), '-batch', '-'], {
       input: `${lines.join('\n')}\n`,
     });
   }
 
   netnsPath(where: string): string {
-    return `/run/netns/${this.#netns(where)}`;
+    return `/run/netns/${this.netns(where)}`;
   }
 
   /** To its end. */
@@ -106,49 +109,71 @@ export class SwitchWorld {
 
   async destroy(): Promise<void> {
     await Promise.allSettled(this.#programs.map((program) => program.end()));
-    for (const where of ['guest', 'host0', 'host1', 'gateway', 'outside'])
-      await execa('ip', ['netns', 'del', this.#netns(where)], { reject: false });
+    for (const where of this.places)
+      await execa('ip', ['netns', 'del', this.netns(where)], { reject: false });
   }
 
-  #netns(where: string): string {
+  get fleet(): string {
+    return this.#fleet;
+  }
+
+  protected netns(where: string): string {
     return `ar-${this.#fleet}-${where}`;
   }
 
-  async #build(): Promise<void> {
-    const all = ['guest', 'host0', 'host1', 'gateway', 'outside'];
+  protected async build(): Promise<void> {
     await execa('ip', ['-batch', '-'], {
-      input: all.map((where) => `netns add ${this.#netns(where)}\n`).join(''),
+      input: this.places.map((where) => `netns add ${this.netns(where)}\n`).join(''),
     });
-    for (const where of all) await this.ip(where, 'link set lo up');
+    for (const where of this.places) await this.ip(where, 'link set lo up');
+    await this.wire();
+    await this.ip('guest', `addr add ${GUEST}/32 dev lo`);
+    for (const n of [0, 1] as const) await this.#addGuestLink(n);
+  }
+
+  /** Between hosts, gateway and outside. */
+  protected async wire(): Promise<void> {
     await this.ip(
       'gateway',
       'link add br0 type bridge',
       `addr add ${GATEWAY}/24 dev br0`,
       'link set br0 up',
-      `link add out0 type veth peer name eth0 netns ${this.#netns('outside')}`,
+      `link add out0 type veth peer name eth0 netns ${this.netns('outside')}`,
       `addr add ${PUBLIC}/24 dev out0`,
       'link set out0 up',
     );
     await this.ip('outside', `addr add ${OUTSIDE}/24 dev eth0`, 'link set eth0 up');
-    await this.ip('guest', `addr add ${GUEST}/32 dev lo`);
-    for (const n of [0, 1] as const) await this.#addHost(n);
+    for (const n of [0, 1] as const)
+      await this.plugIn(`host${n}`, { into: 'gateway', bridge: 'br0', address: HOSTS[n] });
   }
 
-  async #addHost(n: 0 | 1): Promise<void> {
-    const host = this.#netns(`host${n}`);
+  /** Joins that place's `eth0` to a bridge. */
+  protected async plugIn(
+    where: string,
+    to: {
+      readonly into: string;
+      readonly bridge: string;
+      readonly address: string;
+      readonly device?: string;
+    },
+  ): Promise<void> {
+    const { into, bridge, address, device = 'eth0' } = to;
+    const port = `${where.slice(0, 8)}-${device}`;
     await this.ip(
-      'gateway',
-      `link add h${n} type veth peer name eth0 netns ${host}`,
-      `link set h${n} master br0 up`,
+      into,
+      `link add ${port} type veth peer name ${device} netns ${this.netns(where)}`,
+      `link set ${port} master ${bridge} up`,
     );
+    await this.ip(where, `addr add ${address}/24 dev ${device}`, `link set ${device} up`);
+  }
+
+  async #addGuestLink(n: 0 | 1): Promise<void> {
     await this.ip(
       `host${n}`,
-      `addr add ${HOSTS[n]}/24 dev eth0`,
-      'link set eth0 up',
       // The loose reverse-path check wants some way back to whoever sent a straggler.
       `route add default via ${GATEWAY}`,
       // The guest's MTU, as vm-link-plan.ts has it.
-      `link add arv${n} mtu 1450 type veth peer name up${n} mtu 1450 netns ${this.#netns('guest')}`,
+      `link add arv${n} mtu 1450 type veth peer name up${n} mtu 1450 netns ${this.netns('guest')}`,
       `addr add 169.254.2.1/32 dev arv${n}`,
       `link set arv${n} up`,
     );

@@ -1,0 +1,52 @@
+/** Routes about gateways: who there is, and who is to act. */
+import { z } from 'zod';
+import { HostId } from '../../host-agent/protocol/ids.ts';
+import type { ApiPorts } from './ports.ts';
+import { type Route, route } from './route.ts';
+import { GatewayList } from './views.ts';
+
+const NOTHING = z.strictObject({});
+
+export const GATEWAY_ROUTES: readonly Route[] = [
+  route({
+    method: 'GET',
+    path: '/gateways',
+    operationId: 'listGateways',
+    summary: 'Gateways; empty on a process that does not hold the lease.',
+    params: NOTHING,
+    query: NOTHING,
+    body: NOTHING,
+    status: 200,
+    answer: GatewayList,
+    handle: (_, { gateways }) => ({ kind: 'ok', body: viewGateways(gateways) }),
+  }),
+  route({
+    method: 'POST',
+    path: '/gateways/{id}/takeover',
+    operationId: 'takeOver',
+    summary: 'A standby acts from now on; the gateway that acted stands by for it.',
+    params: z.strictObject({ id: HostId }),
+    query: NOTHING,
+    body: NOTHING,
+    status: 202,
+    answer: GatewayList,
+    handle: async ({ params: { id } }, { gateways }) => {
+      if (gateways.gateways().every((one) => one.id !== id))
+        return { kind: 'absent', what: `There is no gateway ${id}.` };
+      const denied = await gateways.takeOver(id);
+      if (denied !== undefined) return { kind: 'conflict', why: denied.why };
+      return { kind: 'ok', body: viewGateways(gateways) };
+    },
+  }),
+];
+
+function viewGateways({ gateways, roles }: ApiPorts['gateways']): GatewayList {
+  const by = roles();
+  const views = gateways().map(
+    ({ id, hostname, state, underlay, floating, vms, stateSinceMs }) => ({
+      ...{ id, hostname, state, vms, stateSinceMs, underlay: underlay ?? null },
+      ...{ role: by.get(id)?.kind ?? null, floating: floating ?? null },
+    }),
+  );
+  return { gateways: views };
+}
