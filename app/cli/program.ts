@@ -3,6 +3,7 @@ import { Command, CommanderError } from 'commander';
 import { ArchitectError } from '../../host-agent/protocol/errors.ts';
 import { addDemoCommand } from './commands/demo.ts';
 import { addGatewaysCommand, addTakeoverCommand } from './commands/gateways.ts';
+import { addDoctorCommand } from './commands/doctor.ts';
 import { addHostCommand } from './commands/host.ts';
 import { addHostsCommand } from './commands/hosts.ts';
 import { addJobCommand } from './commands/job.ts';
@@ -20,6 +21,7 @@ const EXAMPLES = `
 Examples:
   architect setup --help     the GitHub App and the configuration, for a start
   architect start            a control plane, with the settings of /etc/architect/architect.yaml
+  architect doctor           what is wrong with the set-up, and what to do
   architect jobs --json      what runs and what waits
   architect job 4711         one job: where it is, why it waits, how it moved
   architect drain h-000001   move all VMs off a host`;
@@ -53,6 +55,7 @@ function buildProgram(output: Terminal): Command {
       writeErr: (text) => output.writeError(text),
     });
   addSetupCommand(program, output);
+  addDoctorCommand(program, output);
   addStartCommand(program, output);
   addDemoCommand(program);
   addJobsCommand(program, output);

@@ -133,8 +133,8 @@ async function keep(given: SetupGiven, paths: ConfigPaths, app: NewApp): Promise
     next: [
       `install the App for the repositories that it is to serve: ${installUrl}`,
       'ARCHITECT_IMAGE_PROFILE=full npm run setup',
-      `architect start --config ${paths.config}`,
-      `architect doctor --config ${paths.config}`,
+      `npm run architect -- start --config ${paths.config}`,
+      `npm run architect -- doctor --config ${paths.config}`,
     ],
   };
 }
