@@ -2,8 +2,8 @@
 import { Command, CommanderError } from 'commander';
 import { ArchitectError } from '../../host-agent/protocol/errors.ts';
 import { addDemoCommand } from './commands/demo.ts';
-import { addGatewaysCommand, addTakeoverCommand } from './commands/gateways.ts';
 import { addDoctorCommand } from './commands/doctor.ts';
+import { addGatewaysCommand, addTakeoverCommand } from './commands/gateways.ts';
 import { addHostCommand } from './commands/host.ts';
 import { addHostsCommand } from './commands/hosts.ts';
 import { addJobCommand } from './commands/job.ts';

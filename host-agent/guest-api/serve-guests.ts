@@ -11,6 +11,7 @@ export function serveGuests(networks: Networks, api: Pick<GuestApi, 'open' | 'cl
       return network;
     },
     uplink: (vmId) => networks.uplink(vmId),
+    useGateways: (turns) => networks.useGateways(turns),
     destroy: async (vmId) => {
       api.close(VmId.parse(vmId));
       await networks.destroy(vmId);

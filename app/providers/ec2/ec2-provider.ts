@@ -68,7 +68,7 @@ export class Ec2Provider implements Provider {
     this.desiredHosts = settings.fleet.minHosts;
     this.policy = policyOf(settings);
     const requests = new Ec2Requests(sdk, settings, limits);
-    const market = new Ec2Market({ requests, settings, pool, now });
+    const market = new Ec2Market({ requests, settings, pool, now, logger });
     this.#sqs = options.sqs;
     const breaker = new CircuitBreaker();
     const ours = { fleet, ownerId };

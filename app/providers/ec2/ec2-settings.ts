@@ -64,7 +64,9 @@ export const Ec2Settings = z.strictObject({
   minVcpus: z.int().min(1).default(4),
   maxVcpus: z.int().min(1).default(64),
   fallbacks: z.array(z.enum(['type', 'zone', 'on-demand'])).default(['type', 'zone', 'on-demand']),
-  /** EC2's own API does not tell them. */
+  /** Ask AWS's price list what types cost on demand. */
+  priceList: z.boolean().default(true),
+  /** By type; goes before the price list. */
   onDemandUsdPerHour: z.record(z.string(), usd).default({}),
   bootstrap: Bootstrap.optional(),
   /** More of host-agent/config.ts. */

@@ -4,15 +4,19 @@
  * be read, the last ones stand for a while: a fleet that buys at old prices beats one that stands still.
  */
 import type { _InstanceType } from '@aws-sdk/client-ec2';
+import type { Logger } from 'pino';
+import { askPriceList } from './ask-price-list.ts';
 import { composeOffers, type Ec2Offer, type SpotPrice } from './compose-offers.ts';
 import type { Ec2Requests } from './ec2-requests.ts';
 import { type Ec2Settings, matchesAny } from './ec2-settings.ts';
 import { canRunPool, type HostType, type PoolNeeds, readHostType } from './host-type.ts';
+import { KeptReading } from './kept-reading.ts';
 import { collectPages } from './pages.ts';
 import { readSpotPrices } from './spot-prices.ts';
 import { untilAborted } from './until-aborted.ts';
 
 const TYPES_KEPT_MS = 86_400_000;
+const PRICE_LIST_REST_MS = 600_000;
 const PRICES_KEPT_MS = 180_000;
 const PRICES_STALE_MS = 3_600_000;
 const PRICE_WINDOW_MS = 3_600_000;
@@ -33,16 +37,19 @@ export interface MarketOptions {
   readonly settings: Ec2Settings;
   readonly pool: PoolNeeds;
   readonly now: () => number;
+  readonly logger: Logger;
 }
 
 export class Ec2Market {
   readonly #options: MarketOptions;
+  readonly #priceList: KeptReading<Readonly<Record<string, number>>>;
   #catalogue: Catalogue | undefined;
   #offers: { readonly list: readonly Ec2Offer[]; readonly readAtMs: number } | undefined;
   #reading: Promise<readonly Ec2Offer[]> | undefined;
 
   constructor(options: MarketOptions) {
     this.#options = options;
+    this.#priceList = keepPriceList(options);
   }
 
   /** The cheapest per vCPU first. Bounded by MAX_OFFERS. */
@@ -86,7 +93,7 @@ export class Ec2Market {
       types,
       zones: [...subnets.keys()].sort(),
       spotPrices: await this.#readPrices(names),
-      onDemandUsdPerHour: settings.onDemandUsdPerHour,
+      onDemandUsdPerHour: { ...(await this.#priceList.get()), ...settings.onDemandUsdPerHour },
       diskGib: settings.diskGib,
     });
     this.#offers = { list, readAtMs: now() };
@@ -161,4 +168,19 @@ export class Ec2Market {
       return await collectPages(pages, ({ SpotPriceHistory }) => SpotPriceHistory);
     });
   }
+}
+
+/** Prices on demand hardly ever change. Without them, what the settings name is all that is known. */
+function keepPriceList({ requests, settings, now, logger }: MarketOptions) {
+  return new KeptReading<Readonly<Record<string, number>>>({
+    what: 'AWS’s price list',
+    before: {},
+    read: async () => {
+      if (!settings.priceList) return {};
+      return await requests.run('read the price list', undefined, (call) =>
+        askPriceList(call, settings),
+      );
+    },
+    ...{ keptMs: TYPES_KEPT_MS, restMs: PRICE_LIST_REST_MS, now, logger },
+  });
 }

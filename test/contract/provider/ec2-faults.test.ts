@@ -67,6 +67,44 @@ describe('what it sells', () => {
     expect((await provider.offers(signal)).at(-1)?.pricePerHourUsd).toBe(0.5);
   });
 
+  it('knows prices on demand from AWS’s price list, and the settings’ before those', async () => {
+    ec2.world.pageSize = 1;
+    ec2.world.onDemandUsd.set('c8i.2xlarge', 0.4).set('m8i.xlarge', 0.25).set('m8i.2xlarge', 0.5);
+    const provider = open({ types: ['*'], onDemandUsdPerHour: { 'm8i.2xlarge': 0.45 } });
+    const offers = await provider.offers(signal);
+    const onDemand = offers.filter(({ spot, place }) => !spot && place.endsWith('a'));
+    expect(
+      Object.fromEntries(onDemand.map(({ id, pricePerHourUsd }) => [id, pricePerHourUsd])),
+    ).toEqual({
+      [ON_DEMAND_A]: 0.25,
+      'c8i.2xlarge/eu-central-1a/on-demand': 0.4,
+      'm8i.2xlarge/eu-central-1a/on-demand': 0.45,
+    });
+    expect(count('GetProducts')).toBe(3);
+    nowMs += HOUR_MS;
+    await provider.offers(signal);
+    expect(count('GetProducts')).toBe(3);
+  });
+
+  it.each(['AccessDeniedException', 'ThrottlingException', 'InternalError', 'lost'])(
+    'sells spot while the price list answers %s, and asks it again later',
+    async (code) => {
+      ec2.world.onDemandUsd.set('m8i.xlarge', 0.25);
+      ec2.world.faults.push({ action: 'GetProducts', code });
+      const provider = open({ onDemandUsdPerHour: {} });
+      expect(await offerIds(provider)).toEqual([SPOT_A, SPOT_B]);
+      nowMs += 5 * 60_000;
+      expect(await offerIds(provider)).toEqual([SPOT_A, SPOT_B]);
+      nowMs += 6 * 60_000;
+      expect(await offerIds(provider)).toContain(ON_DEMAND_A);
+    },
+  );
+
+  it('asks no price list where the settings forbid it', async () => {
+    expect(await offerIds(open({ priceList: false }))).toContain(ON_DEMAND_A);
+    expect(count('GetProducts')).toBe(0);
+  });
+
   it('reads all pages', async () => {
     ec2.world.pageSize = 1;
     expect(await offerIds(open())).toHaveLength(4);

@@ -24,6 +24,7 @@ export interface Ec2Given {
   readonly types?: readonly string[];
   readonly onDemandUsdPerHour?: Readonly<Record<string, number>>;
   readonly fallbacks?: readonly string[];
+  readonly priceList?: boolean;
   readonly ownerId?: string;
   readonly now?: () => number;
 }

@@ -2,9 +2,12 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { act } from './ec2-actions.ts';
 import { Ec2World, FakeRefusal } from './ec2-world.ts';
+import { getProducts, isPriceListAction, refusalJson } from './price-list.ts';
 import { answerXml, errorXml, QueryForm } from './query-protocol.ts';
 
 const MAX_BODY_BYTES = 1024 * 1024;
+const EC2_SCOPE = '/eu-central-1/ec2/aws4_request,';
+const PRICING_SCOPE = '/us-east-1/pricing/aws4_request,';
 
 export interface FakeEc2 {
   readonly url: string;
@@ -34,25 +37,31 @@ async function answer(
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {
-  const form = QueryForm.parse(await readBody(request));
-  const action = form.get('Action') ?? '';
+  const body = await readBody(request);
+  const { authorization = '', 'x-amz-target': target } = request.headers;
+  const isPricing = isPriceListAction(String(target));
+  const form = QueryForm.parse(isPricing ? '' : body);
+  const action = isPricing ? String(target).replace(/^.*\./, '') : (form.get('Action') ?? '');
   world.seen.push(action);
-  const send = (status: number, xml: string) => {
-    response.writeHead(status, { 'content-type': 'text/xml;charset=UTF-8' });
-    response.end(xml);
+  const send = (status: number, text: string) => {
+    const type = isPricing ? 'application/x-amz-json-1.1' : 'text/xml;charset=UTF-8';
+    response.writeHead(status, { 'content-type': type });
+    response.end(text);
   };
   try {
-    if (!(request.headers.authorization ?? '').startsWith('AWS4-HMAC-SHA256 '))
+    if (!authorization.startsWith('AWS4-HMAC-SHA256 '))
       throw new FakeRefusal('MissingAuthenticationToken', 'The request is not signed.', 403);
+    if (!authorization.includes(isPricing ? PRICING_SCOPE : EC2_SCOPE))
+      throw new FakeRefusal('InvalidSignatureException', 'It is signed for something else.', 403);
     const fault = takeFault(world, action);
     if (fault !== undefined && fault !== 'lost')
       throw new FakeRefusal(fault, 'As the test wants it.', STATUS[fault] ?? 400);
-    const body = act(world, action, form);
+    const text = isPricing ? getProducts(world, body) : answerXml(action, act(world, action, form));
     if (fault === 'lost') response.destroy();
-    else send(200, answerXml(action, body));
+    else send(200, text);
   } catch (error) {
     if (!(error instanceof FakeRefusal)) throw error;
-    send(error.status, errorXml(error.code, error.message));
+    send(error.status, isPricing ? refusalJson(error) : errorXml(error.code, error.message));
   }
 }
 

@@ -115,6 +115,8 @@ export class Ec2World {
   /** By `type/zone/spot`: the error instead of an instance. */
   readonly refusals = new Map<string, string>();
   readonly spotUsd = new Map<string, number>();
+  /** What the price list says, by type. */
+  readonly onDemandUsd = new Map<string, number>();
   /** For how many lists a new instance is not shown. */
   lag = 0;
   /** The largest page, whatever is asked for. */

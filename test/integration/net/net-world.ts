@@ -23,7 +23,7 @@ export interface NetWorld {
   ensure(vmIds: readonly string[], allow?: string): Promise<readonly VmNetwork[]>;
   retain(vmIds: readonly string[]): Promise<readonly string[]>;
   /** What host-program.ts prints. */
-  run(command: string, ...vmIds: readonly string[]): Promise<unknown>;
+  askHost(command: string, ...vmIds: readonly string[]): Promise<unknown>;
   /** Plugs a guest into the VM's tap. Gives the guest's namespace. */
   plugIn(network: VmNetwork): Promise<string>;
   ip(netns: string, ...args: readonly string[]): Promise<string>;
@@ -64,7 +64,7 @@ export async function createNetWorld(worldAddresses: readonly string[]): Promise
     world,
     ensure: async (vmIds, allow = '') =>
       z.array(VmNetwork).parse(await runAgent(allow, 'ensure', ...vmIds)),
-    run: async (command, ...vmIds) => await runAgent('', command, ...vmIds),
+    askHost: async (command, ...vmIds) => await runAgent('', command, ...vmIds),
     retain: async (vmIds) => z.array(z.string()).parse(await runAgent('', 'retain', ...vmIds)),
     plugIn: async (network) => {
       const vmNetns = network.netnsPath.replace('/run/netns/', '');

@@ -55,13 +55,13 @@ test('what no VM wants is removed, the rest stays', async () => {
 test('a gateway that stands in has the VMs that are here and those that come, after a restart too', async () => {
   await world.retain([]);
   const [here, later] = ['10.201.7.7', '10.201.7.8'];
-  expect(await world.run('turn', 'vm-00000008', 'vm-00000009')).toEqual([
+  expect(await world.askHost('turn', 'vm-00000008', 'vm-00000009')).toEqual([
     { guestAddress: here, gateway: '100.64.0.1' },
     { number: vmNumber(here), gateway: '100.64.0.2' },
     { guestAddress: later, gateway: '100.64.0.2' },
     { guestAddress: here, gateway: '100.64.0.2' },
   ]);
-  expect(await world.run('found')).toEqual(
+  expect(await world.askHost('found')).toEqual(
     [here, later].map((guestAddress) => ({ guestAddress, gateway: '100.64.0.2' })),
   );
 });
