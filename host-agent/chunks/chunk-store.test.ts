@@ -106,6 +106,22 @@ describe('VmChunkStore', () => {
     expect(found?.header.packs).toEqual([refs[0]?.pack]);
   });
 
+  it('gives whatever else waits a turn after each chunk', async () => {
+    const store = open();
+    const refs = await addAll(store, ['a', 'b', 'c', 'd']);
+    await store.flush({ signal });
+    let [turns, isOver] = [0, false];
+    const count = () => {
+      turns += 1;
+      if (!isOver) setImmediate(count);
+    };
+    setImmediate(count);
+    const seen: number[] = [];
+    await store.read(refs, { signal, onChunk: () => void seen.push(turns) });
+    isOver = true;
+    expect(new Set(seen).size).toBe(refs.length);
+  });
+
   it('stores equal content once, also across processes by way of the head', async () => {
     const writer = open();
     const refs = await addAll(writer, ['a', 'b', 'a']);

@@ -13,6 +13,7 @@ const FORM = { plain: Buffer.from([0]), zstd: Buffer.from([1]) } as const;
 export function pack(content: Buffer, level = ZSTD_LEVEL): readonly [Buffer, Buffer] {
   const compressed = zstdCompressSync(content, {
     params: { [constants.ZSTD_c_compressionLevel]: level },
+    chunkSize: inOnePiece(content.length),
   });
   return compressed.length < content.length ? [FORM.zstd, compressed] : [FORM.plain, content];
 }
@@ -28,8 +29,14 @@ function unpackForm(packed: Buffer, sizeBytes: number): Buffer | undefined {
   if (packed[0] === FORM.plain[0]) return rest;
   if (packed[0] !== FORM.zstd[0]) return undefined;
   try {
-    return zstdDecompressSync(rest, { maxOutputLength: Math.max(1, sizeBytes) });
+    const maxOutputLength = Math.max(1, sizeBytes);
+    return zstdDecompressSync(rest, { maxOutputLength, chunkSize: inOnePiece(sizeBytes) });
   } catch {
     return undefined;
   }
+}
+
+/** Room for all of it, be it larger when compressed (zstd.h, ZSTD_COMPRESSBOUND): pieces would be copied. */
+function inOnePiece(bytes: number): number {
+  return bytes + (bytes >> 8) + 128;
 }

@@ -88,6 +88,22 @@ test('a step seals no more than its limit, and nothing twice', async () => {
   expect(await sealer.step(targets, ALL)).toMatchObject({ sealedRanges: 0 });
 });
 
+test('a step that is not wanted any more ends at the next range', async () => {
+  const { images, store, sealer } = await sealedVm(12);
+  await using _ = images;
+  const stop = new AbortController();
+  let added = 0;
+  store.beforeAdd = () => {
+    added += 1;
+    if (added === 3) stop.abort(new Error('a notice'));
+  };
+  const step = sealer.step(sealer.unsealed(), { ...ALL, signal: stop.signal });
+  await expect(step).rejects.toThrow('a notice');
+  expect(added).toBe(3);
+  store.beforeAdd = () => {};
+  await sealer.sealAll(signal);
+});
+
 test('chunks that are gone are sealed anew', async () => {
   const { images, sealer } = await sealedVm(9);
   await using _ = images;

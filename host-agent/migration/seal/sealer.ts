@@ -14,6 +14,7 @@ import { setImmediate as yieldTurn } from 'node:timers/promises';
 import type { ChunkRef } from '../../chunks/chunk-codec.ts';
 import type { Entries } from '../../chunks/entries.ts';
 import { ArchitectError } from '../../protocol/errors.ts';
+import { RANGE_BYTES } from '../image/block-image.ts';
 import {
   type Area,
   type AreaWatch,
@@ -26,7 +27,7 @@ import { toManifestEntries, type VmLayout } from '../transfer/layout.ts';
 import { rangeContent } from './range-content.ts';
 import { SealLedger } from './seal-ledger.ts';
 
-/** Where chunks go. An added chunk is durable after the next `flush`. */
+/** Where chunks go. An added chunk is durable after the next `flush`; its content is not kept. */
 export interface ChunkSink {
   add(content: Buffer, options: { readonly signal: AbortSignal }): Promise<ChunkRef>;
   flush(options: { readonly signal: AbortSignal }): Promise<void>;
@@ -78,6 +79,8 @@ export class Sealer {
   /** By the area's name: a block keeps it when hot-plug changes its place. */
   readonly #ledgers = new Map<string, SealLedger>();
   #figures = { sealedBytes: 0, sealedRanges: 0, failedRanges: 0 };
+  /** For one range after the other. */
+  readonly #space = Buffer.allocUnsafe(RANGE_BYTES);
   /** Steps follow each other. */
   #work: Promise<unknown> = Promise.resolve();
 
@@ -187,7 +190,7 @@ export class Sealer {
         this.#collectOf(area);
         ledger.begin(range);
         begun.push({ ledger, range });
-        const content = await rangeContent(area, unitsOf(area, range));
+        const content = await rangeContent(area, unitsOf(area, range), this.#space);
         if (content === undefined) continue;
         added.push({ ledger, range, ref: await this.#store.add(content, { signal }) });
         bytes += content.length;

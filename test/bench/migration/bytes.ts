@@ -2,8 +2,8 @@
  * What leaves a host after its notice, and for how long, for one VM whose cold memory the store has:
  * counted on the host's link, which is capped. Beside it QEMU's own way for a guest that does the same.
  *
- * The store is a folder here, so what the target fetches does not go over its capped link: the time is
- * printed, and judged nowhere.
+ * The store is a folder here, so what the target fetches does not go over its capped link. What it would
+ * take there is printed beside the time, and judged with it.
  */
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -30,6 +30,7 @@ const SEAL_LOOK_MS = 1_000;
 const STEADY_MS = 45_000;
 const SOME_BYTES = 32 * MIB;
 const TARGET_SHARE = 0.15;
+const TARGET_TIME_SHARE = 0.25;
 
 export const bytesRow: Row = { name: 'bytes', run };
 
@@ -65,9 +66,10 @@ async function measureOurs(progress: (what: string) => void) {
   const sealedMs = await untilSealed(vm);
   const uploaded = { ...(await readStore(join(fleet.dir, 'store'))), sealedMs };
   const before = await fleet.sentBytes(0);
-  const { totalMs } = await vm.moveTo(1);
+  const { totalMs, report } = await vm.moveTo(1);
   const bytes = (await fleet.sentBytes(0)) - before;
-  return { ours: { bytes, totalMs, nonZeroShare }, uploaded };
+  const { bytesFromStore } = report;
+  return { ours: { bytes, totalMs, nonZeroShare }, uploaded, bytesFromStore };
 }
 
 async function measurePlain(progress: (what: string) => void): Promise<Left> {
@@ -110,9 +112,16 @@ function parseShare(text: string): number {
   return (total - free) / total;
 }
 
-function describe(measured: { ours: Left; plain: Left; uploaded: Uploaded }): BenchResult {
+interface Measured {
+  readonly ours: Left;
+  readonly plain: Left;
+  readonly uploaded: Uploaded;
+  /** Plain; what cannot be compressed is as long in the store. */
+  readonly bytesFromStore: number;
+}
+
+function describe(measured: Measured): BenchResult {
   const { ours, plain, uploaded } = measured;
-  const share = ours.bytes / plain.bytes;
   const row = (name: string, { bytes, totalMs, nonZeroShare }: Left, before: string) => [
     name,
     formatNumber(bytes / MIB),
@@ -133,14 +142,28 @@ function describe(measured: { ours: Left; plain: Left; uploaded: Uploaded }): Be
         ],
       },
     ],
-    targets: [
-      {
-        what: "bytes that leave the source after the notice, as a share of QEMU's own",
-        wanted: `at most ${TARGET_SHARE * 100} %`,
-        measured: `${formatNumber(share * 100)} %`,
-        met: share <= TARGET_SHARE,
-      },
-    ],
-    figures: { ...measured, share },
+    targets: targetsOf(measured),
+    figures: { ...measured },
   };
+}
+
+function targetsOf({ ours, plain, bytesFromStore }: Measured): BenchResult['targets'] {
+  const share = ours.bytes / plain.bytes;
+  const timeShare = ours.totalMs / plain.totalMs;
+  const storeMs = (bytesFromStore / LINK_BYTES_PER_S) * 1_000;
+  const percent = (part: number) => `${formatNumber(part * 100)} %`;
+  return [
+    {
+      what: "bytes that leave the source after the notice, as a share of QEMU's own",
+      wanted: `at most ${percent(TARGET_SHARE)}`,
+      measured: percent(share),
+      met: share <= TARGET_SHARE,
+    },
+    {
+      what: "notice → runs elsewhere, as a share of QEMU's own",
+      wanted: `at most ${percent(TARGET_TIME_SHARE)}`,
+      measured: `${percent(timeShare)}; what came from the store takes ${formatNumber(storeMs / 1_000)} s of such a link, ${percent(storeMs / plain.totalMs)}`,
+      met: Math.max(ours.totalMs, storeMs) / plain.totalMs <= TARGET_TIME_SHARE,
+    },
+  ];
 }
