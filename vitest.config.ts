@@ -31,7 +31,7 @@ export default defineConfig({
       // `npm run soak -- --faults`: what takes too long for each run of the tests.
       suite(
         'soak',
-        ['test/integration/**/faults-*.test.ts', 'test/integration/**/*.soak.ts'],
+        ['test/integration/**/faults-*.test.ts', 'test/{integration,e2e}/**/*.soak.ts'],
         5 * MINUTE_MS,
       ),
       suite('e2e', ['test/e2e/**/*.test.ts'], 8 * MINUTE_MS),

@@ -2,6 +2,7 @@
 import { execa } from 'execa';
 
 const FOLDER = 'test/integration/migration';
+const FLEETS = 'test/e2e';
 const HOP_LIMIT_MS = 60_000;
 const FAULTS_LIMIT_MS = 90 * 60_000;
 
@@ -15,7 +16,11 @@ export async function soakHops(hops: number): Promise<boolean> {
 /** Every fault at every step of a move. False when one had another outcome than it must. */
 export async function soakFaults(): Promise<boolean> {
   const env = { ARCHITECT_TEST_FAULTS: 'all' };
-  return await runTests({ env, only: [`${FOLDER}/faults-`], limitMs: FAULTS_LIMIT_MS });
+  return await runTests({
+    env,
+    only: [`${FOLDER}/faults-`, `${FLEETS}/faults-`],
+    limitMs: FAULTS_LIMIT_MS,
+  });
 }
 
 /** vitest says what failed. */

@@ -13,7 +13,7 @@ import {
   smallLabel,
   startFleet,
 } from './fleet.ts';
-import { type Gate, openGate } from './gate.ts';
+import { type Gate, openGate, patientScript } from './gate.ts';
 
 const HOME = process.env.ARCHITECT_HOME ?? '/var/lib/architect';
 
@@ -30,17 +30,6 @@ beforeAll(async () => {
 afterAll(async () => {
   expect(await fleet?.close()).toEqual([]);
 });
-
-/** Keeps a word in its shell's memory, and asks at the gate again and again: each time anew. */
-function patientScript(gate: Gate, name: string): string {
-  return `
-word=$RANDOM-$RANDOM; echo "began $word"
-for turn in $(seq 200); do
-  if timeout 3 bash -c '${gate.script(name)}' 2>/dev/null; then echo "ended $word"; exit 0; fi
-  sleep 1
-done
-exit 1`;
-}
 
 /** Resolves with its VM's host, when there is a checkpoint of the job at work in the store. */
 async function checkpointed(jobId: string, gate: Gate): Promise<string> {
