@@ -2,6 +2,7 @@
 import { Command, CommanderError } from 'commander';
 import { ArchitectError } from '../../host-agent/protocol/errors.ts';
 import { addDemoCommand } from './commands/demo.ts';
+import { addExposeCommand } from './commands/expose.ts';
 import { addGatewaysCommand, addTakeoverCommand } from './commands/gateways.ts';
 import { addHostCommand } from './commands/host.ts';
 import { addHostsCommand } from './commands/hosts.ts';
@@ -58,6 +59,7 @@ function buildProgram(output: Terminal): Command {
   addVmsCommand(program, output);
   addOffersCommand(program, output);
   addHostCommand(program, output);
+  addExposeCommand(program, output);
   addGatewaysCommand(program, output);
   addTakeoverCommand(program, output);
   addMigrateCommand(program, output);

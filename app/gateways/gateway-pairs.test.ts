@@ -12,7 +12,7 @@ const [A, B] = [HostId.parse('gw-a'), HostId.parse('gw-b')];
 function gateway(id: HostId, underlay: string): Gateway {
   return {
     ...{ id, hostname: id, state: 'connected', underlay, flipPort: 1, floating: '203.0.113.1' },
-    ...{ hears: undefined, vms: 0, stateSinceMs: 0 },
+    ...{ publicAddress: '203.0.113.1', hears: undefined, vms: 0, stateSinceMs: 0 },
   };
 }
 

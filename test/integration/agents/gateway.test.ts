@@ -43,7 +43,7 @@ test('a gateway is told its VMs, says that it has them, and is told again after 
     hello: {
       type: 'hello',
       ...{ protocol: GATEWAY_PROTOCOL_VERSION, agentVersion: '1' },
-      ...{ underlay: '127.0.0.1', flipPort: 5000, floating: null },
+      ...{ underlay: '127.0.0.1', flipPort: 5000, publicAddress: '127.0.0.1', floating: null },
     },
     station: { become: async () => undefined, speakTo: () => undefined },
     desk: { serve: async (vms) => [served.push(vms)].flatMap(() => []), size: 1 },
