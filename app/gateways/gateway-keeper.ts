@@ -100,7 +100,7 @@ export class GatewayKeeper {
   }): Promise<FlipEndpoint | undefined> {
     const { port, pairs, logger } = this.#parts;
     if (move.vm.network === null) return undefined;
-    const gateway = pairs.actingFor(move.vm.network.gateway);
+    const gateway = pairs.readActing()(move.vm.network.gateway);
     this.#proofs.set(move.migrationId, flipProofOf(move.credential));
     const number = (await this.refresh()).get(gateway);
     const isTold = number !== undefined && (await port.served(gateway, number, ANNOUNCE_LIMIT_MS));
@@ -153,7 +153,7 @@ export class GatewayKeeper {
     const { store, pairs, port, changeVm } = this.#parts;
     const vms = await store.listVms();
     const vm = vms.find(({ id }) => id === vmId);
-    const actingFor = (id: HostId) => pairs.actingFor(id);
+    const actingFor = pairs.readActing();
     const planned =
       vm === undefined ? refused(NO_SUCH_VM) : planPorts({ vm, vms, actingFor }, wish);
     if (planned.kind === 'refused') return planned;
@@ -189,7 +189,7 @@ export class GatewayKeeper {
     this.#dropProofs(new Set(migrations.filter(isOpenMove).map(({ id }) => id)));
     const hosts = new Map(fleet.hosts().map(({ id, facts }) => [id, facts?.underlay]));
     const addressOf = (id: HostId) => hosts.get(id);
-    const actingFor = (id: HostId) => pairs.actingFor(id);
+    const actingFor = pairs.readActing();
     const pictures = picturesOf({ vms, migrations, addressOf, actingFor, proofs: this.#proofs });
     for (const [id, role] of roles) {
       const acting = role.kind === 'acting' ? id : role.follow.gatewayId;

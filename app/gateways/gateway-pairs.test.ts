@@ -54,7 +54,7 @@ describe('GatewayPairs', () => {
       const { pairs, hear } = world({ answers });
       hear(hears);
       expect(await pairs.rescue()).toBe(expected);
-      expect(pairs.actingFor(A)).toBe(expected ? B : A);
+      expect(pairs.readActing()(A)).toBe(expected ? B : A);
       expect(pairs.roles().get(A)?.kind).toBe(expected ? 'standby' : 'acting');
     },
   );
