@@ -21,7 +21,7 @@ export interface ApiSources {
   readonly evidence: Evidence;
   readonly fleet: AgentFleet;
   readonly gateways: GatewayFleet;
-  readonly keeper: Pick<GatewayKeeper, 'roles' | 'takeOver'>;
+  readonly keeper: Pick<GatewayKeeper, 'roles' | 'takeOver' | 'offerPort'>;
   readonly enrolment: EnrolmentStore;
   readonly redis: OpenRedis;
   readonly lease: Lease;
@@ -49,6 +49,7 @@ export function createApiPorts(sources: ApiSources): ApiPorts {
       gateways: () => gateways.gateways(),
       roles: () => keeper.roles(),
       takeOver: (id) => keeper.takeOver(id),
+      offerPort: (id, wish) => keeper.offerPort(id, wish),
     },
     moves: readMoves(store, evidence),
     operations: createOperations({ evidence, now: Date.now, nudge: sources.nudge }),

@@ -48,6 +48,7 @@ import type { NoticeListener, Provider } from './providers/provider.ts';
 import type { EnrolledHosts } from './providers/static/static-provider.ts';
 import { type BuyerOptions, FleetBuyer } from './reconciler/fleet/fleet-buyer.ts';
 import { MachineWatch } from './reconciler/machine-watch.ts';
+import { changeVm } from './reconciler/executor.ts';
 import { Reconciler } from './reconciler/reconciler.ts';
 import { Lease } from './records/lease.ts';
 import { RecordStore } from './records/record-store.ts';
@@ -109,7 +110,10 @@ async function assemble(config: Config, logger: Logger, parts: ShutdownStack): P
   const { fleet, enrolment } = agents;
   const acting = parts.add('acting gateways', new ActingBook(join(config.dataDir, 'gateways.db')));
   const pairs = new GatewayPairs({ port: agents.gateways, book: acting, fleet, logger });
-  const gateways = new GatewayKeeper({ port: agents.gateways, store, fleet, pairs, now, logger });
+  const gateways = new GatewayKeeper({
+    ...{ port: agents.gateways, store, fleet, pairs, now, logger },
+    changeVm: (id, change) => changeVm({ store, evidence, now }, id, change),
+  });
   const { provider } = hosts;
   const machines = provider.knowsEnds ? new MachineWatch(evidence) : undefined;
   const keys = new VmKeys(await openMasterKey(config.dataDir));

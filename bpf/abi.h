@@ -163,7 +163,7 @@ struct nat_out {
 	__be16 public_port;
 };
 
-/* Owns the public port towards this peer. nat_out is a mere hint, checked against it. */
+/* Owns the public port towards this peer. nat_out is a mere hint (nat.h), checked against it. */
 struct nat_in {
 	__u64 seen_ns;			/* CLOCK_MONOTONIC */
 	__u32 number;

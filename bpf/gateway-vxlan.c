@@ -95,12 +95,12 @@ INLINE enum drop_reason translate_error(struct __sk_buff *skb, const struct gate
 			.remote_port = quoted.source_port,
 			.protocol = quoted.protocol,
 		};
-		struct nat_out *hint = bpf_map_lookup_elem(&nat_out, &flow);
+		struct flow_key public;
 
-		if (!hint)
+		if (!find_public_side(vm, &flow, &public))
 			return DROP_NO_FLOW;
 		new.address = vm->public_address;
-		new.port = hint->public_port;
+		new.port = public.local_port;
 	}
 	if (rewrite_address(skb, SOURCE, packet->source, new.address))
 		return DROP_REWRITE;

@@ -5,10 +5,11 @@
  * guest sends; and two CPUs that make the entry at once agree.
  *
  *   nat_in  (public, peer, ports, protocol) → guest: owns the port towards that peer; made first
- *   nat_out (guest, peer, ports, protocol) → public port: a hint, believed only if nat_in agrees
+ *   nat_out (guest, peer, ports, protocol) → public port, for flows that are not at their preferred
+ *           place: a hint, believed only if nat_in agrees
  *
- * Either may be evicted alone: without nat_out the port is found again where it was; without nat_in
- * it is claimed again by the guest's next packet.
+ * So a guest's packet costs one lookup, collisions apart. Either may be evicted alone: without nat_out
+ * the port is found again where it was; without nat_in it is claimed again by the guest's next packet.
  */
 #pragma once
 
@@ -95,48 +96,73 @@ INLINE bool claim(const struct flow_key *public, const struct flow_key *flow, __
 	       !bpf_map_update_elem(&nat_in, public, &fresh, BPF_ANY);
 }
 
+/* The flow's public side at one place of the slice, which is not empty. */
+INLINE struct flow_key place_of(const struct gateway_vm *vm, const struct flow_key *flow,
+				__u32 probe)
+{
+	__u32 place = bpf_ntohs(flow->local_port) + probe * (probe + 1) / 2;
+	__u32 port = vm->first_port + place % vm->port_count;
+
+	return public_side(flow, vm->public_address, bpf_htons(port));
+}
+
 INLINE bool claim_port(const struct gateway_vm *vm, const struct flow_key *flow, __u32 number,
 		       struct flow_key *public)
 {
-	__u32 preferred = bpf_ntohs(flow->local_port);
 	__u32 count = vm->port_count;
 
-	if (!count)
-		return false;
 	for (__u32 probe = 0; probe < PORT_PROBES && probe < count; probe++) {
-		__u32 port = vm->first_port + (preferred + probe * (probe + 1) / 2) % count;
-
-		*public = public_side(flow, vm->public_address, bpf_htons(port));
+		*public = place_of(vm, flow, probe);
 		if (claim(public, flow, number)) {
 			struct nat_out hint = { .public_port = public->local_port };
 
-			bpf_map_update_elem(&nat_out, flow, &hint, BPF_ANY);
+			if (probe)
+				bpf_map_update_elem(&nat_out, flow, &hint, BPF_ANY);
 			return true;
 		}
 	}
 	return false;
 }
 
+INLINE struct nat_in *entry_at(const struct flow_key *public, const struct flow_key *flow)
+{
+	struct nat_in *entry = bpf_map_lookup_elem(&nat_in, public);
+
+	return entry && is_owned_by(entry, flow) ? entry : NULL;
+}
+
+/* A flow that there is, with its public side; NULL: there is none. */
+INLINE struct nat_in *find_public_side(const struct gateway_vm *vm, const struct flow_key *flow,
+				       struct flow_key *public)
+{
+	struct nat_in *entry;
+	struct nat_out *hint;
+
+	if (!vm->port_count)
+		return NULL;
+	*public = place_of(vm, flow, 0);
+	entry = entry_at(public, flow);
+	if (entry)
+		return entry;
+	hint = bpf_map_lookup_elem(&nat_out, flow);
+	if (!hint)
+		return NULL;
+	*public = public_side(flow, vm->public_address, hint->public_port);
+	return entry_at(public, flow);
+}
+
 /* Finds or makes the flow's public side, and notes that the guest has sent. */
 INLINE bool public_port_of(const struct gateway_vm *vm, const struct packet *packet, __u32 number,
 			   const struct flow_key *flow, __be16 *port)
 {
-	struct nat_out *hint = bpf_map_lookup_elem(&nat_out, flow);
 	struct flow_key public;
-	struct nat_in *entry;
+	struct nat_in *entry = find_public_side(vm, flow, &public);
 
-	if (hint) {
-		public = public_side(flow, vm->public_address, hint->public_port);
+	if (!entry) {
+		if (!claim_port(vm, flow, number, &public))
+			return false;
 		entry = bpf_map_lookup_elem(&nat_in, &public);
-		if (entry && is_owned_by(entry, flow)) {
-			touch(entry, packet, true);
-			*port = public.local_port;
-			return true;
-		}
 	}
-	if (!claim_port(vm, flow, number, &public))
-		return false;
-	entry = bpf_map_lookup_elem(&nat_in, &public);
 	if (entry)
 		touch(entry, packet, true);
 	*port = public.local_port;

@@ -1,9 +1,10 @@
 /** Routes about gateways: who there is, and who is to act. */
 import { z } from 'zod';
-import { HostId } from '../../host-agent/protocol/ids.ts';
+import { OfferedPort } from '../../host-agent/protocol/gateway-messages.ts';
+import { HostId, VmId } from '../../host-agent/protocol/ids.ts';
 import type { ApiPorts } from './ports.ts';
 import { type Route, route } from './route.ts';
-import { GatewayList } from './views.ts';
+import { GatewayList, OfferedPortList } from './views.ts';
 
 const NOTHING = z.strictObject({});
 
@@ -36,6 +37,30 @@ export const GATEWAY_ROUTES: readonly Route[] = [
       const denied = await gateways.takeOver(id);
       if (denied !== undefined) return { kind: 'conflict', why: denied.why };
       return { kind: 'ok', body: viewGateways(gateways) };
+    },
+  }),
+  route({
+    method: 'POST',
+    path: '/vms/{id}/ports',
+    operationId: 'offerPort',
+    summary: "A port of the gateway's public address leads to a port of the VM, wherever that is.",
+    params: z.strictObject({ id: VmId }),
+    query: NOTHING,
+    body: z.strictObject({
+      protocol: OfferedPort.shape.protocol.default('tcp'),
+      guestPort: OfferedPort.shape.guestPort,
+      publicPort: OfferedPort.shape.publicPort.optional(),
+      undo: z.boolean().default(false),
+    }),
+    status: 202,
+    answer: OfferedPortList,
+    handle: async ({ params: { id }, body }, { vms, gateways }) => {
+      if ((await vms.readVm(id)) === undefined)
+        return { kind: 'absent', what: `There is no VM ${id}.` };
+      const offered = await gateways.offerPort(id, body);
+      if (offered.kind === 'refused') return { kind: 'conflict', why: offered.why };
+      const { address, ports } = offered;
+      return { kind: 'ok', body: { vmId: id, address, ports: [...ports] } };
     },
   }),
 ];

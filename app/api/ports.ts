@@ -4,6 +4,8 @@ import type { Refused } from '../../host-agent/protocol/errors.ts';
 import type { GatewayRole } from '../../host-agent/protocol/gateway-messages.ts';
 import type { PoolSpec } from '../../host-agent/protocol/host-facts.ts';
 import type { HostId, JobId, MigrationId, VmId } from '../../host-agent/protocol/ids.ts';
+import type { OfferedPorts } from '../gateways/gateway-keeper.ts';
+import type { PortWish } from '../gateways/offer-port.ts';
 import type { Gateway } from '../gateways/ports.ts';
 import type { Offer, ShutOffer } from '../providers/provider.ts';
 import type { Decision } from '../reconciler/fleet/fleet-buyer.ts';
@@ -61,6 +63,8 @@ export interface GatewayDoor {
   gateways(): readonly Gateway[];
   /** Of those that are there. */
   roles(): ReadonlyMap<HostId, GatewayRole>;
+  /** Refused for a VM that has no gateway, and where no port is free. */
+  offerPort(id: VmId, wish: PortWish): Promise<Refused | OfferedPorts>;
   /** Refused for one that is no standby. */
   takeOver(id: HostId): Promise<Refused | undefined>;
 }

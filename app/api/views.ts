@@ -1,5 +1,6 @@
 /** What the API shows, as schemas: both sides of the socket check against these. */
 import { z } from 'zod';
+import { OfferedPort } from '../../host-agent/protocol/gateway-messages.ts';
 import { Capacity, HostFacts, PoolSpec } from '../../host-agent/protocol/host-facts.ts';
 import { HostNotice } from '../../host-agent/protocol/host-notice.ts';
 import { Digest, HostId, MigrationId, VmId } from '../../host-agent/protocol/ids.ts';
@@ -117,6 +118,13 @@ export const VmList = z.object({ vms: z.array(VmView) });
 export const HostList = z.object({ hosts: z.array(HostView) });
 export const GatewayList = z.object({ gateways: z.array(GatewayView) });
 export type GatewayList = Readonly<z.infer<typeof GatewayList>>;
+/** Null: the VM's gateway is away. */
+export const OfferedPortList = z.object({
+  vmId: VmId,
+  address: z.ipv4().nullable(),
+  ports: z.array(OfferedPort),
+});
+export type OfferedPortList = Readonly<z.infer<typeof OfferedPortList>>;
 export const IssuedToken = z.object({ token: z.string(), expiresAtMs: z.int() });
 export const VersionView = z.object({ version: z.string(), api: z.literal('v1') });
 export const PoolView = z.object({ pool: PoolSpec });

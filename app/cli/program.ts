@@ -3,6 +3,7 @@ import { Command, CommanderError } from 'commander';
 import { ArchitectError } from '../../host-agent/protocol/errors.ts';
 import { addDemoCommand } from './commands/demo.ts';
 import { addDoctorCommand } from './commands/doctor.ts';
+import { addExposeCommand } from './commands/expose.ts';
 import { addGatewaysCommand, addTakeoverCommand } from './commands/gateways.ts';
 import { addHostCommand } from './commands/host.ts';
 import { addHostsCommand } from './commands/hosts.ts';
@@ -64,6 +65,7 @@ function buildProgram(output: Terminal): Command {
   addVmsCommand(program, output);
   addOffersCommand(program, output);
   addHostCommand(program, output);
+  addExposeCommand(program, output);
   addGatewaysCommand(program, output);
   addTakeoverCommand(program, output);
   addMigrateCommand(program, output);

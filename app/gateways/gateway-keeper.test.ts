@@ -26,7 +26,7 @@ function world(options: { readonly answers?: boolean; readonly connected?: boole
     ...{ id: gatewayId, hostname: 'gw', state, vms: 0, stateSinceMs: 0 },
     underlay: connected ? underlay : undefined,
     flipPort: connected ? 49_216 : undefined,
-    ...{ floating: undefined, hears: undefined },
+    ...{ publicAddress: '203.0.113.1', floating: undefined, hears: undefined },
   };
   const host = (id: string, address: string) =>
     fleetHost({ id, facts: { ...hostFacts(), underlay: address } });
@@ -46,6 +46,12 @@ function world(options: { readonly answers?: boolean; readonly connected?: boole
   const keeper = new GatewayKeeper({
     ...{ port, fleet, logger, pairs: new GatewayPairs({ port, book, fleet, logger }) },
     store: { listVms: async () => vms, listMigrations: async () => migrations },
+    changeVm: async (id, change) => {
+      const at = vms.findIndex((one) => one.id === id);
+      const vm = vms[at];
+      if (vm !== undefined) vms[at] = change(vm);
+      return vms[at];
+    },
     now: () => 0,
   });
   return { keeper, told, vms, migrations };
@@ -77,6 +83,27 @@ describe('assign', () => {
 
   it('gives none while no gateway is there', async () => {
     expect(await world({ connected: false }).keeper.assign(VmId.parse('vm-1'))).toBeNull();
+  });
+});
+
+describe('offerPort', () => {
+  it('gives VMs that ask together ports of their own, and tells the gateway', async () => {
+    const { keeper, vms, told } = world();
+    for (const id of ['vm-1', 'vm-2']) {
+      const network = await keeper.assign(VmId.parse(id));
+      vms.push(vmRecord({ id, network, phase: 'busy' }));
+    }
+    const wish = { protocol: 'tcp', guestPort: 80, undo: false } as const;
+    const offered = await Promise.all(vms.map(({ id }) => keeper.offerPort(id, wish)));
+    const [one, other] = [8_192, 8_193].map((publicPort) => [
+      { protocol: 'tcp', guestPort: 80, publicPort },
+    ]);
+    expect(offered).toEqual([
+      { kind: 'offered', address: '203.0.113.1', ports: one },
+      { kind: 'offered', address: '203.0.113.1', ports: other },
+    ]);
+    expect(told.at(-1)).toMatchObject([{ ports: one }, { ports: other }]);
+    expect(await keeper.offerPort(VmId.parse('vm-3'), wish)).toMatchObject({ kind: 'refused' });
   });
 });
 

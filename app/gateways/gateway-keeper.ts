@@ -9,8 +9,12 @@
  *   a gateway is lost: `watch`, and its standby has its VMs (gateway-pairs.ts)
  */
 import type { Logger } from 'pino';
-import type { Refused } from '../../host-agent/protocol/errors.ts';
-import { flipProofOf, type GatewayRole } from '../../host-agent/protocol/gateway-messages.ts';
+import { type Refused, refused } from '../../host-agent/protocol/errors.ts';
+import {
+  flipProofOf,
+  type GatewayRole,
+  type OfferedPort,
+} from '../../host-agent/protocol/gateway-messages.ts';
 import { chooseGuestAddress, GUEST_RANGE } from '../../host-agent/protocol/guest-addresses.ts';
 import type { HostId, MigrationId, VmId } from '../../host-agent/protocol/ids.ts';
 import type { FlipEndpoint } from '../../host-agent/protocol/migration-messages.ts';
@@ -20,6 +24,7 @@ import type { RecordStore } from '../records/record-store.ts';
 import type { VmRecord } from '../records/records.ts';
 import { chooseGateway } from './choose-gateway.ts';
 import type { GatewayPairs } from './gateway-pairs.ts';
+import { type PortWish, planPorts } from './offer-port.ts';
 import { isThere } from './pair-gateways.ts';
 import { picturesOf } from './picture.ts';
 import type { GatewayPort } from './ports.ts';
@@ -35,8 +40,22 @@ export interface KeeperParts {
   readonly store: Pick<RecordStore, 'listVms' | 'listMigrations'>;
   readonly fleet: Pick<Fleet, 'hosts'>;
   readonly pairs: GatewayPairs;
+  /** As changeVm of the reconciler: on disk when it resolves. */
+  readonly changeVm: (
+    id: VmId,
+    change: (vm: VmRecord) => VmRecord,
+  ) => Promise<VmRecord | undefined>;
   readonly now: () => number;
   readonly logger: Logger;
+}
+
+const NO_SUCH_VM = 'There is no such VM any more.';
+
+export interface OfferedPorts {
+  readonly kind: 'offered';
+  /** Null: the VM's gateway is away. */
+  readonly address: string | null;
+  readonly ports: readonly OfferedPort[];
 }
 
 export class GatewayKeeper {
@@ -44,6 +63,7 @@ export class GatewayKeeper {
   readonly #proofs = new Map<MigrationId, string>();
   readonly #fresh = new Set<string>();
   #last: Promise<unknown> = Promise.resolve();
+  #offering: Promise<unknown> = Promise.resolve();
   #lookingAgain: NodeJS.Timeout | undefined;
 
   constructor(parts: KeeperParts) {
@@ -80,7 +100,7 @@ export class GatewayKeeper {
   }): Promise<FlipEndpoint | undefined> {
     const { port, pairs, logger } = this.#parts;
     if (move.vm.network === null) return undefined;
-    const gateway = pairs.actingFor(move.vm.network.gateway);
+    const gateway = pairs.readActing()(move.vm.network.gateway);
     this.#proofs.set(move.migrationId, flipProofOf(move.credential));
     const number = (await this.refresh()).get(gateway);
     const isTold = number !== undefined && (await port.served(gateway, number, ANNOUNCE_LIMIT_MS));
@@ -122,6 +142,33 @@ export class GatewayKeeper {
     return denied;
   }
 
+  /** Has a public port lead to one of the VM's, or no longer; the gateway has it, if it answers. */
+  offerPort(vmId: VmId, wish: PortWish): Promise<Refused | OfferedPorts> {
+    const mine = this.#offering.then(() => this.#offer(vmId, wish));
+    this.#offering = mine.catch(() => undefined);
+    return mine;
+  }
+
+  async #offer(vmId: VmId, wish: PortWish): Promise<Refused | OfferedPorts> {
+    const { store, pairs, port, changeVm } = this.#parts;
+    const vms = await store.listVms();
+    const vm = vms.find(({ id }) => id === vmId);
+    const actingFor = pairs.readActing();
+    const planned =
+      vm === undefined ? refused(NO_SUCH_VM) : planPorts({ vm, vms, actingFor }, wish);
+    if (planned.kind === 'refused') return planned;
+    const changed = await changeVm(vmId, (stored) => ({
+      ...stored,
+      network: stored.network && { ...stored.network, ports: [...planned.ports] },
+    }));
+    if (changed === undefined || changed.network === null) return refused(NO_SUCH_VM);
+    const gateway = actingFor(changed.network.gateway);
+    const number = (await this.refresh()).get(gateway);
+    if (number !== undefined) await port.served(gateway, number, ANNOUNCE_LIMIT_MS);
+    const { publicAddress } = port.gateways().find(({ id }) => id === gateway) ?? {};
+    return { kind: 'offered', address: publicAddress ?? null, ports: planned.ports };
+  }
+
   /** Tells each connected gateway and host what it is to have; answers the pictures' numbers. */
   refresh(): Promise<ReadonlyMap<HostId, number>> {
     const mine = this.#last.then(() => this.#tell());
@@ -142,7 +189,7 @@ export class GatewayKeeper {
     this.#dropProofs(new Set(migrations.filter(isOpenMove).map(({ id }) => id)));
     const hosts = new Map(fleet.hosts().map(({ id, facts }) => [id, facts?.underlay]));
     const addressOf = (id: HostId) => hosts.get(id);
-    const actingFor = (id: HostId) => pairs.actingFor(id);
+    const actingFor = pairs.readActing();
     const pictures = picturesOf({ vms, migrations, addressOf, actingFor, proofs: this.#proofs });
     for (const [id, role] of roles) {
       const acting = role.kind === 'acting' ? id : role.follow.gatewayId;

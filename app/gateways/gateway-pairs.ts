@@ -56,9 +56,10 @@ export class GatewayPairs {
     return rolesOf(gateways, book.entries());
   }
 
-  /** Its own id for a gateway that nobody stands in for. */
-  actingFor(id: HostId): HostId {
-    return actingFor(id, this.#parts.book.entries())?.gatewayId ?? id;
+  /** As it is now. Answers its own id for a gateway that nobody stands in for. */
+  readActing(): (id: HostId) => HostId {
+    const entries = this.#parts.book.entries();
+    return (id) => actingFor(id, entries)?.gatewayId ?? id;
   }
 
   networkNow(network: VmRecord['network']): VmRecord['network'] {

@@ -19,7 +19,14 @@ const UNDERLAY: Readonly<Record<string, string>> = { [A]: '100.64.0.1', [B]: '10
 function gateway(id: HostId, over: Partial<Gateway> = {}): Gateway {
   return {
     ...{ id, hostname: id, state: 'connected', underlay: UNDERLAY[id] ?? '100.64.0.3' },
-    ...{ flipPort: 49_216, floating: ADDRESS, hears: undefined, vms: 0, stateSinceMs: 0 },
+    ...{
+      flipPort: 49_216,
+      publicAddress: ADDRESS,
+      floating: ADDRESS,
+      hears: undefined,
+      vms: 0,
+      stateSinceMs: 0,
+    },
     ...over,
   };
 }

@@ -29,7 +29,9 @@ export function picturesOf(facts: PictureFacts): Pictures {
   for (const vm of facts.vms) {
     if (vm.network === null || vm.phase === 'stopped' || vm.phase === 'failed') continue;
     const gateway = facts.actingFor(vm.network.gateway);
-    const spec = specOf(vm, vm.network.guestAddress, { facts, moves: moves.get(vm.id) ?? [] });
+    const { guestAddress, ports = [] } = vm.network;
+    const placed = specOf(vm, guestAddress, { facts, moves: moves.get(vm.id) ?? [] });
+    const spec = ports.length === 0 ? placed : { ...placed, ports };
     pictures.set(gateway, [...(pictures.get(gateway) ?? []), spec]);
   }
   return pictures;

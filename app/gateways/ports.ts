@@ -15,7 +15,9 @@ export interface Gateway {
   /** Its address on the hosts' network; undefined while it is away. */
   readonly underlay: string | undefined;
   readonly flipPort: number | undefined;
-  /** The public address that it takes and gives up as it is told; undefined: it has its own for good. */
+  /** Undefined while it is away. */
+  readonly publicAddress: string | undefined;
+  /** The same, if it takes and gives it up as it is told; undefined: it has its own for good. */
   readonly floating: string | undefined;
   /** A standby's last word on the one that acts; undefined: it has said none. */
   readonly hears: ActiveWord | undefined;

@@ -5,6 +5,7 @@
  * number that a write must match, so that a stale writer loses.
  */
 import { z } from 'zod';
+import { MAX_PORTS_PER_VM, OfferedPort } from '../../host-agent/protocol/gateway-messages.ts';
 import { Accelerator, PoolSpec } from '../../host-agent/protocol/host-facts.ts';
 import { HostId, JobId, VmId } from '../../host-agent/protocol/ids.ts';
 import { InstanceClass } from '../../host-agent/protocol/instance-class.ts';
@@ -92,6 +93,8 @@ export const VmRecord = z.object({
       gateway: HostId,
       /** The gateway's address on the hosts' network. */
       gatewayAddress: z.ipv4(),
+      /** Public ports that lead to the VM. */
+      ports: z.array(OfferedPort).max(MAX_PORTS_PER_VM).optional(),
     })
     .nullable()
     .default(null),

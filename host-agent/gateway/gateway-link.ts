@@ -17,6 +17,7 @@ import type { Station } from './station.ts';
 
 const HANDSHAKE_LIMIT_MS = 10_000;
 const MALFORMED = 1002;
+const FAILED = 1011;
 
 export interface GatewayLinkParts {
   readonly identity: Identity;
@@ -88,7 +89,11 @@ function hear({ desk, station, logger }: GatewayLinkParts, socket: WebSocket, te
   // Both at once: whoever takes over has had these VMs, and must not wait for what is new of them.
   Promise.all([desk.serve(vms), station.become(role)])
     .then(([refused]) => send(socket, { type: 'served', number, refused }))
-    .catch((err: unknown) => logger.error({ err }, 'a picture was not served'));
+    .catch((err: unknown) => {
+      logger.error({ err }, 'a picture was not served');
+      // On the next connection it is told again.
+      socket.close(FAILED, 'a picture was not served');
+    });
 }
 
 function parseJson(text: string): unknown {

@@ -57,6 +57,19 @@ describe('planVm', () => {
 });
 
 describe('indexVms', () => {
+  it('keeps the offered ports, in whatever order they are', () => {
+    const ports = [80, 81].map((guestPort) => ({
+      ...{ protocol: 'tcp' as const, publicPort: 9_000 + guestPort, guestPort },
+    }));
+    const held = planVm({ ...atHome, ports }, undefined);
+    expect(held).toMatchObject({ ports });
+    expect(planVm({ ...atHome, ports: ports.toReversed() }, held)).toBeUndefined();
+    expect(planVm({ ...atHome, ports: ports.slice(1) }, held)).toMatchObject({
+      ports: ports.slice(1),
+    });
+    expect(planVm(atHome, held)).not.toHaveProperty('ports');
+  });
+
   it('refuses the second VM of one address', () => {
     const other = GatewayVmSpec.parse({ ...atHome, vmId: 'vm-2' });
     const { byNumber, refused } = indexVms([atHome, other]);

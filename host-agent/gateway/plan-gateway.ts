@@ -36,10 +36,13 @@ export function planVm(vm: GatewayVmSpec, held: GatewayVm | undefined): GatewayV
   return held !== undefined && isSame(wanted, held) ? undefined : wanted;
 }
 
-function wantedVm({ guestAddress, home, move }: GatewayVmSpec, held: GatewayVm | undefined) {
+function wantedVm(
+  { guestAddress, home, move, ports }: GatewayVmSpec,
+  held: GatewayVm | undefined,
+): GatewayVm {
   const number = vmNumber(guestAddress);
   const [here, there] = [seatOf(number, home), seatOf(number, move?.target)];
-  const vm = { number, guestAddress };
+  const vm = { number, guestAddress, ...(ports && ports.length > 0 && { ports }) };
   if (there === undefined || here === undefined) return { ...vm, seat: here ?? there };
   const isFlipped = held?.seat !== undefined && isSameSeat(held.seat, there);
   return isFlipped
@@ -72,8 +75,15 @@ function isSame(one: GatewayVm, other: GatewayVm): boolean {
   return (
     one.guestAddress === other.guestAddress &&
     isSameSeat(one.seat, other.seat) &&
-    isSameSeat(one.previous, other.previous)
+    isSameSeat(one.previous, other.previous) &&
+    portsOf(one) === portsOf(other)
   );
+}
+
+/** In no order. */
+function portsOf({ ports = [] }: GatewayVm): string {
+  const each = ports.map((one) => `${one.protocol} ${one.publicPort} ${one.guestPort}`);
+  return each.toSorted().join();
 }
 
 function isSameSeat(one: VmSeat | undefined, other: VmSeat | undefined): boolean {

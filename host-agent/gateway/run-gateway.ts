@@ -60,7 +60,7 @@ async function serve(parts: GatewayParts, identity: Identity, status: StatusFile
   const hello: GatewayHello = {
     type: 'hello',
     ...{ protocol: GATEWAY_PROTOCOL_VERSION, agentVersion, underlay },
-    ...{ flipPort: config.flipPort, floating: floating?.address ?? null },
+    ...{ flipPort: config.flipPort, publicAddress, floating: floating?.address ?? null },
   };
   try {
     await keepGatewayLink({

@@ -14,7 +14,7 @@
  *   - All state outlives the agent's process; `list` is what there is after a crash.
  */
 
-import type { FlowSpec } from '../protocol/gateway-messages.ts';
+import type { FlowSpec, OfferedPort } from '../protocol/gateway-messages.ts';
 
 /** Where a VM is, or was, or will be. */
 export interface VmSeat {
@@ -61,6 +61,8 @@ export interface GatewayVm {
   readonly seat: VmSeat | undefined;
   /** During a move: the other seat whose packets pass. */
   readonly previous?: VmSeat | undefined;
+  /** Ports of the public address that lead to it, wherever it is. */
+  readonly ports?: readonly OfferedPort[] | undefined;
 }
 
 /** Packets to and from one seat of a VM, since it was let in. */

@@ -27,6 +27,18 @@ export const MAX_VMS_PER_GATEWAY = 2_000;
 export const SeatSpec = z.object({ host: z.ipv4(), epoch: z.int().min(1) });
 export type SeatSpec = Readonly<z.infer<typeof SeatSpec>>;
 
+export const MAX_PORTS_PER_VM = 16;
+/** Below what Linux and the slices of outbound flows take (net/bpf/port-slices.ts). */
+export const OFFERED_PORTS = { first: 8_192, last: 12_287 } as const;
+
+/** A port of the gateway's public address that leads to a port of the VM, wherever that is. */
+export const OfferedPort = z.object({
+  protocol: z.enum(['tcp', 'udp']),
+  publicPort: z.int().min(1).max(65_535),
+  guestPort: z.int().min(1).max(65_535),
+});
+export type OfferedPort = Readonly<z.infer<typeof OfferedPort>>;
+
 export const GatewayVmSpec = z.object({
   vmId: VmId,
   guestAddress: z.ipv4(),
@@ -42,6 +54,7 @@ export const GatewayVmSpec = z.object({
       proof: z.base64().length(44).nullable(),
     })
     .nullable(),
+  ports: z.array(OfferedPort).max(MAX_PORTS_PER_VM).optional(),
 });
 export type GatewayVmSpec = Readonly<z.infer<typeof GatewayVmSpec>>;
 
@@ -52,7 +65,9 @@ export const GatewayHello = z.object({
   /** Its address on the hosts' network: where tunnel packets and flips go. */
   underlay: z.ipv4(),
   flipPort: z.int().min(1).max(65_535),
-  /** A public address that it takes and gives up as it is told; null: its own, for good. */
+  /** Where guests' packets come from, and where their offered ports are. */
+  publicAddress: z.ipv4(),
+  /** The same, if it is one that it takes and gives up as it is told; null: it is its own, for good. */
   floating: z.ipv4().nullable(),
 });
 export type GatewayHello = Readonly<z.infer<typeof GatewayHello>>;

@@ -20,7 +20,7 @@ import { openObjects } from './open-objects.ts';
 import { SLICE_PORTS, sliceOf } from './port-slices.ts';
 import { closeMaps, loadProgram, type MapSet } from './programs.ts';
 import { bindMaps } from './running-maps.ts';
-import { listServices, putServices, type Service } from './services.ts';
+import { listServices, putServices } from './services.ts';
 
 const PROGRAMS = ['gateway-vxlan', 'gateway-outside'] as const;
 
@@ -47,9 +47,6 @@ export interface VmTotals {
 }
 
 export interface BpfGateway extends GatewaySwitch {
-  /** Public ports that lead to the VM are these and no others. False: there is no such VM. */
-  mapPorts(number: number, services: readonly Service[]): boolean;
-  mappedPorts(number: number): readonly Service[];
   /** Through whichever host. */
   totals(number: number): VmTotals | undefined;
   /** Drops of all packets, those that are no VM's too. */
@@ -114,14 +111,6 @@ function makeSwitch(options: BpfGatewayOptions, maps: MapSet, tables: GatewayTab
       return tables.seats.sum({ vni }) ?? { toHost: 0, fromHost: 0 };
     },
     list: async () => listVms(tables),
-    mapPorts: (number, services) => {
-      const entry = tables.vms.get({ number });
-      if (entry === undefined) return false;
-      putServices(tables, { ...entry, number, services });
-      tables.vms.set({ number }, { ...entry, services: services.length });
-      return true;
-    },
-    mappedPorts: (number) => listServices(tables).get(number) ?? [],
     totals: (number) => readTotals(tables, number),
     drops: () => nameDrops(tables.readDrops()),
     flows: { all: () => exportFlows(tables), put: (flow) => importFlow(tables, flow) },
@@ -145,7 +134,7 @@ function flip(tables: GatewayTables, number: number, to: VmSeat): boolean {
 }
 
 function putVm(tables: GatewayTables, vm: GatewayVm, publicAddress: string): void {
-  const { number, seat, previous, guestAddress } = vm;
+  const { number, seat, previous, guestAddress, ports = [] } = vm;
   tables.counters.ensure({ number });
   const before = tables.vms.get({ number });
   const after = {
@@ -156,8 +145,10 @@ function putVm(tables: GatewayTables, vm: GatewayVm, publicAddress: string): voi
     guestAddress,
     publicAddress,
     ...sliceOf(number),
-    services: before?.services ?? 0,
+    services: ports.length,
   };
+  if (ports.length > 0 || (before?.services ?? 0) > 0)
+    putServices(tables, { number, guestAddress, publicAddress, services: ports });
   putEntry(tables, number, { before, after });
 }
 
@@ -198,13 +189,20 @@ function readTotals(tables: GatewayTables, number: number): VmTotals | undefined
 }
 
 function listVms(tables: GatewayTables): readonly GatewayVm[] {
+  const services = listServices(tables);
   return tables.vms.keys().flatMap(({ number }) => {
     const entry = tables.vms.get({ number });
     if (entry === undefined) return [];
     const { guestAddress } = entry;
     const previous = seatOf(entry.previousHost, entry.previousVni);
-    const vm = { number, guestAddress, seat: seatOf(entry.host, entry.vni) };
-    return [previous === undefined ? vm : { ...vm, previous }];
+    const ports = services.get(number);
+    return [
+      {
+        ...{ number, guestAddress, seat: seatOf(entry.host, entry.vni) },
+        ...(previous && { previous }),
+        ...(ports && { ports }),
+      },
+    ];
   });
 }
 

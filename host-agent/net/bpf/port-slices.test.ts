@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
+import { OFFERED_PORTS } from '../../protocol/gateway-messages.ts';
 import { SLICE_PORTS, sliceOf } from './port-slices.ts';
 
 test('every VM’s slice lies among the ports that are the switch’s', () => {
@@ -10,6 +11,10 @@ test('every VM’s slice lies among the ports that are the switch’s', () => {
       expect(firstPort + portCount - 1).toBeLessThanOrEqual(SLICE_PORTS.last);
     }),
   );
+});
+
+test('ports that VMs offer are nobody’s slice', () => {
+  expect(OFFERED_PORTS.last).toBeLessThan(SLICE_PORTS.first);
 });
 
 test('neighbours’ slices are apart, and a VM opens a thousand connections to one peer', () => {

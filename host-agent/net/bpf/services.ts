@@ -1,14 +1,9 @@
 /** Ports of a public address that lead to a port of a VM, both ways, without state per flow. */
+import type { OfferedPort } from '../../protocol/gateway-messages.ts';
 import type { GatewayTables } from './gateway-tables.ts';
 import { TCP, UDP } from './idle-flows.ts';
 
 const PROTOCOLS = { tcp: TCP, udp: UDP } as const;
-
-export interface Service {
-  readonly protocol: keyof typeof PROTOCOLS;
-  readonly publicPort: number;
-  readonly guestPort: number;
-}
 
 /** The VM's mapped ports are these and no others. */
 export function putServices(
@@ -17,7 +12,7 @@ export function putServices(
     readonly number: number;
     readonly guestAddress: string;
     readonly publicAddress: string;
-    readonly services: readonly Service[];
+    readonly services: readonly OfferedPort[];
   },
 ): void {
   const { number, guestAddress, publicAddress, services } = vm;
@@ -40,7 +35,7 @@ export function putServices(
   }
 }
 
-function isSame(one: Service, other: Service): boolean {
+function isSame(one: OfferedPort, other: OfferedPort): boolean {
   return (
     one.protocol === other.protocol &&
     one.publicPort === other.publicPort &&
@@ -49,7 +44,7 @@ function isSame(one: Service, other: Service): boolean {
 }
 
 /** By the VM's number. */
-export function listServices(tables: GatewayTables): ReadonlyMap<number, readonly Service[]> {
+export function listServices(tables: GatewayTables): ReadonlyMap<number, readonly OfferedPort[]> {
   const found = tables.services.keys().flatMap((key) => {
     const entry = tables.services.get(key);
     if (entry === undefined) return [];

@@ -2,6 +2,7 @@
 import type { GatewayVm, VmSeat } from '../switch-backend.ts';
 import { planPeer, TUNNEL_LINK, viaTunnel } from '../tunnel.ts';
 import { vmNumber } from '../vni.ts';
+import { OFFERED_MAP, planOfferedChain } from './offered-ports.ts';
 import type { Passage, TunnelTable } from './tunnel-rules.ts';
 
 export interface GatewayAddresses {
@@ -13,14 +14,16 @@ export interface GatewayAddresses {
 }
 
 /**
- * Guests reach the outside, neither each other nor the gateway; only replies come in. A packet in
- * the middle of a connection that the kernel does not know is dropped: a reset would end it.
+ * Guests reach the outside, neither each other nor the gateway; replies come in, and what is for an
+ * offered port. A packet in the middle of a connection that the kernel does not know is dropped: a
+ * reset would end it.
  */
 export function planGatewayTable(addresses: GatewayAddresses): TunnelTable {
   const { fleet, guestRange, publicAddress } = addresses;
   return {
     name: `ar-${fleet}-gateway`,
     role: 'gateway',
+    maps: [OFFERED_MAP],
     chains: [
       `  chain strays {
     type filter hook input priority -5; policy accept;
@@ -31,9 +34,11 @@ export function planGatewayTable(addresses: GatewayAddresses): TunnelTable {
     type filter hook forward priority -5; policy accept;
     iifname "${TUNNEL_LINK}" oifname "${TUNNEL_LINK}" drop
     iifname "${TUNNEL_LINK}" ip saddr != ${guestRange} drop
+    oifname "${TUNNEL_LINK}" ct status dnat accept
     oifname "${TUNNEL_LINK}" ct state != { established, related } drop
   }
 `,
+      planOfferedChain(publicAddress),
       `  chain source-nat {
     type nat hook postrouting priority 100; policy accept;
     ip saddr ${guestRange} oifname != "${TUNNEL_LINK}" snat ip to ${publicAddress}

@@ -15,17 +15,26 @@ import {
   planUnknownGuests,
   readGatewayVms,
 } from './gateway-plan.ts';
+import { offerPorts, readOffered } from './offered-ports.ts';
 import { TunnelSets } from './tunnel-sets.ts';
 
 /** In the caller's namespace. Packets of VMs that an earlier agent let in flow on meanwhile. */
 export async function openKernelGateway(
   options: Tunnel & GatewayAddresses,
 ): Promise<GatewaySwitch> {
-  const sets = await TunnelSets.open(options, planGatewayTable(options));
+  const table = planGatewayTable(options);
+  const sets = await TunnelSets.open(options, table);
   await runIpBatch(planUnknownGuests(options.guestRange));
   const list = async (): Promise<readonly GatewayVm[]> => {
     const shown = ['-4', 'route', 'show', 'root', options.guestRange];
-    return readGatewayVms(await readNetwork('ip', shown), sets.held('inward'));
+    const [routes, offered] = await Promise.all([
+      readNetwork('ip', shown),
+      readOffered(table.name),
+    ]);
+    return readGatewayVms(routes, sets.held('inward')).map((vm) => {
+      const ports = offered.get(vm.guestAddress);
+      return ports === undefined ? vm : { ...vm, ports };
+    });
   };
   const known = new Map((await list()).map((vm) => [vm.number, vm]));
   return {
@@ -34,6 +43,8 @@ export async function openKernelGateway(
       const passages = passagesOf(vm);
       await sets.keep(vm.guestAddress, { inward: passages, outward: passages });
       await runIpBatch(planSeats(vm));
+      const before = known.get(vm.number)?.ports ?? [];
+      await offerPorts(table.name, vm.guestAddress, { before, after: vm.ports ?? [] });
       known.set(vm.number, vm);
     },
     flip: async (number, to) => {
@@ -50,6 +61,7 @@ export async function openKernelGateway(
         `route del ${vm.guestAddress}/32\nroute del blackhole ${vm.guestAddress}/32\n`,
       );
       await sets.keep(vm.guestAddress, {});
+      await offerPorts(table.name, vm.guestAddress, { before: vm.ports ?? [], after: [] });
       known.delete(number);
     },
     traffic: async (number, seat) => {

@@ -37,16 +37,17 @@ export interface CountedPassage extends Passage {
 export interface TunnelTable {
   readonly name: string;
   readonly role: 'host' | 'gateway';
-  /** Further chains, in nft's words. */
+  /** Further maps and chains, in nft's words. */
+  readonly maps?: readonly string[];
   readonly chains?: readonly string[];
 }
 
 /** As `nft -f` reads it. What the sets hold stays. */
-export function planTunnelTable({ name, role, chains = [] }: TunnelTable): string {
+export function planTunnelTable({ name, role, maps = [], chains = [] }: TunnelTable): string {
   const all = [...ownChains(role), ...chains];
   const names = all.map((chain) => /chain (\S+)/.exec(chain)?.[1] ?? '');
   const emptied = names.map((chain) => `flush chain inet ${name} ${chain}\n`).join('');
-  const sets = planSets(role);
+  const sets = `${planSets(role)}${maps.join('')}`;
   return `table inet ${name} {\n${sets}${all.map(withoutRules).join('')}}\n${emptied}table inet ${name} {\n${all.join('')}}\n`;
 }
 

@@ -117,23 +117,32 @@ function openHostLab(): Lab {
   return lab;
 }
 
+/** A packet of a flow, and the flow's next one right after it: what the first had to fetch is there. */
+export interface PacketPair {
+  readonly first: number;
+  readonly next: number;
+}
+
 /** A gateway with so many flows of one VM, each with a peer of its own; and packets of any of them. */
 export interface GatewayOfFlows {
   readonly flows: number;
-  /** One packet each of `count` flows by chance, nanoseconds. */
-  inward(count: number): readonly number[];
-  outward(count: number): readonly number[];
+  /** Packets of `count` flows by chance, nanoseconds. */
+  inward(count: number): readonly PacketPair[];
+  outward(count: number): readonly PacketPair[];
   close(): void;
 }
 
 export function openGatewayOfFlows(flows: number): GatewayOfFlows {
   const lab = openGatewayLab();
   for (let n = 0; n < flows; n += 1) importFlow(lab.tables, flowOf(n));
+  const timed = ({ verdict, nanoseconds }: ReturnType<GatewayLab['send']>) => {
+    if (verdict !== REDIRECTED) throw new Error('the gateway dropped a packet of a flow');
+    return nanoseconds;
+  };
   const sample = (count: number, run: (n: number) => ReturnType<GatewayLab['send']>) =>
     Array.from({ length: count }, () => {
-      const { verdict, nanoseconds } = run(Math.floor(Math.random() * flows));
-      if (verdict !== REDIRECTED) throw new Error('the gateway dropped a packet of a flow');
-      return nanoseconds;
+      const n = Math.floor(Math.random() * flows);
+      return { first: timed(run(n)), next: timed(run(n)) };
     });
   return {
     flows,

@@ -11,6 +11,8 @@ import {
   type Flip,
   flipProofOf,
   GATEWAY_PROTOCOL_VERSION,
+  type GatewayHello,
+  type GatewayRole,
   GatewayVmSpec,
 } from '../../../host-agent/protocol/gateway-messages.ts';
 import { HostId } from '../../../host-agent/protocol/ids.ts';
@@ -19,6 +21,11 @@ import { until } from '../local-provider/until.ts';
 import { type Door, enrol, openDoor, upgradeStatus } from './agent-door.ts';
 
 const logger = pino({ level: 'silent' });
+const hello: GatewayHello = {
+  type: 'hello',
+  ...{ protocol: GATEWAY_PROTOCOL_VERSION, agentVersion: '1' },
+  ...{ underlay: '127.0.0.1', flipPort: 5000, publicAddress: '127.0.0.1', floating: null },
+};
 const spec = GatewayVmSpec.parse({
   vmId: 'vm-1',
   guestAddress: '10.201.0.7',
@@ -40,11 +47,7 @@ test('a gateway is told its VMs, says that it has them, and is told again after 
   const end = new AbortController();
   const keeping = keepGatewayLink({
     ...{ identity, logger, signal: end.signal, onConnected: () => undefined },
-    hello: {
-      type: 'hello',
-      ...{ protocol: GATEWAY_PROTOCOL_VERSION, agentVersion: '1' },
-      ...{ underlay: '127.0.0.1', flipPort: 5000, floating: null },
-    },
+    hello,
     station: { become: async () => undefined, speakTo: () => undefined },
     desk: { serve: async (vms) => [served.push(vms)].flatMap(() => []), size: 1 },
   });
@@ -60,6 +63,37 @@ test('a gateway is told its VMs, says that it has them, and is told again after 
   expect(served).toHaveLength(2);
   end.abort();
   await keeping;
+});
+
+test('a gateway that could not become what it was told is told again', async () => {
+  await using door = await openDoor();
+  const identity = await identityOf(door, 'gw', 'gateway');
+  const end = new AbortController();
+  const roles: GatewayRole[] = [];
+  const keeping = keepGatewayLink({
+    ...{ identity, logger, hello, signal: end.signal, onConnected: () => undefined },
+    station: {
+      become: async (role) => {
+        roles.push(role);
+        if (roles.length === 1) throw new Error('there is no such device');
+      },
+      speakTo: (tell) => tell({ type: 'active', word: 'silent' }),
+    },
+    desk: { serve: async () => [], size: 0 },
+  });
+  const { gateways } = door;
+  const picture: GatewayPicture = { role: { kind: 'acting', standbys: [] }, vms: [] };
+  const tell = () => until('the gateway', async () => gateways.serve(identity.hostId, picture));
+  expect(await gateways.served(identity.hostId, await tell(), 5_000)).toBe(false);
+  expect(await gateways.served(identity.hostId, await tell(), 5_000)).toBe(true);
+  expect(roles).toEqual([picture.role, picture.role]);
+  const [shown] = gateways.gateways();
+  expect(shown).toMatchObject({ hears: 'silent', publicAddress: '127.0.0.1' });
+  expect(await gateways.answers(identity.hostId, 5_000)).toBe(true);
+  end.abort();
+  await keeping;
+  await until('the end', async () => (gateways.flipAt(identity.hostId) ? undefined : true));
+  expect(await gateways.answers(identity.hostId, 5_000)).toBe(false);
 });
 
 test('a host is no gateway, and a gateway is no host', async () => {

@@ -43,7 +43,14 @@ const PRICED = { spot: true, pricePerHourUsd: 0.08, place: 'a' };
 
 const standby: Gateway = {
   ...{ id: HostId.parse('gw-1'), hostname: 'gw', state: 'connected', underlay: '100.64.0.1' },
-  ...{ flipPort: 1, floating: '203.0.113.1', hears: undefined, vms: 3, stateSinceMs: 0 },
+  ...{
+    flipPort: 1,
+    publicAddress: '203.0.113.1',
+    floating: '203.0.113.1',
+    hears: undefined,
+    vms: 3,
+    stateSinceMs: 0,
+  },
 };
 
 function stateful() {
@@ -70,6 +77,11 @@ function stateful() {
       gateways: () => [standby],
       roles: () => new Map([[standby.id, { kind: 'acting' as const, standbys: [] }]]),
       takeOver: async () => refused('It acts already.'),
+      offerPort: async (_, { protocol, guestPort, publicPort = 8_192, undo }) => {
+        if (guestPort === 1) return refused('Every public port of this gateway is taken.');
+        const ports = undo ? [] : [{ protocol, guestPort, publicPort }];
+        return { kind: 'offered', address: '203.0.113.1', ports };
+      },
     },
     door: {
       issueToken: (ttlMs) => ({ token: 'architect_x', expiresAtMs: ttlMs }),
@@ -260,7 +272,15 @@ test('the CLI says what went wrong and what to do, and exits accordingly', async
     error: expect.stringContaining('no enrolment token'),
   });
   const commands = ['start', 'demo', 'jobs', 'job', 'hosts', 'vms', 'host', 'offers'];
-  for (const command of [...commands, 'migrate', 'drain', 'drill', 'gateways', 'takeover']) {
+  for (const command of [
+    ...commands,
+    'migrate',
+    'drain',
+    'drill',
+    'gateways',
+    'takeover',
+    'expose',
+  ]) {
     const help = await runCli(api.homeDir, command, '--help');
     expect(help).toMatchObject({ exitCode: 0, out: expect.stringMatching(/Examples?:/) });
   }
@@ -314,6 +334,26 @@ test('gateways are listed, and a standby is made to act', async () => {
     exitCode: 1,
     error: 'architect: It acts already.\n',
   });
+});
+
+test('a port of a VM is offered, and taken back', async () => {
+  await using api = await openApi();
+  expect(await runCli(api.homeDir, 'expose', 'vm-1', '8080', '--udp')).toMatchObject({
+    exitCode: 0,
+    out: '203.0.113.1:8192 leads to port 8080 of vm-1 (udp)\n',
+  });
+  expect(await runCli(api.homeDir, 'expose', 'vm-1', '8080', '--public', '9000')).toMatchObject({
+    out: '203.0.113.1:9000 leads to port 8080 of vm-1 (tcp)\n',
+  });
+  expect(await runCli(api.homeDir, 'expose', 'vm-1', '8080', '--undo')).toMatchObject({
+    out: 'No public port leads to vm-1.\n',
+  });
+  expect(await runCli(api.homeDir, 'expose', 'vm-1', '1')).toMatchObject({ exitCode: 1 });
+  expect(await runCli(api.homeDir, 'expose', 'vm-9', '80')).toMatchObject({
+    exitCode: 1,
+    error: 'architect: There is no VM vm-9.\n',
+  });
+  expect(await runCli(api.homeDir, 'expose', 'vm-1', 'http')).toMatchObject({ exitCode: 2 });
 });
 
 test('a host is drained until that is undone', async () => {

@@ -43,7 +43,10 @@ const vms: VmRecord[] = [];
 const store = { listVms: async () => vms, listMigrations: async () => [] };
 const book = new ActingBook(join(dir, 'gateways.db'));
 const pairs = new GatewayPairs({ port: gateways, book, fleet, logger });
-const keeper = new GatewayKeeper({ port: gateways, store, fleet, pairs, now, logger });
+const keeper = new GatewayKeeper({
+  ...{ port: gateways, store, fleet, pairs, now, logger },
+  changeVm: async () => undefined,
+});
 const tell = () => Promise.all([keeper.refresh(), keeper.watch()]);
 for (const one of [fleet, gateways]) one.onChange(() => void tell());
 

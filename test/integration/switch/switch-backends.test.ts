@@ -4,12 +4,14 @@
  */
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { vmNumber, vniOf } from '../../../host-agent/net/vni.ts';
+import type { OfferedPort } from '../../../host-agent/protocol/gateway-messages.ts';
 import { until } from '../local-provider/until.ts';
 import {
   GATEWAY,
   GUEST,
   HOSTS,
   OUTSIDE,
+  PUBLIC,
   type Program,
   SwitchWorld,
   type Way,
@@ -29,12 +31,20 @@ const FLEETS: readonly (Ways & { readonly name: string })[] = [
   { name: 'one host of programs', gateway: 'kernel', hosts: ['bpf', 'kernel'] },
 ];
 
+const OFFERED = [
+  { protocol: 'tcp', publicPort: 8_300, guestPort: 7_000 },
+  { protocol: 'udp', publicPort: 8_301, guestPort: 7_001 },
+] as const;
+
 let world: SwitchWorld;
 let gateway: Program;
 let hosts: readonly [Program, Program];
 let server: Program;
+/** What the gateway is told of the VM each time. */
+let ports: readonly OfferedPort[] | undefined;
 
 async function start(ways: Ways): Promise<void> {
+  ports = undefined;
   world = await SwitchWorld.create();
   [gateway, server, ...hosts] = await Promise.all([
     world.gateway(ways.gateway),
@@ -57,14 +67,14 @@ async function seat(n: 0 | 1, epoch: number, stragglersFrom?: string): Promise<v
 }
 
 async function settle(n: 0 | 1, epoch: number): Promise<void> {
-  const vm = { number: NUMBER, guestAddress: GUEST, seat: seatOf(n, epoch) };
+  const vm = { number: NUMBER, guestAddress: GUEST, seat: seatOf(n, epoch), ports };
   await gateway.call('ensureVm', vm);
 }
 
 /** In the migration's order; what the source and the gateway count of it must agree. */
 async function move(from: 0 | 1, to: 0 | 1, epoch: number): Promise<void> {
   const [old, next] = [seatOf(from, epoch), seatOf(to, epoch + 1)];
-  const vm = { number: NUMBER, guestAddress: GUEST };
+  const vm = { number: NUMBER, guestAddress: GUEST, ports };
   await seat(to, epoch + 1, HOSTS[from]);
   await gateway.call('ensureVm', { ...vm, seat: old, previous: next });
   expect(await gateway.call('flip', NUMBER, next)).toBe(true);
@@ -193,6 +203,34 @@ describe.each(FLEETS)('$name', (ways) => {
     const counts = await guest.ask('stop');
     expect(counts).toMatchObject({ broken: '' });
     expect(read(counts, 'returned')).toBe(read(counts, 'written'));
+  });
+
+  test('an offered port leads to the VM through moves and a restart, until it is taken back', async () => {
+    ports = OFFERED;
+    await seat(0, 1);
+    await settle(0, 1);
+    await world.moveGuest(0);
+    await world.start('guest', ['talk.ts', 'serve', GUEST]);
+    const client = ['talk.ts', 'guest', PUBLIC, ...OFFERED.map((one) => String(one.publicPort))];
+    const peer = await world.start('outside', client);
+    await move(0, 1, 1);
+    await gateway.end();
+    gateway = await world.gateway(ways.gateway);
+    expect(await gateway.call('list')).toMatchObject([
+      { ports: expect.arrayContaining([...OFFERED]) },
+    ]);
+    await move(1, 0, 2);
+    const counts = await peer.ask('stop');
+    expect(counts).toMatchObject({ broken: '' });
+    expect(read(counts, 'echoed')).toBe(read(counts, 'sent'));
+    expect(read(counts, 'returned')).toBe(read(counts, 'written'));
+    ports = undefined;
+    await settle(0, 3);
+    expect(await gateway.call('list')).toEqual([
+      { number: NUMBER, guestAddress: GUEST, seat: seatOf(0, 3) },
+    ]);
+    // No port of anybody's any more, so the gateway itself refuses it.
+    await expect(world.start('outside', client)).rejects.toThrow('ECONNREFUSED');
   });
 
   test('a VM that is removed leaves nothing, and one that is unknown is not flipped', async () => {

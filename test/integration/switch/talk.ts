@@ -3,7 +3,7 @@
  *
  *   talk.ts serve ADDRESS   echoes TCP on port 7000 and UDP on 7001; a line `said` on standard input
  *                           prints the words that came by UDP as `say …`
- *   talk.ts guest ADDRESS   sends a number every millisecond both ways and checks what comes back;
+ *   talk.ts guest ADDRESS [TCP UDP]   sends a number every millisecond both ways and checks what comes back;
  *                           a line `stop` prints what became of them, `say WORD` sends WORD by UDP
  */
 import { createSocket } from 'node:dgram';
@@ -19,7 +19,7 @@ const LAST_ECHO_MS = 2_000;
 /** More would not fit into a socket's buffer while a busy machine keeps its owner waiting. */
 const MAX_ON_THEIR_WAY = 100;
 
-const [mode, address = ''] = process.argv.slice(2);
+const [mode, address = '', tcpPort = TCP_PORT, udpPort = UDP_PORT] = process.argv.slice(2);
 const print = (value: unknown) => process.stdout.write(`${JSON.stringify(value)}\n`);
 if (mode === 'serve') await serve();
 else await talk();
@@ -44,8 +44,8 @@ async function serve(): Promise<void> {
 
 async function talk(): Promise<void> {
   const udp = createSocket('udp4');
-  udp.connect(UDP_PORT, address);
-  const tcp = connect(TCP_PORT, address);
+  udp.connect(Number(udpPort), address);
+  const tcp = connect(Number(tcpPort), address);
   await Promise.all([once(udp, 'connect'), once(tcp, 'connect')]);
   const counts = { sent: 0, echoed: 0, written: 0, returned: 0, broken: '' };
   udp.on('message', () => {

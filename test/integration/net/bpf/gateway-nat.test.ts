@@ -1,10 +1,10 @@
 /** The gateway's address translation: flows out and back, ports, states, counters. */
 import fc from 'fast-check';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { toInteger } from '../../../../host-agent/net/../protocol/ipv4-number.ts';
 import { NAT_STATES } from '../../../../host-agent/net/bpf/abi.ts';
 import { exportFlows, forgetFlows, importFlow } from '../../../../host-agent/net/bpf/flows.ts';
 import { putServices } from '../../../../host-agent/net/bpf/services.ts';
+import { fromInteger, toInteger } from '../../../../host-agent/protocol/ipv4-number.ts';
 import {
   type GatewayLab,
   GUEST,
@@ -20,6 +20,9 @@ import {
 } from './gateway-lab.ts';
 import { DROPPED, PASSED, REDIRECTED } from './lab.ts';
 import * as packets from './packets.ts';
+
+/** As bpf/gateway-maps.h. */
+const FLOWS = 262_144;
 
 let lab: GatewayLab;
 beforeEach(() => {
@@ -180,6 +183,25 @@ test.each(['natOut', 'natIn'] as const)(
     );
   },
 );
+
+test('when the map of flows is full the oldest give way: nothing is dropped, nothing breaks', () => {
+  const peerOf = (n: number) => fromInteger(toInteger('198.18.0.0') + n);
+  const port = publicPortOf(udpFrom(4_000));
+  const [flow] = [...exportFlows(lab.tables)];
+  if (flow === undefined) throw new Error('no flow');
+  for (let n = 0; n < FLOWS + 10_000; n += 1)
+    importFlow(lab.tables, { ...flow, remote: peerOf(n), idleNs: 0 });
+  for (let n = 0; n < 1_000; n += 1) {
+    const remote = peerOf(FLOWS + 20_000 + n);
+    expect(publicPortOf(udpFrom(4_000, remote))).toBe(port);
+    const ports = { sourcePort: 53, destinationPort: port };
+    const answer = lab.receive(packets.udp({ source: remote, destination: PUBLIC }, ports));
+    expect(answer.verdict).toBe(REDIRECTED);
+    expect(packets.readFrame(answer.frame).destinationPort).toBe(4_000);
+  }
+  expect([...exportFlows(lab.tables)].length).toBeLessThanOrEqual(FLOWS);
+  expect(lab.drops()).toEqual({});
+});
 
 test('a gateway that knows only the slice gives the same ports again, collisions apart', () => {
   const before = [4_000, 4_001, 50_003].map((port) => publicPortOf(udpFrom(port)));

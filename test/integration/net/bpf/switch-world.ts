@@ -108,8 +108,12 @@ export async function createSwitchWorld(): Promise<SwitchWorld> {
     const hosts = [await openHost(0), await openHost(1)] as const;
     let at: HostIndex = 0;
     await hosts[0].ensureVm(vmAt(0, 1, named));
-    await gateway.ensureVm({ number: NUMBER, guestAddress: GUEST, seat: seatAt(0, 1) });
-    gateway.mapPorts(NUMBER, [SERVICE]);
+    await gateway.ensureVm({
+      number: NUMBER,
+      guestAddress: GUEST,
+      seat: seatAt(0, 1),
+      ports: [SERVICE],
+    });
     return {
       get gateway() {
         return gateway;
@@ -130,7 +134,8 @@ export async function createSwitchWorld(): Promise<SwitchWorld> {
         await tell(cable, 'stop');
         await hosts[at].forwardTo(NUMBER, seatAt(to, epoch));
         await tell(cable, `run ${to}`);
-        await gateway.ensureVm({ number: NUMBER, guestAddress: GUEST, seat: seatAt(to, epoch) });
+        const seat = seatAt(to, epoch);
+        await gateway.ensureVm({ number: NUMBER, guestAddress: GUEST, seat, ports: [SERVICE] });
         at = to;
       },
       reopenGateway: async () => {
