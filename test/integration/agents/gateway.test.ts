@@ -66,6 +66,9 @@ test('a host is no gateway, and a gateway is no host', async () => {
 
 const credential = Buffer.alloc(32, 3).toString('base64');
 
+/** A QEMU that nobody can look into. */
+const UNSEEN = { tap: undefined, qemuPid: undefined };
+
 async function flipWorld(door: Door) {
   const [gateway, source] = [
     await identityOf(door, 'gw', 'gateway'),
@@ -77,6 +80,7 @@ async function flipWorld(door: Door) {
   const uplink = {
     sendAfter: async (next: unknown) => void sent.push(next),
     takeBack: async () => void sent.push('back'),
+    traffic: async () => undefined,
   };
   const move = SendVm.parse({
     ...{ kind: 'send-vm', migrationId: 'mig-1', vmId: 'vm-1', epoch: 2, to: 'target', credential },
@@ -95,7 +99,7 @@ test('the source of a move is known by its certificate, and shows a proof, not t
     return undefined;
   };
   const flips = await openFlipDoor({ identity: gateway, listen, flip, logger });
-  const packets = openPacketSwitch({ move, uplink, identity: source, logger });
+  const packets = openPacketSwitch({ ...{ move, uplink, logger }, ...UNSEEN, identity: source });
   await packets.prepare();
   await packets.flip();
   await packets.flipBack();
@@ -122,7 +126,7 @@ test.each(['nobody listens', 'it refuses', 'another machine answers'])(
       fault === 'nobody listens'
         ? undefined
         : await openFlipDoor({ identity, listen, flip, logger });
-    const packets = openPacketSwitch({ move, uplink, identity: source, logger });
+    const packets = openPacketSwitch({ ...{ move, uplink, logger }, ...UNSEEN, identity: source });
     await packets.flip();
     await packets.close();
     flips?.close();
