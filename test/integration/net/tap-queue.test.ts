@@ -1,9 +1,9 @@
 /** The queue of a tap that another process holds and does not read, in a namespace of the test's own. */
 import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
 import { execa } from 'execa';
 import { expect, test } from 'vitest';
 import { openTapQueue, readTapDrops } from '../../../host-agent/net/tap-queue.ts';
-import { nextLine } from './bpf/switch-world.ts';
 
 const QUEUE = 4;
 const SENT = 6;
@@ -35,7 +35,7 @@ test('what waits in a tap is seen, what found no room is counted, and it can be 
     ];
     await execa('ip', ['-n', netns, '-batch', '-'], { input: lines.join('\n') });
     holder = inside(HOLDER);
-    await nextLine(holder);
+    await Promise.race([once(holder.stdout, 'data'), holder]);
     const tap = openTapQueue(holder.pid ?? 0);
     expect(tap?.hasFrames()).toBe(false);
     await inside(SENDER);
