@@ -4,7 +4,8 @@
  * output. With `--model`, instead: the
  * token's protocol, explored within larger bounds than `npm test` has time for; `--hops`: one VM that
  * moves back and forth and compares what it has in memory and on its disk; `--faults`: every fault at
- * every step of a move; `--cpu-models`: a VM of each CPU model moves.
+ * every step of a move; `--flows`: connections and datagrams through many moves of the switch;
+ * `--cpu-models`: a VM of each CPU model moves.
  */
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -15,14 +16,15 @@ import { formatDuration, formatTable } from '../app/cli/table.ts';
 import { DemoReport } from '../app/demo/report.ts';
 import { soakModel } from './model/authority/run-soak.ts';
 import { soakCpuModels } from './soak-cpu-models.ts';
-import { soakFaults, soakHops } from './soak-moves.ts';
+import { soakFaults, soakFlows, soakHops } from './soak-moves.ts';
 
 const DEFAULT_RUNS = 20;
 const DEFAULT_HOPS = 50;
+const DEFAULT_MOVES = 200;
 const MAX_RUNS = 10_000;
 const RUN_LIMIT_MS = 15 * 60_000;
 const END_LIMIT_MS = 60_000;
-const EXAMPLES = ['--runs 100', '--hops 10', '--faults', '--model', '--cpu-models'];
+const EXAMPLES = ['--runs 100', '--hops 10', '--faults', '--flows', '--model', '--cpu-models'];
 const FIGURES = ['first step', 'notice → moved', 'stood', 'silence'] as const;
 const NO_FIGURES = FIGURES.map(() => '');
 const CLI = join(import.meta.dirname, '../app/cli/architect.ts');
@@ -31,6 +33,7 @@ interface SoakOptions {
   readonly runs: number;
   /** `true`: as many as it takes to be sure. */
   readonly hops?: number | true;
+  readonly flows?: number | true;
   readonly faults?: true;
   readonly model?: true;
   readonly cpuModels?: true;
@@ -52,6 +55,7 @@ await new Command('npm run soak --')
   .option('--runs <n>', 'how many times', parseRuns, DEFAULT_RUNS)
   .option('--hops [n]', `let one VM hop from host to host instead (${DEFAULT_HOPS})`, parseRuns)
   .option('--faults', 'let every fault hit a move at every step instead')
+  .option('--flows [n]', `move connections, n times, instead (${DEFAULT_MOVES})`, parseRuns)
   .option('--model', "explore the token's protocol instead, within larger bounds")
   .option('--cpu-models', 'move a VM of each CPU model instead')
   .addHelpText(
@@ -64,9 +68,10 @@ await new Command('npm run soak --')
   .parseAsync();
 
 async function soakWhatIsAsked(options: SoakOptions): Promise<boolean> {
-  const { runs, hops, faults, model, cpuModels } = options;
+  const { runs, hops, flows, faults, model, cpuModels } = options;
   const write = (text: string) => process.stdout.write(`${text}\n`);
   if (hops !== undefined) return await soakHops(hops === true ? DEFAULT_HOPS : hops);
+  if (flows !== undefined) return await soakFlows(flows === true ? DEFAULT_MOVES : flows);
   if (faults === true) return await soakFaults();
   if (model === true) return soakModel(write);
   if (cpuModels === true) return await soakCpuModels(write);

@@ -69,6 +69,17 @@ const said = (source?: MigrationPhase, target?: MigrationPhase, vmAtTarget?: VmR
 });
 
 describe('stepMove', () => {
+  it.each([
+    [1, 2, 3],
+    [1, null, null],
+    [null, 0, null],
+  ])('packets lost: %s here and %s there are %s in all', (here, there, packetsLost) => {
+    const source = word('done', { packetsLost: here });
+    const target = word('done', { role: 'target', packetsLost: there });
+    const words = { source, target, vmAtTarget: undefined };
+    expect(stepMove(begun('live'), words, 9)).toMatchObject({ packetsLost });
+  });
+
   it.each<[string, ReturnType<typeof said>, Partial<MigrationRecord>]>([
     ['goes as far as either has come', said('precopy', 'reserving'), { phase: 'precopy' }],
     ['commits by the target’s word', said('switchover', 'committed'), { phase: 'committed' }],

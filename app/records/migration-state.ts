@@ -95,8 +95,14 @@ function figuresOf(record: MigrationRecord, { source, target }: MoveWords) {
     bytesFromSource: most('bytesFromSource'),
     bytesFromStore: most('bytesFromStore'),
     bytesLeft: source?.bytesLeft ?? target?.bytesLeft ?? record.bytesLeft,
-    packetsLost: target?.packetsLost ?? source?.packetsLost ?? record.packetsLost,
+    packetsLost: lossesOf(source, target) ?? record.packetsLost,
   };
+}
+
+/** Each host counts what it dropped itself. */
+function lossesOf(source: MoveWords['source'], target: MoveWords['target']): number | null {
+  const [here = null, there = null] = [source?.packetsLost, target?.packetsLost];
+  return here === null || there === null ? null : here + there;
 }
 
 function endOf({ source, target }: MoveWords, nowMs: number): number {

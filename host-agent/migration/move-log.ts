@@ -43,7 +43,7 @@ export class MoveLog {
 
   enter(
     migrationId: MigrationId,
-    change: Partial<Pick<MigrationReport, 'phase' | 'why' | 'blackoutMs'>>,
+    change: Partial<Pick<MigrationReport, 'phase' | 'why' | 'blackoutMs' | 'packetsLost'>>,
   ): void {
     const move = this.#moves.get(migrationId);
     if (move === undefined || isOver(move)) return;

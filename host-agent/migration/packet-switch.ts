@@ -2,16 +2,19 @@
  * The network's part of a VM's departure, at the source:
  *
  *   prepare ─▶ flip: the gateway sends to the target (acknowledged) ─▶ what still comes here is sent
- *   after the VM │ flipBack: the gateway sends here again ─▶ what comes here stays here
+ *   after the VM ─▶ the guest takes what waits in its tap │ flipBack: the gateway sends here again ─▶
+ *   what comes here stays here
  *
  * Nothing here fails a move and nothing takes longer than CALL_LIMIT_MS: without its gateway's answer
  * a VM moves all the same, and its packets follow as soon as the control plane tells the gateway.
  */
 import type { Logger } from 'pino';
 import { Agent, request as httpRequest } from 'undici';
+import type { TapQueue } from '../net/tap-queue.ts';
 import type { VmUplink } from '../net/vm-uplink.ts';
 import { type Flip, flipProofOf } from '../protocol/gateway-messages.ts';
 import type { FlipEndpoint, SendVm } from '../protocol/migration-messages.ts';
+import { drainTap, readDropped, sumLosses } from './packet-losses.ts';
 import { isCertificateOf, type PeerIdentity, peerTlsOf } from './peer/peer-tls.ts';
 
 const CALL_LIMIT_MS = 1_000;
@@ -24,18 +27,27 @@ export interface PacketSwitch {
   prepare(): Promise<void>;
   flip(): Promise<void>;
   flipBack(): Promise<void>;
+  /** What this host has dropped of the VM's packets since the flip; null: nobody counts. */
+  dropped(): Promise<number | null>;
+  /** Frames that the guest, which has just gone, did not take; they are gone, too. */
+  leftInTap(): number | null;
   close(): Promise<void>;
 }
 
 export interface SwitchParts {
   readonly move: SendVm;
   /** Undefined: the VM has no gateway, and there is nothing to flip. */
-  readonly uplink: Pick<VmUplink, 'sendAfter' | 'takeBack'> | undefined;
+  readonly uplink: Pick<VmUplink, 'sendAfter' | 'takeBack' | 'traffic'> | undefined;
+  /** Of the VM's QEMU. Undefined: it cannot be looked into. Closed with the switch. */
+  readonly tap: TapQueue | undefined;
+  readonly qemuPid: number | undefined;
   readonly identity: PeerIdentity;
   readonly logger: Logger;
 }
 
-export function openPacketSwitch({ move, uplink, identity, logger }: SwitchParts): PacketSwitch {
+export function openPacketSwitch(parts: SwitchParts): PacketSwitch {
+  const { move, uplink, tap, identity, logger } = parts;
+  let droppedBefore: number | null = null;
   const dispatcher = move.flipAt === undefined ? undefined : dispatcherTo(move.flipAt, identity);
   const attempt = async (what: string, work: () => Promise<void>) => {
     await work().catch((err: unknown) =>
@@ -51,16 +63,35 @@ export function openPacketSwitch({ move, uplink, identity, logger }: SwitchParts
     // It is there: this changes nothing, and proves all that the flip needs.
     prepare: () => tell('source'),
     flip: async () => {
+      droppedBefore = await readDropped(parts);
       await tell('target');
       const next = { host: move.peer.host, epoch: move.epoch };
       await attempt('nothing is sent after it', async () => await uplink?.sendAfter(next));
+      if (tap !== undefined && uplink !== undefined) await drainTap(tap);
     },
     flipBack: async () => {
       await tell('source');
       await attempt('its packets do not come back', async () => await uplink?.takeBack());
     },
-    close: async () => await dispatcher?.destroy(),
+    dropped: async () => {
+      const now = await readDropped(parts);
+      return droppedBefore === null ? null : sumLosses(now, -droppedBefore);
+    },
+    leftInTap: () => countLeft(tap),
+    close: async () => {
+      tap?.close();
+      await dispatcher?.destroy();
+    },
   };
+}
+
+function countLeft(tap: TapQueue | undefined): number | null {
+  try {
+    return tap?.takeFrames() ?? null;
+  } catch {
+    // The tap went with its QEMU before it was read.
+    return null;
+  }
 }
 
 function dispatcherTo({ gatewayId }: FlipEndpoint, identity: PeerIdentity): Agent {

@@ -41,6 +41,8 @@ export interface HostTraffic {
   readonly fromGateway: number;
   /** Sent after the VM, to its next host. */
   readonly forwarded: number;
+  /** Came for the VM and were not let in; undefined: not counted for each VM. */
+  readonly dropped?: number;
 }
 
 export interface HostSwitch {

@@ -1,5 +1,5 @@
 /** One VM's way to its gateway, as whoever moves it away needs it. */
-import type { HostSwitch, HostVm } from './switch-backend.ts';
+import type { HostSwitch, HostTraffic, HostVm } from './switch-backend.ts';
 import { numberOf, vniOf } from './vni.ts';
 
 export interface VmUplink {
@@ -7,6 +7,7 @@ export interface VmUplink {
   sendAfter(next: { readonly host: string; readonly epoch: number }): Promise<void>;
   /** What comes for the VM comes to it again. */
   takeBack(): Promise<void>;
+  traffic(): Promise<HostTraffic | undefined>;
 }
 
 export function openUplink(parts: {
@@ -21,5 +22,6 @@ export function openUplink(parts: {
       await hostSwitch.forwardTo(number, { host, vni: vniOf({ number, epoch }) });
     },
     takeBack: () => hostSwitch.ensureVm(vm()),
+    traffic: () => hostSwitch.traffic(number),
   };
 }

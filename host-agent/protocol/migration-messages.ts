@@ -162,7 +162,7 @@ export const MigrationReport = z.object({
   bytesFromStore: z.int().min(0),
   /** Still to come from the source; an estimate while the guest writes. */
   bytesLeft: z.int().min(0),
-  /** Null where nobody counts (no gateway). */
+  /** That host's own count. Null where nobody counts: no gateway, or a switch that cannot. */
   packetsLost: z.int().min(0).nullable(),
 });
 export type MigrationReport = Readonly<z.infer<typeof MigrationReport>>;

@@ -10,6 +10,7 @@ import type { TokenSurroundings } from '../authority/token-driver.ts';
 import { type ArrivedVm, ArrivingVm } from '../migration/arriving-vm.ts';
 import type { Mobility } from '../migration/mobility.ts';
 import type { MoveLog } from '../migration/move-log.ts';
+import { readDropped } from '../migration/packet-losses.ts';
 import type { DataEvent, Json } from '../migration/worker/data-commands.ts';
 import type { MigrationId } from '../protocol/ids.ts';
 import type { AgentOutcome } from '../protocol/messages.ts';
@@ -28,7 +29,7 @@ export interface ArrivalSurroundings extends DepartureSurroundings {
   readonly stay: MovingStay;
   readonly desk: TokenDesk;
   readonly mobility: Mobility;
-  readonly networks: Pick<Networks, 'ensure'>;
+  readonly networks: Pick<Networks, 'ensure' | 'uplink'>;
   readonly log: MoveLog;
   readonly logger: Logger;
   readonly token: () => TokenSurroundings;
@@ -182,9 +183,11 @@ export class Arrivals {
   }
 
   async #settleIn(arrived: ArrivedVm): Promise<void> {
-    const { log, logger, adopt } = this.#around;
+    const { log, logger, adopt, networks } = this.#around;
     const migrationId = this.#current?.move.migrationId;
     if (migrationId !== undefined) log.enter(migrationId, { phase: 'committed' });
+    const uplink = networks.uplink(arrived.memory.spec.vmId);
+    const packetsLost = await readDropped({ qemuPid: arrived.qemu.pid, uplink });
     try {
       await settleIn(arrived, {
         adopt: (driver, data) => {
@@ -193,7 +196,7 @@ export class Arrivals {
         },
         logger,
       });
-      if (migrationId !== undefined) log.enter(migrationId, { phase: 'done' });
+      if (migrationId !== undefined) log.enter(migrationId, { phase: 'done', packetsLost });
     } catch (err) {
       logger.error({ err }, 'a VM that arrived cannot be driven');
       if (!this.#isDriven) this.#bury(`It arrived and cannot be driven: ${describeError(err)}`);

@@ -6,6 +6,7 @@ import type { Logger } from 'pino';
 import type { TokenDriver } from '../authority/token-driver.ts';
 import type { MovableVm } from '../migration/movable-vm.ts';
 import type { MoveLog } from '../migration/move-log.ts';
+import { sumLosses } from '../migration/packet-losses.ts';
 import type { PacketSwitch } from '../migration/packet-switch.ts';
 import type { DataEvent, Json } from '../migration/worker/data-commands.ts';
 import { refused } from '../protocol/errors.ts';
@@ -91,6 +92,7 @@ export class Departures {
     const { move, stop, decided } = departing;
     const { log, logger, call, facts, packets: openPackets } = this.#around;
     const packets = openPackets(move);
+    let packetsLost: number | null = null;
     void packets.prepare();
     try {
       const outcome = await movable.depart(move, {
@@ -103,8 +105,10 @@ export class Departures {
           },
           give: async () => {
             departing.isGiven = true;
-            await call({ kind: 'hand-over' });
-            return await decided.promise;
+            const [dropped] = await Promise.all([packets.dropped(), call({ kind: 'hand-over' })]);
+            const who = await decided.promise;
+            if (who === 'released') packetsLost = sumLosses(dropped, packets.leftInTap());
+            return who;
           },
           abort: async () => {
             await call({ kind: 'abort' });
@@ -118,7 +122,10 @@ export class Departures {
       if (outcome.kind === 'stayed') {
         logger.warn({ migrationId, why: outcome.why }, 'the VM stays: its move was given up');
         log.enter(migrationId, { phase: 'aborted', why: outcome.why });
-      } else log.enter(migrationId, { phase: 'done', blackoutMs: outcome.blackoutMs });
+      } else {
+        const { blackoutMs } = outcome;
+        log.enter(migrationId, { phase: 'done', blackoutMs, packetsLost });
+      }
     } catch (err) {
       logger.error({ err }, 'a move failed');
       log.enter(move.migrationId, { phase: 'aborted', why: describeError(err).slice(0, 500) });

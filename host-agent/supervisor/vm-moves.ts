@@ -24,6 +24,7 @@ import { openPacketSwitch, type PacketSwitch } from '../migration/packet-switch.
 import { markSwitchover } from '../migration/switchover-trace.ts';
 import { cancelHold } from '../migration/tracking/held-migration.ts';
 import type { VmData } from '../migration/worker/vm-data.ts';
+import { openTapQueue } from '../net/tap-queue.ts';
 import { refused } from '../protocol/errors.ts';
 import type { HostId } from '../protocol/ids.ts';
 import type { AgentOutcome } from '../protocol/messages.ts';
@@ -338,7 +339,10 @@ export class VmMoves {
   #packets(move: SendVm): PacketSwitch {
     const { networks, mobility, logger } = this.#parts;
     const { identity } = mobility;
-    return openPacketSwitch({ move, uplink: networks.uplink(move.vmId), identity, logger });
+    const uplink = networks.uplink(move.vmId);
+    const qemuPid = this.#parts.stay.driver()?.live()?.memory.qemu?.pid;
+    const tap = qemuPid === undefined ? undefined : openTapQueue(qemuPid);
+    return openPacketSwitch({ move, uplink, tap, qemuPid, identity, logger });
   }
 
   /** It runs here, and its worker has what its QEMU has. */

@@ -31,3 +31,10 @@ export function nameDrops(counts: readonly number[]): Drops {
     DROP_REASONS.map((reason, n) => [reason, counts[n] ?? 0] as const).filter(([, n]) => n > 0),
   );
 }
+
+/** Why host-vxlan lets in nothing of a VM that it knows. */
+const INWARD: readonly DropReason[] = ['fenced', 'destination'];
+
+export function countInwardDrops(counts: readonly number[]): number {
+  return INWARD.reduce((sum, reason) => sum + (counts[DROP_REASONS.indexOf(reason)] ?? 0), 0);
+}

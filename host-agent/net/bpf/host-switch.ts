@@ -28,7 +28,7 @@ import {
   vmNumber,
 } from './abi.ts';
 import { attach, detach, readIndexes } from './attachment.ts';
-import { type Drops, nameDrops } from './drop-reasons.ts';
+import { countInwardDrops, type Drops, nameDrops } from './drop-reasons.ts';
 import { type GuardPolicy, planGuardPrefixes } from './guard-plan.ts';
 import { openObjects } from './open-objects.ts';
 import { closeMaps, loadProgram, type MapSet } from './programs.ts';
@@ -144,8 +144,9 @@ function makeSwitch({ options, maps, tables, load }: Parts): BpfHost {
     traffic: async (number) => {
       const sum = tables.counters.sum({ number });
       if (sum === undefined) return undefined;
-      const { outPackets, inPackets, stragglerPackets } = sum;
-      return { toGateway: outPackets, fromGateway: inPackets, forwarded: stragglerPackets };
+      const { outPackets, inPackets, stragglerPackets: forwarded } = sum;
+      const dropped = countInwardDrops(sum.drops);
+      return { toGateway: outPackets, fromGateway: inPackets, forwarded, dropped };
     },
     drops: (number) => {
       const sum = tables.counters.sum({ number });

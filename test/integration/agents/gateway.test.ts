@@ -109,6 +109,9 @@ test('a host is no gateway, and a gateway is no host', async () => {
 const feed = () => undefined;
 const credential = Buffer.alloc(32, 3).toString('base64');
 
+/** A QEMU that nobody can look into. */
+const UNSEEN = { tap: undefined, qemuPid: undefined };
+
 async function flipWorld(door: Door) {
   const [gateway, source] = [
     await identityOf(door, 'gw', 'gateway'),
@@ -120,6 +123,7 @@ async function flipWorld(door: Door) {
   const uplink = {
     sendAfter: async (next: unknown) => void sent.push(next),
     takeBack: async () => void sent.push('back'),
+    traffic: async () => undefined,
   };
   const move = SendVm.parse({
     ...{ kind: 'send-vm', migrationId: 'mig-1', vmId: 'vm-1', epoch: 2, to: 'target', credential },
@@ -138,7 +142,7 @@ test('the source of a move is known by its certificate, and shows a proof, not t
     return undefined;
   };
   const flips = await openFlipDoor({ identity: gateway, listen, flip, feed, logger });
-  const packets = openPacketSwitch({ move, uplink, identity: source, logger });
+  const packets = openPacketSwitch({ ...{ move, uplink, logger }, ...UNSEEN, identity: source });
   await packets.prepare();
   await packets.flip();
   await packets.flipBack();
@@ -165,7 +169,7 @@ test.each(['nobody listens', 'it refuses', 'another machine answers'])(
       fault === 'nobody listens'
         ? undefined
         : await openFlipDoor({ identity, listen, flip, feed, logger });
-    const packets = openPacketSwitch({ move, uplink, identity: source, logger });
+    const packets = openPacketSwitch({ ...{ move, uplink, logger }, ...UNSEEN, identity: source });
     await packets.flip();
     await packets.close();
     flips?.close();

@@ -2,13 +2,14 @@
 # "tap0" of one of two VM namespaces, and holds the other one open, as a waiting QEMU does.
 #
 #   moving-cable.pl GUEST-NETNS NETNS-0 NETNS-1        starts at 0
-#   stdin: "stop"    the guest stands still         → "stopped"
-#          "run N"   what is left in the other tap is written back to it, as an agent does;
-#                    then the guest runs at N       → "running"
+#   stdin: "stop"    when its tap is empty the guest stands still       → "stopped"
+#          "run N"   what is left in the other tap is lost; the guest
+#                    runs at N                                        → "running" and how many were left
 use strict;
 use warnings;
 
-use constant { TUNSETIFF => 0x400454ca, IFF_TAP_NO_PI => 0x1002, SYS_SETNS => 308 };
+use constant { TUNSETIFF => 0x400454ca, IFF_TAP_NO_PI => 0x1002, SYS_SETNS => 308,
+    DRAIN_SECONDS => 0.001 };
 
 sub open_tap {
     my ($netns, $name) = @_;
@@ -41,13 +42,17 @@ while (1) {
         if ($from == \*STDIN) {
             sysread(STDIN, my $command, 64) or exit;
             if ($command =~ /^stop/) {
+                select(undef, undef, undef, DRAIN_SECONDS);
+                while (readable(0, $taps[$at])) {
+                    sysread($taps[$at], $frame, 65536) and syswrite($guest, $frame);
+                }
                 $at = undef;
                 print "stopped\n";
             } elsif ($command =~ /^run (\d)/) {
-                my $old = $taps[1 - $1];
-                sysread($old, $frame, 65536) and syswrite($old, $frame) while readable(0, $old);
+                my ($old, $left) = ($taps[1 - $1], 0);
+                sysread($old, $frame, 65536) and $left++ while readable(0, $old);
                 $at = $1;
-                print "running\n";
+                print "running $left\n";
             }
         } elsif (defined $at && sysread($from, $frame, 65536)) {
             syswrite($from == $guest ? $taps[$at] : $guest, $frame);

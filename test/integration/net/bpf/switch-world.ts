@@ -131,8 +131,8 @@ export async function createSwitchWorld(): Promise<SwitchWorld> {
           stragglersFrom: UNDERLAY.hosts[at],
         });
         await gateway.flip(NUMBER, seatAt(to, epoch));
-        await tell(cable, 'stop');
         await hosts[at].forwardTo(NUMBER, seatAt(to, epoch));
+        await tell(cable, 'stop');
         await tell(cable, `run ${to}`);
         const seat = seatAt(to, epoch);
         await gateway.ensureVm({ number: NUMBER, guestAddress: GUEST, seat, ports: [SERVICE] });
