@@ -136,6 +136,7 @@ async function assemble(config: Config, logger: Logger, parts: ShutdownStack): P
     queue,
     nudge: () => reconciler.nudge(),
     pool: () => pool,
+    waiting: reconciler,
     market: { provider, buyer },
     version: VERSION,
   });
