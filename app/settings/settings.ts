@@ -44,6 +44,10 @@ const Github = z.strictObject({
     .boolean()
     .default(false)
     .describe('Run a job that lost its machine again, once its workflow run has ended'),
+  repositoryFiles: z
+    .boolean()
+    .default(false)
+    .describe("Read classes and caps from the repositories' own .github/architect.yml"),
   cancelRefusedRuns: z.boolean().default(false).describe('Cancel the run of a refused job'),
 });
 
