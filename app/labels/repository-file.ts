@@ -23,7 +23,7 @@ const MAX_CAPS = 100;
 const MAX_TOLD = 3;
 const TOO_LONG = `${REPOSITORY_FILE} cannot be used: it is longer than ${MAX_REPOSITORY_FILE_BYTES / 1024} KiB.`;
 
-const RepositoryFile = z.strictObject({
+export const RepositoryFile = z.strictObject({
   classes: z
     .record(ClassName, NamedClass)
     .refine((classes) => Object.keys(classes).length <= MAX_CLASSES, `wants ${MAX_CLASSES} at most`)
