@@ -30,6 +30,7 @@ export interface ApiSources {
   /** The reconciler looks at what was asked for. */
   readonly nudge: () => void;
   readonly pool: ApiPorts['pool'];
+  readonly waiting: ApiPorts['waiting'];
   readonly market: { readonly provider: Provider; readonly buyer: FleetBuyer | undefined };
   readonly version: string;
 }
@@ -66,6 +67,7 @@ export function createApiPorts(sources: ApiSources): ApiPorts {
       },
     },
     pool: sources.pool,
+    waiting: sources.waiting,
     market: readMarket(sources.market),
     readiness: { check: () => checkReadiness(sources) },
     version: sources.version,

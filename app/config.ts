@@ -47,6 +47,8 @@ export interface Config {
   readonly cancelRefusedRuns: boolean;
   /** Jobs that lost their machine are run again, as soon as GitHub takes that. */
   readonly rerunLost: boolean;
+  /** Repositories' own `.github/architect.yml` is read. */
+  readonly repositoryFiles: boolean;
   /** GitHub's group that runners join: it decides which repositories' jobs may get one. */
   readonly runnerGroupId: number;
   readonly logLevel: string;
@@ -97,6 +99,7 @@ export function readConfig(environment: NodeJS.ProcessEnv): Config {
     pollMs: github.pollSeconds * 1_000,
     cancelRefusedRuns: github.cancelRefusedRuns,
     rerunLost: github.rerunLost,
+    repositoryFiles: github.repositoryFiles,
     runnerGroupId: github.runnerGroupId,
     logLevel: settings.logLevel,
     redisUrl: readRedisUrl(settings.redis),

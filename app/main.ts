@@ -28,6 +28,7 @@ import { GatewayPairs } from './gateways/gateway-pairs.ts';
 import { createGithubNotices } from './github/checks.ts';
 import { createGithubClient } from './github/client.ts';
 import { createGithubJobSource } from './github/job-source.ts';
+import { RepositoryFiles } from './github/repository-files.ts';
 import { createGithubRunners } from './github/runners.ts';
 import { openGuestDesk } from './guests/open-guest-desk.ts';
 import type { GuestDesk } from './guests/ports.ts';
@@ -36,6 +37,7 @@ import { createJobIntake } from './intake/job-intake.ts';
 import { startGithubPoll } from './intake/poll/start-github-poll.ts';
 import { openIntakeQueue } from './intake/queue.ts';
 import { createWebhookHandler } from './intake/webhooks.ts';
+import { withRepositoryFiles } from './intake/with-repository-files.ts';
 import { startIntakeWorker } from './intake/worker.ts';
 import { openMasterKey } from './keys/master-key.ts';
 import { VmKeys } from './keys/vm-keys.ts';
@@ -89,13 +91,15 @@ async function assemble(config: Config, logger: Logger, parts: ShutdownStack): P
   const evidence = parts.add('evidence', EvidenceStore.open(join(config.dataDir, 'evidence.db')));
   const store = new RecordStore({ redis: redis.connections.commands, fleet: config.fleet });
   const lease = new Lease({ redis: redis.connections.commands, fleet: config.fleet });
-  const { policy } = config;
+  const { client, ...github } = openGithub(config, logger);
+  const { policy, repositoryFiles } = config;
+  const files = new RepositoryFiles({ client, policy, logger, now });
   const book = {
     store,
     evidence,
-    classify: (facts: JobFacts) => classifyFacts(facts, { policy, pool, evidence }),
+    classify: (facts: JobFacts) =>
+      classifyFacts(facts, { ...files.policyFor(facts.origin), pool, evidence }),
   };
-  const { client, ...github } = openGithub(config, logger);
   const enrolled = enrolledHosts(() => agents);
   const hosts = parts.add('provider', await openProvider(config, { enrolled, pool, logger }));
   const agents = await openAgents({
@@ -127,7 +131,7 @@ async function assemble(config: Config, logger: Logger, parts: ShutdownStack): P
     ...(buyer === undefined ? {} : { emptying: () => buyer.emptyingHosts() }),
   };
   const pools = { pool: () => pool };
-  const share = (job: JobRecord) => shareOf(job, policy);
+  const share = (job: JobRecord) => shareOf(job, files.policyFor(job.origin).policy);
   const reconciler = new Reconciler({
     ports: { ...book, ...github, ...moving, fleet, pools, shareOf: share, now, logger },
     lease,
@@ -148,6 +152,7 @@ async function assemble(config: Config, logger: Logger, parts: ShutdownStack): P
     queue,
     nudge: () => reconciler.nudge(),
     pool: () => pool,
+    waiting: reconciler,
     market: { provider, buyer },
     version: VERSION,
   });
@@ -157,7 +162,10 @@ async function assemble(config: Config, logger: Logger, parts: ShutdownStack): P
   const token = await ensureApiToken(config.dataDir);
   parts.add('API', await startApi({ socketPath, listen: apiListen, token, ports, now, logger }));
   const nudge = () => reconciler.nudge();
-  const intake = createJobIntake({ book, notices: github.notices, nudge, logger });
+  const plainIntake = createJobIntake({ book, notices: github.notices, nudge, logger });
+  const intake = repositoryFiles
+    ? withRepositoryFiles(plainIntake, { files, policy })
+    : plainIntake;
   parts.add('intake worker', startIntakeWorker({ redis, intake, logger }));
   const { pollMs: intervalMs } = config;
   const isLeader = () => lease.held;

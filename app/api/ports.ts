@@ -11,6 +11,7 @@ import type { Offer, ShutOffer } from '../providers/provider.ts';
 import type { Decision } from '../reconciler/fleet/fleet-buyer.ts';
 import type { HostStart } from '../reconciler/fleet/host-starts.ts';
 import type { FleetHost } from '../reconciler/ports.ts';
+import type { Waiting } from '../reconciler/waiting-book.ts';
 import type { JobCost } from '../records/job-cost.ts';
 import type { MigrationRecord, MoveWish } from '../records/migration-record.ts';
 import type { JobMoment, JobRecord, VmRecord } from '../records/records.ts';
@@ -113,6 +114,11 @@ export interface Readiness {
   check(signal: AbortSignal): Promise<readonly HealthCheck[]>;
 }
 
+export interface WaitingReader {
+  /** What a queued job waits for; undefined: it does not, or this process does not reconcile. */
+  whyWaiting(id: JobId): Waiting | undefined;
+}
+
 export interface ApiPorts {
   readonly jobs: JobReader;
   readonly vms: VmReader;
@@ -125,6 +131,7 @@ export interface ApiPorts {
   readonly pool: () => PoolSpec;
   readonly market: MarketReader;
   readonly costs: CostReader;
+  readonly waiting: WaitingReader;
   readonly readiness: Readiness;
   readonly version: string;
 }

@@ -23,7 +23,6 @@ import {
   viewMove,
   viewVm,
 } from './views.ts';
-import { whyWaiting } from './why-waiting.ts';
 
 export const API_PREFIX = '/api/v1';
 const NOTHING = z.strictObject({});
@@ -65,12 +64,12 @@ export const ROUTES: readonly Route[] = [
       const vm = await vmOfJob(job, ports);
       const timeline = [...ports.timelines.timeline(id)];
       const moves = ports.moves.movesOf(id);
-      const unserved = job.state === 'queued' && vm === undefined;
-      const why = unserved ? whyWaiting(job.class, ports.hosts.hosts()) : job.why;
+      const waiting = job.state === 'queued' ? ports.waiting.whyWaiting(id) : undefined;
       return {
         kind: 'ok',
         body: {
-          job: { ...viewJob(job), why },
+          job: viewJob(job),
+          waiting: waiting ?? null,
           vm: vm === undefined ? null : viewVm(vm),
           timeline,
           moves: moves.map(viewMove),

@@ -4,6 +4,7 @@ import { OfferedPort } from '../../host-agent/protocol/gateway-messages.ts';
 import { Capacity, HostFacts, PoolSpec } from '../../host-agent/protocol/host-facts.ts';
 import { HostNotice } from '../../host-agent/protocol/host-notice.ts';
 import { Digest, HostId, MigrationId, VmId } from '../../host-agent/protocol/ids.ts';
+import { WAITING_CAUSES } from '../planner/explain-waiting.ts';
 import { HostStart } from '../reconciler/fleet/host-starts.ts';
 import type { FleetHost } from '../reconciler/ports.ts';
 import { MigrationRecord } from '../records/migration-record.ts';
@@ -35,6 +36,10 @@ export type DrainView = Readonly<z.infer<typeof DrainView>>;
 export const JobDetail = z.object({
   job: JobView,
   vm: VmView.nullable(),
+  /** What it waits for while it is queued; null: nothing, or nobody knows on this process. */
+  waiting: z
+    .object({ cause: z.enum(WAITING_CAUSES), why: z.string(), sinceMs: z.int() })
+    .nullable(),
   timeline: z.array(z.object({ moment: JobMoment, atMs: z.int() })),
   moves: z.array(MoveView),
   /** What was left of GitHub's lock at worst (lock-margin.ts); null when it never moved. */

@@ -33,22 +33,28 @@ test.each([
 });
 
 test('a lost job shows why, where and when', () => {
-  const text = presentJob({
+  const detail = {
     job: viewJob(jobRecord({ ...lost, class: shape })),
     vm,
+    waiting: null,
     timeline: [
-      { moment: 'in-progress', atMs: 1_500 },
-      { moment: 'webhook-received', atMs: 0 },
+      { moment: 'in-progress' as const, atMs: 1_500 },
+      { moment: 'webhook-received' as const, atMs: 0 },
     ],
     moves: [],
     lockMarginMs: null,
     cost: { usd: 0.01, onDemandUsd: 0.04 },
-  });
+  };
+  const text = presentJob(detail, 65_000);
   expect(text).toContain('cost        $0.0100; on demand $0.0400 (75 % saved)');
   expect(text).toContain('why         QEMU ended with signal 9.');
   expect(text).toContain('host        host-1');
   expect(text).toMatch(/\+0 ms +webhook-received\n.*\+1\.5 s +in-progress$/);
   expect(text).not.toContain('conclusion');
+  const waiting = { cause: 'jit-paced' as const, why: 'GitHub has limits.', sinceMs: 5_000 };
+  expect(presentJob({ ...detail, waiting }, 65_000)).toContain(
+    'waits       jit-paced, for 1 min 0 s: GitHub has limits.',
+  );
 });
 
 test('VMs are listed with their job', () => {

@@ -21,7 +21,7 @@ export function presentJobs(jobs: readonly JobView[], nowMs: number): string {
   return formatTable(['JOB', 'STATE', 'REPOSITORY', 'NAME', 'CLASS', 'VM', 'QUEUED'], rows);
 }
 
-export function presentJob(detail: JobDetail): string {
+export function presentJob(detail: JobDetail, nowMs: number): string {
   const { job, vm, timeline } = detail;
   const facts: [string, string | null][] = [
     ['job', `${job.id}  ${job.workflowName} / ${job.name}`],
@@ -30,6 +30,7 @@ export function presentJob(detail: JobDetail): string {
     ['state', job.state],
     ['conclusion', job.conclusion],
     ['why', job.why],
+    ['waits', presentWaiting(detail.waiting, nowMs)],
     ['vm', vm === null ? null : `${vm.id}, ${vm.phase}, ${formatInstanceClass(vm.class)}`],
     ['host', vm?.hostId ?? null],
     ['runner', job.runnerName],
@@ -80,6 +81,12 @@ export function presentVms(vms: readonly VmView[], nowMs: number): string {
     vm.why ?? '',
   ]);
   return formatTable(['VM', 'PHASE', 'HOST', 'CLASS', 'JOB', 'AGE', 'REMARK'], rows);
+}
+
+function presentWaiting(waiting: JobDetail['waiting'], nowMs: number): string | null {
+  if (waiting === null) return null;
+  const { cause, why, sinceMs } = waiting;
+  return `${cause}, for ${formatDuration(nowMs - sinceMs)}: ${why}`;
 }
 
 function presentCost(cost: JobDetail['cost']): string | null {

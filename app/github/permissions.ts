@@ -10,6 +10,8 @@ export interface Features {
   readonly rerunLost: boolean;
   /** Runs of refused jobs are cancelled (github.cancelRefusedRuns). */
   readonly cancelRefusedRuns: boolean;
+  /** Repositories' own `.github/architect.yml` is read (github.repositoryFiles). */
+  readonly repositoryFiles: boolean;
   /** Runners of a repository that no organisation owns are registered with the repository. */
   readonly userRepositories: boolean;
 }
@@ -19,12 +21,13 @@ export type Permissions = Readonly<Record<string, Access>>;
 
 /** `metadata` goes with every other permission; GitHub wants it said. */
 export function permissionsFor(features: Features): Permissions {
-  const { checks, rerunLost, cancelRefusedRuns, userRepositories } = features;
+  const { checks, rerunLost, cancelRefusedRuns, repositoryFiles, userRepositories } = features;
   return {
     metadata: 'read',
     organization_self_hosted_runners: 'write',
     actions: rerunLost || cancelRefusedRuns ? 'write' : 'read',
     ...(checks ? { checks: 'write' } : {}),
+    ...(repositoryFiles ? { contents: 'read' } : {}),
     ...(userRepositories ? { administration: 'write' } : {}),
   };
 }

@@ -12,6 +12,8 @@ import { type JobFacts, vmIdOfRunner } from '../records/records.ts';
 
 export interface Classifying {
   readonly policy: Policy;
+  /** Why the repository's own file adds nothing to it. */
+  readonly fault?: string | undefined;
   readonly pool: Pick<PoolSpec, 'accelerator'>;
   /** Another fleet's runners are named as ours are, but their VMs are not known here. */
   readonly evidence: Pick<Evidence, 'readVm'>;
@@ -19,7 +21,10 @@ export interface Classifying {
 
 export function classifyFacts(facts: JobFacts, given: Classifying): JobClassification {
   const repository = `${facts.origin.owner}/${facts.origin.repo}`;
-  const own = atLeastPool(classifyJob({ ...facts, repository }, given.policy), given.pool);
+  const own = atLeastPool(
+    classifyJob({ ...facts, repository, fault: given.fault }, given.policy),
+    given.pool,
+  );
   return own.kind === 'not-ours' ? (classifyTaken(facts, given) ?? own) : own;
 }
 

@@ -21,6 +21,8 @@ export interface LabelledJob {
   readonly labels: readonly string[];
   /** `owner/repo`. */
   readonly repository: string;
+  /** Why the repository's own file adds nothing to the policy. */
+  readonly fault?: string | undefined;
 }
 
 /** A refused job keeps the policy's default class, since its record has to hold one. */
@@ -31,9 +33,7 @@ export function classifyJob(job: LabelledJob, policy: Policy): JobClassification
   const parsed = parseLabel(label);
   const answer =
     refuseCompany(job.labels, ours, policy) ??
-    (parsed.kind === 'parsed'
-      ? resolveClass({ request: parsed.request, policy, repository: job.repository })
-      : parsed);
+    (parsed.kind === 'parsed' ? resolveClass({ ...job, request: parsed.request, policy }) : parsed);
   if (answer.kind === 'served') return answer;
   const why = answer.kind === 'refused' ? answer.why : 'The label cannot be understood.';
   return { ...refused(why), class: instanceClassOf(policy.defaultClass) };
@@ -44,18 +44,19 @@ export function resolveClass({
   request,
   policy,
   repository,
-}: {
+  fault,
+}: Pick<LabelledJob, 'repository' | 'fault'> & {
   readonly request: LabelRequest;
   readonly policy: Policy;
-  readonly repository: string;
 }):
   | { readonly kind: 'served'; readonly class: InstanceClass; readonly request: LabelRequest }
   | Refused {
   const base = baseClass(request.class, policy);
-  if (base === undefined)
-    return refused(
-      `There is no class "${request.class}"; known: ${Object.keys(policy.classes).join(', ')}.`,
-    );
+  if (base === undefined) {
+    const known = Object.keys(policy.classes).join(', ');
+    const why = `There is no class "${request.class}"; known: ${known}.`;
+    return refused(fault === undefined ? why : `${why} ${fault}`);
+  }
   const wanted = {
     cpu: request.cpu ?? base.cpu,
     ram: request.ram ?? base.ram,

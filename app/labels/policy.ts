@@ -30,14 +30,14 @@
 import { z } from 'zod';
 import { Architecture } from '../../host-agent/protocol/instance-class.ts';
 
-const ClassName = z
+export const ClassName = z
   .string()
   .regex(/^[a-z0-9._-]{1,64}$/, 'wants lower-case letters, digits, . _ -');
 const Cpu = z.int().min(1).max(256);
 const RamGb = z.int().min(1).max(4096);
 const DiskGb = z.int().min(1).max(16_384);
 
-const NamedClass = z.strictObject({
+export const NamedClass = z.strictObject({
   cpu: Cpu,
   ram: RamGb,
   disk: DiskGb.default(20),
@@ -63,11 +63,13 @@ const RepositoryRule = z.strictObject({
 });
 export type RepositoryRule = Readonly<z.infer<typeof RepositoryRule>>;
 
+export const MaxVms = z.int().min(0).max(100_000);
+
 const ConcurrencyRule = z.strictObject({
   match: z.string().min(1).max(201),
   class: ClassName.optional(),
   each: z.enum(['organization', 'repository']).optional(),
-  maxVms: z.int().min(0).max(100_000),
+  maxVms: MaxVms,
 });
 export type ConcurrencyRule = Readonly<z.infer<typeof ConcurrencyRule>>;
 

@@ -11,7 +11,7 @@
  * planned; a failing tick is logged once and the next one starts afresh.
  */
 import { randomBytes } from 'node:crypto';
-import { MigrationId, VmId } from '../../host-agent/protocol/ids.ts';
+import { type JobId, MigrationId, VmId } from '../../host-agent/protocol/ids.ts';
 import type { Observed, PlannerConfig } from '../planner/observed.ts';
 import { plan } from '../planner/plan.ts';
 import type { Provider } from '../providers/provider.ts';
@@ -29,6 +29,7 @@ import { observe } from './observe.ts';
 import type { EnrolmentTokens } from './ports.ts';
 import { Recovery } from './recovery.ts';
 import { StepRunner } from './step-runner.ts';
+import { type Waiting, WaitingBook } from './waiting-book.ts';
 
 const HOSTS_LOOK_INTERVAL_MS = 5_000;
 
@@ -57,6 +58,7 @@ export class Reconciler {
   readonly #moments: MomentWriter;
   readonly #doubts: DoubtSettler;
   readonly #leases: LeaseKeeper;
+  readonly #waiting: WaitingBook;
   #wake: (() => void) | undefined;
   #nudged = false;
   #loop: Promise<void> | undefined;
@@ -73,9 +75,14 @@ export class Reconciler {
     this.#moments = new MomentWriter(options.ports.evidence);
     this.#doubts = new DoubtSettler(this.#ports, () => this.nudge());
     this.#leases = new LeaseKeeper(this.#ports);
+    this.#waiting = new WaitingBook(options.plannerConfig);
     this.#runner = new StepRunner({
-      admit: (step) =>
-        step.kind !== 'assign-job' || options.ports.runners.mayMint(step.installationId),
+      admit: (step) => {
+        if (step.kind !== 'assign-job') return true;
+        const may = options.ports.runners.mayMint(step.installationId);
+        if (!may) this.#waiting.notePaced(step.jobId);
+        return may;
+      },
       prepare: (step) => prepareStep(EXECUTORS, this.#ports, step),
       onDone: () => this.nudge(),
       now: options.ports.now,
@@ -92,6 +99,11 @@ export class Reconciler {
   nudge(): void {
     this.#nudged = true;
     this.#wake?.();
+  }
+
+  /** What a queued job waits for, and since when; undefined on a process that does not reconcile. */
+  whyWaiting(jobId: JobId): Waiting | undefined {
+    return this.#waiting.causeOf(jobId);
   }
 
   /** Ends the loop, aborts requests under way, waits for both and gives the lease up. */
@@ -112,6 +124,7 @@ export class Reconciler {
       if (this.#lookingSinceMs !== undefined) this.#options.onFollow?.();
       this.#lookingSinceMs = undefined;
       this.#observed = undefined;
+      this.#waiting.clear();
       return;
     }
     const nowMs = this.#ports.now();
@@ -132,6 +145,7 @@ export class Reconciler {
     const newIds = { newVmIds: freshVmIds(), newMigrationIds: freshMigrationIds() };
     const steps = plan({ observed, config: plannerConfig, nowMs, ...newIds });
     if (lease.held) await this.#runner.run(steps);
+    this.#waiting.look(observed, nowMs);
   }
 
   async #run(): Promise<void> {

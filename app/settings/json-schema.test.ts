@@ -4,18 +4,19 @@ import { Ajv } from 'ajv';
 import formats from 'ajv-formats';
 import { expect, test } from 'vitest';
 import { parse } from 'yaml';
-import { SCHEMA_FILE, settingsJsonSchema } from './json-schema.ts';
+import { jsonSchemas } from './json-schema.ts';
 import { Settings } from './settings.ts';
 import { VARIABLES } from './variables.ts';
 
 const root = join(import.meta.dirname, '../..');
 const ajv = new Ajv({ strict: false, useDefaults: true });
 formats.default(ajv);
-const accepts = ajv.compile(JSON.parse(settingsJsonSchema()));
+const published = Object.entries(jsonSchemas());
+const accepts = ajv.compile(JSON.parse(jsonSchemas()['architect.schema.json'] ?? ''));
 const GITHUB = 'github: { appId: 1, privateKeyFile: /k, webhookSecretFile: /s }';
 
-test('the published schema is this code’s; npm run schema writes it', () => {
-  expect(readFileSync(join(root, SCHEMA_FILE), 'utf8')).toBe(settingsJsonSchema());
+test.each(published)('%s is this code’s; npm run schema writes it', (name, text) => {
+  expect(readFileSync(join(root, name), 'utf8')).toBe(text);
 });
 
 test.each([

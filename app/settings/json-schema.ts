@@ -1,12 +1,18 @@
-/** The JSON schema of `architect.yaml`, for editors: `npm run schema` writes it. */
+/** The JSON schemas of `architect.yaml` and of a repository's file, for editors: `npm run schema` writes them. */
 import { z } from 'zod';
+import { REPOSITORY_FILE, RepositoryFile } from '../labels/repository-file.ts';
 import { Settings } from './settings.ts';
 
-export const SCHEMA_FILE = 'architect.schema.json';
+/** By name, each as it stands in the repository. */
+export function jsonSchemas(): Readonly<Record<string, string>> {
+  return {
+    'architect.schema.json': schemaOf('architect.yaml', Settings),
+    'architect-repository.schema.json': schemaOf(REPOSITORY_FILE, RepositoryFile),
+  };
+}
 
-/** As it stands in the repository. */
-export function settingsJsonSchema(): string {
-  const schema = z.toJSONSchema(Settings, {
+function schemaOf(title: string, type: z.ZodType): string {
+  const schema = z.toJSONSchema(type, {
     target: 'draft-7',
     io: 'input',
     // zod's own word beside the pattern; no JSON schema format.
@@ -14,5 +20,5 @@ export function settingsJsonSchema(): string {
       if (jsonSchema.format === 'starts_with') delete jsonSchema.format;
     },
   });
-  return `${JSON.stringify({ title: 'architect.yaml', ...schema }, null, 2)}\n`;
+  return `${JSON.stringify({ title, ...schema }, null, 2)}\n`;
 }

@@ -59,6 +59,20 @@ export function readPositionedYaml(text: string): ReadYaml {
   };
 }
 
+/** Undefined where the path leads nowhere. */
+export function valueAt(value: unknown, path: YamlPath): unknown {
+  let at = value;
+  for (const step of path) {
+    if (Array.isArray(at)) at = at[Number(step)];
+    else at = isMapping(at) ? at[String(step)] : undefined;
+  }
+  return at;
+}
+
+export function isMapping(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
 function fault(place: Place, message: string): YamlFault {
   return { kind: 'fault', place, message };
 }

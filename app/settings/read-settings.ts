@@ -11,7 +11,13 @@ import { resolve } from 'node:path';
 import { z } from 'zod';
 import { ConfigError } from './config-error.ts';
 import { explainIssue, explainUnknownKey } from './explain-issue.ts';
-import { type PositionedYaml, readPositionedYaml, type YamlPath } from './positioned-yaml.ts';
+import {
+  isMapping,
+  type PositionedYaml,
+  readPositionedYaml,
+  valueAt,
+  type YamlPath,
+} from './positioned-yaml.ts';
 import { knownKeys } from './schema-keys.ts';
 import { settingOf, VARIABLES, variableOf } from './variables.ts';
 
@@ -111,10 +117,6 @@ function mappingOf(value: unknown, file: Source | undefined): Record<string, unk
   throw unusable([`${file?.name}:1:1 wants settings, each as NAME: VALUE`]);
 }
 
-function isMapping(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
 function readFileSource(name: string, path: readonly string[]): Source {
   const text = readIfThere(name);
   if (text === undefined) throw unusable([`${name}: is not there; write it, or name another file`]);
@@ -171,15 +173,6 @@ function whereIs(raw: Raw, path: YamlPath, key?: string): string {
 
 function sourceOf({ sources }: Raw, path: YamlPath): Source | undefined {
   return sources.find((source) => source.path.every((step, at) => step === path[at]));
-}
-
-function valueAt(value: unknown, path: YamlPath): unknown {
-  let at = value;
-  for (const step of path) {
-    if (Array.isArray(at)) at = at[Number(step)];
-    else at = isMapping(at) ? at[String(step)] : undefined;
-  }
-  return at;
 }
 
 const WithRedisUrl = z.object({ redis: z.object({ url: z.url() }) });

@@ -7,6 +7,8 @@ import { z } from 'zod';
 import { Policy } from '../labels/policy.ts';
 import { Ec2Settings } from '../providers/ec2/ec2-settings.ts';
 
+export const DEFAULT_HOME = '/var/lib/architect';
+export const DEFAULT_CPU_MODEL = 'qemu64';
 const MAX_PORT = 65_535;
 
 const Address = z
@@ -44,12 +46,16 @@ const Github = z.strictObject({
     .boolean()
     .default(false)
     .describe('Run a job that lost its machine again, once its workflow run has ended'),
+  repositoryFiles: z
+    .boolean()
+    .default(false)
+    .describe("Read classes and caps from the repositories' own .github/architect.yml"),
   cancelRefusedRuns: z.boolean().default(false).describe('Cancel the run of a refused job'),
 });
 
 const Image = z.strictObject({
   profile: z.enum(['small', 'full']).default('full').describe('full has docker and the runner'),
-  cpuModel: z.string().min(1).max(64).default('qemu64').describe("The pool's CPU model"),
+  cpuModel: z.string().min(1).max(64).default(DEFAULT_CPU_MODEL).describe("The pool's CPU model"),
 });
 
 const Local = z.strictObject({
@@ -86,7 +92,7 @@ export type Store = Readonly<z.infer<typeof Store>>;
 
 export const Settings = z.strictObject({
   $schema: z.string().optional(),
-  home: path().default('/var/lib/architect').describe("Artifacts and the fleets' folders"),
+  home: path().default(DEFAULT_HOME).describe("Artifacts and the fleets' folders"),
   fleet: z
     .string()
     .regex(/^[a-z0-9]{1,12}$/, 'wants 1 to 12 small letters and digits')

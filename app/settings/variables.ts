@@ -39,6 +39,7 @@ export const VARIABLES: readonly Variable[] = [
   variable('ARCHITECT_TICK_MS', 'tickMs', 'number'),
   variable('ARCHITECT_POLL_SECONDS', 'github.pollSeconds', 'number'),
   variable('ARCHITECT_CANCEL_REFUSED_RUNS', 'github.cancelRefusedRuns', 'flag'),
+  variable('ARCHITECT_REPOSITORY_FILES', 'github.repositoryFiles', 'flag'),
   variable('ARCHITECT_RERUN_LOST', 'github.rerunLost', 'flag'),
   variable('ARCHITECT_RUNNER_GROUP_ID', 'github.runnerGroupId', 'number'),
   variable('ARCHITECT_LOG_LEVEL', 'logLevel'),

@@ -1,6 +1,7 @@
-/** `npm run schema`: writes the JSON schema of `architect.yaml` into the repository. */
+/** `npm run schema`: writes the JSON schemas into the repository. */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { SCHEMA_FILE, settingsJsonSchema } from './json-schema.ts';
+import { jsonSchemas } from './json-schema.ts';
 
-writeFileSync(join(import.meta.dirname, '../..', SCHEMA_FILE), settingsJsonSchema());
+for (const [name, text] of Object.entries(jsonSchemas()))
+  writeFileSync(join(import.meta.dirname, '../..', name), text);

@@ -21,6 +21,7 @@ export function addJobCommand(program: Command, output: Output): void {
         path: `/jobs/${encodeURIComponent(id)}`,
         answer: JobDetail,
       });
-      show(output, { json, value, present: presentJob });
+      const nowMs = output.now();
+      show(output, { json, value, present: (detail) => presentJob(detail, nowMs) });
     });
 }

@@ -77,7 +77,8 @@ export function addDrillCommand(program: Command, output: Output): void {
         );
       const status = await migrate(output, { vm: vm.id, withinSeconds: within });
       const value = { drill: status, evidence: await readJob(api, id) };
-      const present = () => `${presentStatus(status)}\n\n${presentJob(value.evidence)}`;
+      const present = () =>
+        `${presentStatus(status)}\n\n${presentJob(value.evidence, output.now())}`;
       show(output, { json, value, present });
       failUnlessDone(status);
     });

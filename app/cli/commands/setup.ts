@@ -24,6 +24,7 @@ interface Options {
   readonly checks: boolean;
   readonly rerunLost: boolean;
   readonly cancelRefusedRuns: boolean;
+  readonly repositoryFiles: boolean;
   readonly userRepositories: boolean;
   readonly provider: SetupGiven['provider'];
   readonly agentsUrl?: string;
@@ -46,6 +47,7 @@ export function addSetupCommand(program: Command, output: Output): void {
     .option('--checks', 'let it write checks on refused and lost jobs', false)
     .option('--rerun-lost', 'let it run lost jobs again', false)
     .option('--cancel-refused-runs', 'let it cancel runs of refused jobs', false)
+    .option('--repository-files', "read the repositories' own .github/architect.yml", false)
     .option('--user-repositories', 'serve repositories that no organisation owns', false)
     .addOption(providers.choices(['local', 'static', 'ec2']).default('local'))
     .option('--agents-url <url>', 'https:// URL at which hosts reach this machine', parseUrl)
@@ -64,7 +66,8 @@ export function addSetupCommand(program: Command, output: Output): void {
 }
 
 function givenBy(options: Options): SetupGiven {
-  const { organization, checks, rerunLost, cancelRefusedRuns, userRepositories } = options;
+  const { organization, checks, rerunLost, cancelRefusedRuns } = options;
+  const { repositoryFiles, userRepositories } = options;
   return {
     config: options.config,
     overwrite: options.force,
@@ -72,7 +75,7 @@ function givenBy(options: Options): SetupGiven {
     organization,
     publicUrl: options.url,
     name: options.name,
-    features: { checks, rerunLost, cancelRefusedRuns, userRepositories },
+    features: { checks, rerunLost, cancelRefusedRuns, repositoryFiles, userRepositories },
     pageListen: options.pageListen,
     code: options.code,
     provider: options.provider,

@@ -41,7 +41,10 @@ const Groups = z.object({
   ),
 });
 
-type GithubConfig = Pick<Config, 'github' | 'rerunLost' | 'cancelRefusedRuns' | 'runnerGroupId'>;
+type GithubConfig = Pick<
+  Config,
+  'github' | 'rerunLost' | 'cancelRefusedRuns' | 'repositoryFiles' | 'runnerGroupId'
+>;
 
 export async function checkGithub(
   config: GithubConfig,
@@ -63,11 +66,11 @@ export async function checkGithub(
   const key = judgeKey(config.github.privateKey);
   const app = key ?? (await readApp(client).catch(explainRefusal(config.github.appId)));
   if ('check' in app) return [...found, app];
-  const { rerunLost, cancelRefusedRuns } = config;
+  const { rerunLost, cancelRefusedRuns, repositoryFiles } = config;
   return [
     ...found,
     fine('App', `GitHub knows the App ${app.slug} and its key.`),
-    ...judgeApp(app, { rerunLost, cancelRefusedRuns, checks: false }),
+    ...judgeApp(app, { rerunLost, cancelRefusedRuns, repositoryFiles, checks: false }),
     ...(await checkGroups(client, app, config.runnerGroupId)),
     await checkWebhooks(client),
   ];

@@ -4,7 +4,7 @@ import { access, mkdir, stat, statfs } from 'node:fs/promises';
 import { execa } from 'execa';
 import { ArchitectError } from '../../../host-agent/protocol/errors.ts';
 import type { Config } from '../../config.ts';
-import { readPool } from '../../pool.ts';
+import { readPool, setupCommand } from '../../pool.ts';
 import { type Finding, failed, fine, warning } from './finding.ts';
 
 const GIB = 1024 ** 3;
@@ -67,7 +67,7 @@ function checkImage(config: MachineGiven['config']): Finding {
     );
   } catch (error) {
     if (!(error instanceof ArchitectError)) throw error;
-    const fix = `ARCHITECT_IMAGE_PROFILE=${config.imageProfile} npm run setup`;
+    const fix = `Run: ${setupCommand(config)}`;
     const what = `No template of the ${config.imageProfile} image for CPU model ${config.cpuModel} is in ${config.artifactsDir}.`;
     return failed('image', what, fix);
   }

@@ -148,7 +148,7 @@ function settingsOf(
     paths,
   }: { readonly apiUrl: string; readonly appId: number; readonly paths: ConfigPaths },
 ): Readonly<Record<string, unknown>> {
-  const { rerunLost, cancelRefusedRuns } = features;
+  const { rerunLost, cancelRefusedRuns, repositoryFiles } = features;
   return {
     github: {
       ...(apiUrl === 'https://api.github.com' ? {} : { apiUrl }),
@@ -156,6 +156,7 @@ function settingsOf(
       privateKeyFile: paths.privateKey,
       webhookSecretFile: paths.webhookSecret,
       ...(rerunLost ? { rerunLost } : {}),
+      ...(repositoryFiles ? { repositoryFiles } : {}),
       ...(cancelRefusedRuns ? { cancelRefusedRuns } : {}),
     },
     provider,

@@ -20,6 +20,8 @@ export interface Account {
 }
 
 export interface Repository {
+  /** Of its default branch, by path; unset: none. */
+  files?: Map<string, string>;
   readonly id: number;
   readonly name: string;
   readonly owner: Account;

@@ -7,6 +7,7 @@ import fastify, { type FastifyInstance, type FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import { serveActions } from './actions-routes.ts';
 import { serveApp } from './app-routes.ts';
+import { serveContents } from './content-routes.ts';
 import { serveControl } from './control-routes.ts';
 import { answerUnchanged } from './etag.ts';
 import { serveHookConfig } from './hook-routes.ts';
@@ -76,6 +77,7 @@ function serveRest(server: FastifyInstance, simulation: Simulation): void {
   });
   serveApp(server, simulation);
   serveHookConfig(server, simulation);
+  serveContents(server, simulation);
   serveRunners(server, simulation);
   serveActions(server, simulation);
 }

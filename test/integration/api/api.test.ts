@@ -121,6 +121,12 @@ function stateful() {
         ...{ starts: [] },
       }),
     },
+    waiting: {
+      whyWaiting: (id) =>
+        id === huge.id
+          ? { cause: 'larger-host', why: 'It waits for a larger host.', sinceMs: 5 }
+          : undefined,
+    },
     readiness: { check: async () => [{ name: 'redis', ready: false, detail: 'is gone' }] },
     version: '1.2.3',
   };
@@ -237,7 +243,7 @@ test('the CLI reads the fleet over the socket', async () => {
   const queued = await runCli(api.homeDir, 'jobs', '--state', 'queued', '--json');
   expect(JSON.parse(queued.out)).toMatchObject({ jobs: [{ id: '9' }] });
   const waits = await runCli(api.homeDir, 'job', '9');
-  expect(waits.out).toContain('it wants 500 GiB of disk, and no host has more than 200 GiB');
+  expect(waits.out).toMatch(/waits +larger-host, for .*: It waits for a larger host\./);
   const one = await runCli(api.homeDir, 'job', '7', '--json');
   expect(JSON.parse(one.out)).toMatchObject({ job: { why: job.why }, vm: { hostId: 'host-1' } });
   expect((await runCli(api.homeDir, 'job', '7')).out).toContain('QEMU ended with signal 9.');

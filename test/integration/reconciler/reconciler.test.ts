@@ -174,7 +174,8 @@ describe('reconciler', () => {
 
   it('registers runners at the pace that GitHub takes them', async () => {
     world.github.mintsLeft = 1;
-    world.newReconciler().start();
+    const reconciler = world.newReconciler();
+    reconciler.start();
     for (const id of [1, 2, 3]) await world.tell(world.github.set(id, 'queued'));
     const idle = () =>
       [...world.fleet.vms.values()].filter(({ report }) => report.phase === 'idle');
@@ -182,6 +183,9 @@ describe('reconciler', () => {
     await until(() => expect(world.github.mintsLeft).toBeLessThan(-5));
     expect(idle()).toHaveLength(2);
     expect(world.github.mints).toBe(1);
+    const causes = () =>
+      ['1', '2', '3'].map((id) => reconciler.whyWaiting(JobId.parse(id))?.cause).toSorted();
+    await until(() => expect(causes()).toEqual(['github', 'jit-paced', 'jit-paced']));
     world.github.mintsLeft = 2;
     await until(() => expect(world.github.mints).toBe(3));
   });

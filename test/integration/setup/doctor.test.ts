@@ -240,7 +240,7 @@ const BROKEN: readonly Broken[] = [
     breakIt: (setup) => rmSync(setup.path('home', 'artifacts'), { recursive: true }),
     finding: { check: 'image' },
     what: /No template of the full image/,
-    fix: /ARCHITECT_IMAGE_PROFILE=full npm run setup/,
+    fix: /Run: ARCHITECT_HOME=\S+home ARCHITECT_IMAGE_PROFILE=full npm run setup/,
   },
   {
     name: 'the disk is full',

@@ -1,7 +1,6 @@
-/** Why a queued job has no VM yet, where that is for want of a host. Pure. */
+/** Why no host could take a class, however empty the hosts were. Pure. */
 import type { Capacity } from '../../host-agent/protocol/host-facts.ts';
 import type { InstanceClass } from '../../host-agent/protocol/instance-class.ts';
-import type { FleetHost } from '../reconciler/ports.ts';
 
 interface Resource {
   readonly of: (size: Capacity) => number;
@@ -15,17 +14,9 @@ const RESOURCES: readonly Resource[] = [
   { of: ({ diskGib }) => diskGib, show: (amount) => `${amount} GiB of disk` },
 ];
 
-/**
- * Sentences for the job's author. Null when some host could take it, if not at once, and when no
- * host is known at all, as on a process that does not hold the lease.
- */
-export function whyWaiting(wanted: InstanceClass, hosts: readonly FleetHost[]): string | null {
-  if (hosts.length === 0) return null;
-  const sizes = hosts.flatMap(({ state, facts }) =>
-    state === 'connected' && facts !== undefined ? [facts.capacity] : [],
-  );
-  if (sizes.length === 0) return 'It waits for a host: none is connected and admitted.';
-  if (sizes.some((size) => RESOURCES.every(({ of }) => of(size) >= of(wanted)))) return null;
+/** A sentence for the job's author; undefined when one of the sizes would do. */
+export function whyLarger(wanted: InstanceClass, sizes: readonly Capacity[]): string | undefined {
+  if (sizes.some((size) => RESOURCES.every(({ of }) => of(size) >= of(wanted)))) return undefined;
   const lacks = RESOURCES.flatMap(({ of, show }) => {
     const most = Math.max(...sizes.map(of));
     return most < of(wanted)
