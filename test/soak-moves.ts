@@ -12,10 +12,14 @@ export async function soakHops(hops: number): Promise<boolean> {
   return await runTests({ env, only, limitMs: (hops + 10) * HOP_LIMIT_MS });
 }
 
-/** Every fault at every step of a move. False when one had another outcome than it must. */
+/** Every fault at every step of a move, and GitHub's worst hours. False when one had another outcome than it must. */
 export async function soakFaults(): Promise<boolean> {
   const env = { ARCHITECT_TEST_FAULTS: 'all' };
-  return await runTests({ env, only: [`${FOLDER}/faults-`], limitMs: FAULTS_LIMIT_MS });
+  return await runTests({
+    env,
+    only: [`${FOLDER}/faults-`, 'test/integration/intake/faults-'],
+    limitMs: FAULTS_LIMIT_MS,
+  });
 }
 
 /** vitest says what failed. */

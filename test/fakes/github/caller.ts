@@ -15,8 +15,9 @@ export function bearer(request: FastifyRequest): string {
 
 /** Throws the 401 answer unless the App itself calls. */
 export function requireApp({ world }: Simulation, request: FastifyRequest): void {
-  const { appId, appPublicKey } = world.options;
-  const why = refuseAppToken(bearer(request), { appId, publicKey: appPublicKey }, Date.now());
+  const { appId, appPublicKey, clockAheadMs } = world.options;
+  const key = { appId, publicKey: appPublicKey };
+  const why = refuseAppToken(bearer(request), key, Date.now() + clockAheadMs);
   if (why !== undefined) throw badCredentials(why);
 }
 
