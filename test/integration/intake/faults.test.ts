@@ -131,6 +131,18 @@ it('an installation is removed with 50 jobs at work', async () => {
   expect(whole.complaints).toEqual([]);
 });
 
+it('runners expire unused, and their jobs get others', async () => {
+  await start();
+  const jobs = push(OURS, 4);
+  let turn = 0;
+  whole.work.choose = (_runner, [first]) => {
+    turn += 1;
+    return turn > jobs.length ? first : undefined;
+  };
+  await allRunOnce(jobs);
+  expect(turn).toBe(2 * jobs.length);
+});
+
 it('more jobs are queued at once than may be registered in a minute', async () => {
   hastenClock(10);
   await start();
