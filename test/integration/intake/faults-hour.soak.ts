@@ -9,6 +9,8 @@ import { startWholeIntake, type WholeIntake } from './whole-intake.ts';
 const MINUTE_MS = 1_000;
 const HOUR_MS = 60 * MINUTE_MS;
 const PAUSE_MS = 3 * MINUTE_MS;
+/** Of the machine's own time, which is what 5,000 jobs take. */
+const LIMIT_MS = 20 * 60_000;
 
 let whole: WholeIntake;
 
@@ -42,12 +44,16 @@ it.each([
   expect(exceeded()).toBe(0);
 });
 
-it('5,000 jobs are queued in one minute', async () => {
-  const jobs: Job[] = [];
-  for (let n = 0; n < 20; n += 1) {
-    jobs.push(...pushJobs(whole, 'architect', 250));
-    await delay(MINUTE_MS / 20);
-  }
-  await expectAllRunOnce(whole, jobs);
-  expect(exceeded()).toBe(0);
-});
+it(
+  '5,000 jobs are queued in one minute',
+  async () => {
+    const jobs: Job[] = [];
+    for (let n = 0; n < 20; n += 1) {
+      jobs.push(...pushJobs(whole, 'architect', 250));
+      await delay(MINUTE_MS / 20);
+    }
+    await expectAllRunOnce(whole, jobs, LIMIT_MS);
+    expect(exceeded()).toBe(0);
+  },
+  LIMIT_MS,
+);

@@ -16,10 +16,16 @@ export function pushJobs(whole: WholeIntake, label: string, count: number): read
   return whole.fixture.push(`on: push\njobs:\n${keys.join('\n')}\n`).jobs;
 }
 
-export async function expectAllRunOnce(whole: WholeIntake, jobs: readonly Job[]): Promise<void> {
+/** `timeoutMs`: for the jobs to run; unset: the test's own. */
+export async function expectAllRunOnce(
+  whole: WholeIntake,
+  jobs: readonly Job[],
+  timeoutMs?: number,
+): Promise<void> {
   const { fixture, fleet, store, work, complaints, watch } = whole;
   const ended = () => jobs.filter(({ conclusion }) => conclusion === 'success').length;
-  await expect.poll(ended).toBe(jobs.length);
+  const patience = timeoutMs === undefined ? {} : { timeout: timeoutMs };
+  await expect.poll(ended, patience).toBe(jobs.length);
   await expect.poll(() => fleet.vmCount).toBe(0);
   await expect.poll(async () => (await store.listOpenJobs()).length).toBe(0);
   await expect.poll(() => fixture.github.simulation.world.runners.size).toBe(0);
