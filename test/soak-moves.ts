@@ -14,14 +14,11 @@ export async function soakHops(hops: number): Promise<boolean> {
   return await runTests({ env, only, limitMs: (hops + 10) * HOP_LIMIT_MS });
 }
 
-/** Every fault at every step of a move. False when one had another outcome than it must. */
+/** Every fault at every step of a move, and GitHub's worst hours. False when one had another outcome than it must. */
 export async function soakFaults(): Promise<boolean> {
   const env = { ARCHITECT_TEST_FAULTS: 'all' };
-  return await runTests({
-    env,
-    only: [`${FOLDER}/faults-`, `${FLEETS}/faults-`],
-    limitMs: FAULTS_LIMIT_MS,
-  });
+  const only = [`${FOLDER}/faults-`, `${FLEETS}/faults-`, 'test/integration/intake/faults-'];
+  return await runTests({ env, only, limitMs: FAULTS_LIMIT_MS });
 }
 
 /** A VM's stand-in moves under many connections. False when one broke or too much was lost. */

@@ -35,6 +35,12 @@ export class GithubRateLimitedError extends ArchitectError {
   }
 }
 
+/** Our own pace has no room for it within the minute; nothing was sent. */
+export class GithubPacedError extends ArchitectError {
+  readonly code = 'GITHUB_PACED';
+  readonly retry = 'later';
+}
+
 /** A runner of this name exists and works on a job. */
 export class RunnerNameTakenError extends ArchitectError {
   readonly code = 'RUNNER_NAME_TAKEN';

@@ -8,7 +8,7 @@ import { refused } from '../../host-agent/protocol/errors.ts';
 import type { ListedRunner } from '../intake/poll/judge-runners.ts';
 import type { Removal, Runners } from '../reconciler/ports.ts';
 import type { GithubClient } from './client.ts';
-import { GithubDeniedError, RunnerNameTakenError } from './errors.ts';
+import { GithubDeniedError, GithubPacedError, RunnerNameTakenError } from './errors.ts';
 import type { JobPlace } from './job-facts.ts';
 import { readPages } from './pages.ts';
 import { SpentPoints } from './spent-points.ts';
@@ -25,6 +25,8 @@ const UNPROCESSABLE = 422;
  * 1,500 of them are allowed in five: what is left is for polling, removals and tokens.
  */
 export const MAX_MINTS_PER_MINUTE = 150;
+/** Removals may take what registrations leave of these; as many points go to each. */
+export const MAX_WRITES_PER_MINUTE = 160;
 const MAX_RUNNER_PAGES = 100;
 
 const Minted = z.object({
@@ -59,9 +61,13 @@ export function createGithubRunners(options: GithubRunnersOptions): Runners {
       run: (octokit) => mintRunner(octokit, request, runnerGroupId),
     });
   const registrations = new SpentPoints();
+  const writes = new SpentPoints();
   return {
     mayMint: (installationId) =>
-      !client.isClosed(installationId) && registrations.take(1, MAX_MINTS_PER_MINUTE, now()),
+      !client.isClosed(installationId) &&
+      writes.lastMinute(now()) < MAX_WRITES_PER_MINUTE &&
+      registrations.take(1, MAX_MINTS_PER_MINUTE, now()) &&
+      writes.take(1, MAX_WRITES_PER_MINUTE, now()),
     mint: async (request) => {
       try {
         return await mint(request);
@@ -72,7 +78,11 @@ export function createGithubRunners(options: GithubRunnersOptions): Runners {
       await freeName(client, request);
       return mint(request);
     },
-    remove: (origin, runnerId) => removeRunner(client, origin, runnerId),
+    remove: async (origin, runnerId) => {
+      if (writes.take(1, MAX_WRITES_PER_MINUTE, now()))
+        return removeRunner(client, origin, runnerId);
+      throw new GithubPacedError(`Runner ${runnerId} is removed later, at GitHub's pace.`);
+    },
   };
 }
 

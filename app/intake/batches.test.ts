@@ -15,7 +15,7 @@ function heldSends() {
 
 test('the first goes at once, what comes meanwhile goes together, in order, in bounded batches', async () => {
   const { sent, send, items } = heldSends();
-  const add = gatherBatches({ maxItems: 3, send });
+  const add = gatherBatches({ maxItems: 3, maxWaiting: 9, send });
   const added = [1, 2, 3, 4, 5].map(add);
   expect(items()).toEqual([[1]]);
   sent[0]?.end.resolve();
@@ -34,7 +34,7 @@ test('the first goes at once, what comes meanwhile goes together, in order, in b
 
 test('a batch that fails fails for its own items only', async () => {
   const { sent, send } = heldSends();
-  const add = gatherBatches({ maxItems: 10, send });
+  const add = gatherBatches({ maxItems: 10, maxWaiting: 9, send });
   const outcomes = Promise.allSettled([1, 2, 3].map(add));
   sent[0]?.end.reject(new Error('away'));
   await expect.poll(() => sent.length).toBe(2);
@@ -43,5 +43,19 @@ test('a batch that fails fails for its own items only', async () => {
     'rejected',
     'fulfilled',
     'fulfilled',
+  ]);
+});
+
+test('what waits is bounded', async () => {
+  const { sent, send } = heldSends();
+  const add = gatherBatches({ maxItems: 1, maxWaiting: 1, send });
+  const outcomes = Promise.allSettled([1, 2, 3].map(add));
+  sent[0]?.end.resolve();
+  await expect.poll(() => sent.length).toBe(2);
+  sent[1]?.end.resolve();
+  expect((await outcomes).map(({ status }) => status)).toEqual([
+    'fulfilled',
+    'fulfilled',
+    'rejected',
   ]);
 });

@@ -8,6 +8,7 @@
  */
 export interface Batching<T> {
   readonly maxItems: number;
+  readonly maxWaiting: number;
   /** Takes all of them or none; whoever added one is told what became of its batch. */
   readonly send: (items: readonly T[]) => Promise<unknown>;
 }
@@ -16,8 +17,12 @@ interface Waiting<T> extends PromiseWithResolvers<void> {
   readonly item: T;
 }
 
-/** Adds an item; settles with its batch. What waits is bounded by how many callers there are. */
-export function gatherBatches<T>({ maxItems, send }: Batching<T>): (item: T) => Promise<void> {
+/** Adds an item; settles with its batch. Rejects at once while `maxWaiting` wait already. */
+export function gatherBatches<T>({
+  maxItems,
+  maxWaiting,
+  send,
+}: Batching<T>): (item: T) => Promise<void> {
   let waiting: Waiting<T>[] = [];
   let underWay = false;
   const next = async () => {
@@ -35,6 +40,8 @@ export function gatherBatches<T>({ maxItems, send }: Batching<T>): (item: T) => 
     underWay = false;
   };
   return (item) => {
+    if (waiting.length >= maxWaiting)
+      return Promise.reject(new Error(`${maxWaiting} items wait for their batch.`));
     const added = { item, ...Promise.withResolvers<void>() };
     waiting.push(added);
     if (!underWay) void next();

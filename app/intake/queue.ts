@@ -15,6 +15,8 @@ const ENQUEUE_TIMEOUT_MS = 5_000;
 const MAX_WAITING = 100_000;
 /** In one transaction of Redis, which does nothing else meanwhile. */
 const MAX_BATCH = 64;
+/** More than there are requests at once: what Redis hangs over is not heaped up here. */
+const MAX_GATHERED = 1_024;
 const DEPTH_AGE_MS = 1_000;
 const REMEMBERED = { age: 24 * 3600, count: 20_000 };
 const ATTEMPTS = 8;
@@ -55,6 +57,7 @@ export function openIntakeQueue(
   const depth = () => limited(queue.getJobCountByTypes('waiting', 'active', 'delayed'));
   const enqueue = gatherBatches<Delivery>({
     maxItems: MAX_BATCH,
+    maxWaiting: MAX_GATHERED,
     send: (batch) =>
       queue.addBulk(
         batch.map(({ id, event }) => ({ name: event.name, data: event, opts: { jobId: id } })),

@@ -107,12 +107,17 @@ export async function createWebhookHandler(options: WebhookOptions): Promise<Web
 /** Hands the raw body to Octokit's middleware, which takes a string in `request.body`. */
 async function takeBody(request: IncomingMessage, response: ServerResponse): Promise<boolean> {
   const body = await readBody(request);
-  if (body.kind === 'body') {
-    Object.assign(request, { body: body.text });
-    return true;
+  if (body.kind !== 'body') {
+    refuse(response, BODY_ANSWERS[body.kind], `the body is ${body.kind}`);
+    return false;
   }
-  refuse(response, BODY_ANSWERS[body.kind], `the body is ${body.kind}`);
-  return false;
+  // Octokit's middleware takes other JSON apart as if it were an event.
+  if (!body.text.trimStart().startsWith('{')) {
+    refuse(response, 400, 'the body is no JSON object');
+    return false;
+  }
+  Object.assign(request, { body: body.text });
+  return true;
 }
 
 function pathOf(request: IncomingMessage): string {

@@ -6,8 +6,9 @@
  *   assign-job  record the job → mint → record the runner → hand the configuration in
  *               refused by the host: the runner is removed, the VM stopped
  *   stop-vm     a minted runner that GitHub did not call busy is removed first; a busy one stays
- *   forget-vm   remove the runner → tell the host → delete the record
+ *   forget-vm   remove the runner, unless its job is over → tell the host → delete the record
  *   lose-job    GitHub is asked once more → recorded with its cause → the author is told
+ *               its runner ended and GitHub does not show it → it is over, how nobody can say
  *   what moves VMs: migration-executors.ts, store-executors.ts
  *
  * Nothing here retries: what fails is thrown, logged at the top, and planned again. Dropping the
@@ -19,6 +20,7 @@ import type { JobId } from '../../host-agent/protocol/ids.ts';
 import { refusesRerun, wantsRewind } from '../labels/classify-job.ts';
 import type { StepKind } from '../planner/step.ts';
 import { applyJobFacts } from '../records/apply-job-facts.ts';
+import { endUnseen } from '../records/job-state.ts';
 import { type JobRecord, runnerNameOf, type VmRecord } from '../records/records.ts';
 import { whyLost } from '../records/why-lost.ts';
 import {
@@ -232,7 +234,7 @@ async function forgetVm(ports: ExecutorPorts, step: StepOf<'forget-vm'>): Promis
   const vm = await ports.store.readVm(vmId);
   return async () => {
     const origin = runnerId === undefined ? undefined : await originOf(ports, vm?.forJob ?? null);
-    if (origin !== undefined && runnerId !== undefined)
+    if (origin !== undefined && runnerId !== undefined && !(await isSpent(ports, vm)))
       await ports.runners.remove(origin, runnerId);
     const host = ports.fleet.hosts().find((one) => one.id === hostId);
     if (host?.state === 'connected')
@@ -248,17 +250,33 @@ async function forgetVm(ports: ExecutorPorts, step: StepOf<'forget-vm'>): Promis
   };
 }
 
+/**
+ * GitHub itself takes a runner off its list when its one job is over; to ask for it would cost as
+ * much of the limits as registering the next. Should it be left all the same, the poll finds it.
+ */
+async function isSpent(
+  { store, evidence }: ExecutorPorts,
+  vm: VmRecord | undefined,
+): Promise<boolean> {
+  const jobId = vm?.runsJob ?? undefined;
+  if (jobId === undefined) return false;
+  const job = (await store.readJob(jobId)) ?? evidence.readJob(jobId);
+  return job?.state === 'completed' && job.conclusion !== null;
+}
+
 async function loseJob(ports: ExecutorPorts, step: StepOf<'lose-job'>): Promise<SlowPart> {
   const { jobId } = step;
   return async () => {
     const before = await ports.store.readJob(jobId);
     const cause = (await rememberedCause(ports, before)) ?? step.cause;
-    await refreshJob(ports, jobId);
+    const isShown = await refreshJob(ports, jobId);
+    const runnerEnded = hasEndedRunner(ports, before);
     const nowMs = ports.now();
     let lostNow = false;
     const job = await ports.store.updateJob(jobId, nowMs, (stored) => {
       lostNow = isOpen(stored) && stored?.state === before?.state;
       if (stored === undefined || !lostNow) return undefined;
+      if (!isShown && runnerEnded) return endUnseen(stored, nowMs);
       const rerun = rerunOf(ports, stored);
       const why = whyLost(cause, { ...stored, rerun });
       return { ...stored, state: 'lost', why, lostAtMs: nowMs, rerun };
@@ -266,6 +284,7 @@ async function loseJob(ports: ExecutorPorts, step: StepOf<'lose-job'>): Promise<
     if (job === undefined || !lostNow) return;
     ports.evidence.rememberJob(job);
     await ports.evidence.written();
+    if (job.state !== 'lost') return;
     ports.logger.error({ jobId, vmId: job.vmId, cause }, 'the job is lost');
     await ports.notices.lost(job, job.why ?? cause);
   };
@@ -291,16 +310,29 @@ function isOpen(job: JobRecord | undefined): boolean {
   return job?.state === 'in-progress' || job?.state === 'queued';
 }
 
-/** GitHub's word now; when GitHub cannot be asked, what we know stands. */
-async function refreshJob(ports: ExecutorPorts, jobId: JobId): Promise<void> {
+/** By its host's word; a host that does not answer has not said so. */
+function hasEndedRunner({ fleet }: ExecutorPorts, job: JobRecord | undefined): boolean {
+  return fleet
+    .hosts()
+    .flatMap(({ report }) => report?.vms ?? [])
+    .some(({ vmId, runner }) => vmId === job?.vmId && runner.state === 'exited');
+}
+
+/**
+ * GitHub's word now; when GitHub cannot be asked, what we know stands. False: GitHub shows no such job
+ * to us, as when the App was removed there.
+ */
+async function refreshJob(ports: ExecutorPorts, jobId: JobId): Promise<boolean> {
   const job = await ports.store.readJob(jobId);
-  if (job === undefined) return;
+  if (job === undefined) return true;
   try {
     const facts = await ports.jobSource.readJob(job.origin, jobId);
-    if (facts !== undefined) await applyJobFacts(ports, facts, ports.now());
+    if (facts === undefined) return false;
+    await applyJobFacts(ports, facts, ports.now());
   } catch (error) {
     ports.logger.warn({ jobId, err: error }, 'GitHub could not be asked about the job');
   }
+  return true;
 }
 
 async function originOf(

@@ -56,7 +56,10 @@ export interface Runners {
     readonly labels: readonly string[];
     readonly runnerName: string;
   }): Promise<MintedRunner | Refused>;
-  /** A busy runner is never removed; `denied`: the App may not remove any there (any more). */
+  /**
+   * A busy runner is never removed; `denied`: the App may not remove any there (any more). Rejects
+   * where GitHub's limits have no room for it now.
+   */
   remove(origin: RunnerPlace, runnerId: number): Promise<Removal>;
 }
 

@@ -78,6 +78,13 @@ export function vanish(record: JobRecord, why: string, nowMs: number): JobRecord
   return { ...record, state: 'completed', why: why.slice(0, MAX_TEXT), completedAtMs: nowMs };
 }
 
+/** Its runner has ended, and GitHub does not show the job any more: nobody can say how it went. */
+export function endUnseen(record: JobRecord, nowMs: number): JobRecord {
+  const why =
+    'It ran to its end, but GitHub does not show it any more: the App, its run or its repository is gone.';
+  return { ...record, state: 'completed', why, completedAtMs: nowMs };
+}
+
 /** GitHub itself never says `completed` without a conclusion. */
 function hasVanished(record: JobRecord): boolean {
   return record.state === 'completed' && record.conclusion === null;

@@ -15,11 +15,9 @@ export function bearer(request: FastifyRequest): string {
 
 /** Throws the 401 answer unless the App itself calls. */
 export function requireApp({ world }: Simulation, request: FastifyRequest): void {
-  const why = refuseAppToken(
-    bearer(request),
-    { appId: world.app.id, publicKey: world.app.publicKey },
-    Date.now(),
-  );
+  const { id: appId, publicKey } = world.app;
+  const nowMs = Date.now() + world.options.clockAheadMs;
+  const why = refuseAppToken(bearer(request), { appId, publicKey }, nowMs);
   if (why !== undefined) throw badCredentials(why);
 }
 

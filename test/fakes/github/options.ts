@@ -53,6 +53,8 @@ export interface Options {
   readonly limits: Limits;
   /** Decides which of several fitting runners gets a job. */
   readonly seed: number;
+  /** How far its clock is ahead, where it judges the App's and tells the time. */
+  readonly clockAheadMs: number;
 }
 
 export type GivenOptions = Partial<Omit<Options, 'durations' | 'limits'>> &
@@ -98,6 +100,7 @@ export function withDefaults(given: GivenOptions): Options {
     webhookUrl: undefined,
     permissions: MINIMUM_PERMISSIONS,
     seed: 1,
+    clockAheadMs: 0,
     ...given,
     durations: { ...DURATIONS, ...given.durations },
     limits: { ...LIMITS, ...given.limits },

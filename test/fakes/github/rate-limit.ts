@@ -36,6 +36,8 @@ export class RateLimits {
   readonly #durations: Durations;
   readonly #minute: Window;
   readonly #registrations: Window;
+  /** How often it had to refuse. */
+  exceeded = 0;
 
   constructor(limits: Limits, durations: Durations) {
     this.#limits = limits;
@@ -52,10 +54,12 @@ export class RateLimits {
     this.#minute.add(write ? WRITE_POINTS : 1, now);
     const headers = this.#headers(hour);
     if (hour.used > this.#limits.requestsPerHour) {
+      this.exceeded += 1;
       const message = `API rate limit exceeded for ${who}.`;
       throw new Refusal({ status: 403, message, headers });
     }
     if (this.#minute.used > this.#limits.pointsPerMinute) {
+      this.exceeded += 1;
       throw secondary(headers, this.#minute.endsAtMs - now);
     }
     return headers;
@@ -73,6 +77,7 @@ export class RateLimits {
   countRegistration(now: number): void {
     this.#registrations.add(1, now);
     if (this.#registrations.used > this.#limits.registrationsPer5Minutes) {
+      this.exceeded += 1;
       throw secondary({}, this.#registrations.endsAtMs - now);
     }
   }

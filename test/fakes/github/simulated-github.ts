@@ -66,6 +66,7 @@ function serveRest(server: FastifyInstance, simulation: Simulation): void {
   server.addHook('onRequest', async (request, reply) => {
     const write = request.method !== 'GET';
     refuseNameless(request);
+    reply.header('date', tellTime(simulation));
     const headers = simulation.limits.count(callerName(simulation, request), write, Date.now());
     reply.headers({ ...headers, 'x-github-media-type': 'github.v3; format=json' });
     throwFault(simulation, request);
@@ -80,6 +81,10 @@ function serveRest(server: FastifyInstance, simulation: Simulation): void {
   serveContents(server, simulation);
   serveRunners(server, simulation);
   serveActions(server, simulation);
+}
+
+function tellTime({ world }: Simulation): string {
+  return new Date(Date.now() + world.options.clockAheadMs).toUTCString();
 }
 
 /** Tokens differ from hour to hour, but those of one App or one installation share its limit. */

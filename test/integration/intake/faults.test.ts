@@ -1,38 +1,28 @@
 /** GitHub at its worst: every job that it would have run is run once, and nothing is left over. */
-import { afterEach, expect, it } from 'vitest';
+import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import type { Job } from '../../fakes/github/model.ts';
 import type { GivenOptions } from '../../fakes/github/options.ts';
-import { startWholeIntake, type WholeIntake } from './whole-intake.ts';
+import { hastenClock } from './fast-clock.ts';
+import { expectAllRunOnce, pushJobs } from './run-once.ts';
+import { startWholeIntake, type WholeIntake, type WholeOptions } from './whole-intake.ts';
 
 const JOBS = 24;
 const OURS = 'architect';
 
 let whole: WholeIntake;
 
-async function start(given: Partial<GivenOptions> = {}) {
-  whole = await startWholeIntake(given);
+async function start(given: Partial<GivenOptions> = {}, options: WholeOptions = {}) {
+  whole = await startWholeIntake(given, options);
 }
 
-afterEach(() => whole.close());
+beforeEach(() => hastenClock(60));
+afterEach(async () => {
+  await whole.close();
+  vi.unstubAllGlobals();
+});
 
-function push(label: string, count: number): readonly Job[] {
-  const keys = Array.from(
-    { length: count },
-    (_, n) => `  job-${n}: { runs-on: ${label}, steps: [{ run: ok }] }`,
-  );
-  return whole.fixture.push(`on: push\njobs:\n${keys.join('\n')}\n`).jobs;
-}
-
-async function allRunOnce(jobs: readonly Job[]) {
-  const ended = () => jobs.filter(({ conclusion }) => conclusion === 'success').length;
-  await expect.poll(ended).toBe(jobs.length);
-  await expect.poll(() => whole.fleet.vmCount).toBe(0);
-  await expect.poll(async () => (await whole.store.listOpenJobs()).length).toBe(0);
-  await expect.poll(() => whole.fixture.github.simulation.world.runners.size).toBe(0);
-  expect(jobs.map(({ id }) => whole.work.starts.get(id))).toEqual(jobs.map(() => 1));
-  expect(whole.complaints).toEqual([]);
-}
-
+const push = (label: string, count: number) => pushJobs(whole, label, count);
+const allRunOnce = (jobs: readonly Job[]) => expectAllRunOnce(whole, jobs);
 const deliveries = (faults: unknown) => whole.fixture.control('PUT', '/faults/deliveries', faults);
 const apiFault = (fault: unknown) => whole.fixture.control('POST', '/faults/api', fault);
 
@@ -66,18 +56,98 @@ it('every second runner is taken by a job that the App does not see as its own',
   expect(thieves.some(({ id }) => whole.work.starts.get(id) === 1)).toBe(true);
 });
 
-it('each endpoint answers 500 for a while, and all tokens end', async () => {
+const ENDPOINTS = [
+  ['POST', '/access_tokens$'],
+  ['GET', '/app/installations$'],
+  ['GET', '/installation/repositories$'],
+  ['GET', '/actions/runs$'],
+  ['GET', '/actions/runs/[0-9]+/jobs$'],
+  ['GET', '/actions/jobs/[0-9]+$'],
+  ['GET', '/actions/runners$'],
+  ['POST', '/generate-jitconfig$'],
+  ['DELETE', '/actions/runners/[0-9]+$'],
+  ['GET', '/app/hook/deliveries$'],
+  ['POST', '/app/hook/deliveries/[0-9]+/attempts$'],
+] as const;
+
+it('each endpoint answers 500 in turn', async () => {
+  await start();
+  const { apiFaults, jobs } = whole.fixture.github.simulation;
+  await deliveries({ drop: { count: 10_000, unrecorded: false } });
+  for (const [method, path] of ENDPOINTS) {
+    await apiFault({ method, path, status: 500, count: 2 });
+    await whole.fixture.control('POST', '/faults/tokens');
+    const cancelled = push(OURS, 1);
+    whole.work.choose = (_runner, queued) => queued.find((job) => !cancelled.includes(job));
+    const wanted = push(OURS, 2);
+    await expect.poll(() => wanted.every(({ status }) => status === 'completed')).toBe(true);
+    for (const job of cancelled) jobs.cancel(job);
+    await allRunOnce(wanted);
+    await expect.poll(() => apiFaults.every(({ count }) => count === 0)).toBe(true);
+  }
+});
+
+it('tokens end in the middle of requests', async () => {
+  await start();
+  const { tokens } = whole.fixture.github.simulation;
+  const check = tokens.check.bind(tokens);
+  let turn = 0;
+  vi.spyOn(tokens, 'check').mockImplementation((token) => {
+    turn += 1;
+    if (turn % 11 === 0) tokens.expireAll();
+    return check(token);
+  });
+  await allRunOnce(push(OURS, JOBS));
+  expect(turn).toBeGreaterThan(11);
+});
+
+it.each([
+  ['behind', -1],
+  ['ahead of', 1],
+])('the clock is ten minutes %s GitHub’s', async (_, sign) => {
+  const aheadMs = sign * 600_000;
+  await start({ clockAheadMs: -aheadMs }, { aheadMs });
+  await deliveries({ drop: { count: JOBS, unrecorded: true } });
+  await allRunOnce(push(OURS, JOBS));
+});
+
+it('an installation is removed with 50 jobs at work', async () => {
+  await start();
+  const over = Promise.withResolvers<void>();
+  whole.work.run = () => over.promise;
+  const jobs = push(OURS, 50);
+  await expect.poll(() => jobs.every(({ status }) => status === 'in_progress')).toBe(true);
+  whole.work.choose = () => undefined;
+  const waiting = push(OURS, 10);
+  await expect.poll(async () => (await whole.store.listOpenJobs()).length).toBe(60);
+  await whole.fixture.control('DELETE', '/installations/1');
+  await expect.poll(async () => (await whole.store.listOpenJobs()).length).toBe(50);
+  await expect.poll(() => whole.fleet.vmCount).toBe(50);
+  over.resolve();
+  await expect.poll(() => whole.fleet.vmCount).toBe(0);
+  await expect.poll(async () => (await whole.store.listOpenJobs()).length).toBe(0);
+  expect(jobs.map(({ id }) => whole.work.starts.get(id))).toEqual(jobs.map(() => 1));
+  expect(waiting.every(({ id }) => !whole.work.starts.has(id))).toBe(true);
+  expect(whole.complaints).toEqual([]);
+});
+
+it('runners expire unused, and their jobs get others', async () => {
   await start();
   const jobs = push(OURS, 4);
-  for (const path of [
-    '/generate-jitconfig',
-    '/app/installations',
-    '/actions/runs',
-    '/access_tokens',
-  ])
-    await apiFault({ path, status: 500, count: 3 });
-  await whole.fixture.control('POST', '/faults/tokens');
+  let turn = 0;
+  whole.work.choose = (_runner, [first]) => {
+    turn += 1;
+    return turn > jobs.length ? first : undefined;
+  };
   await allRunOnce(jobs);
+  expect(turn).toBe(2 * jobs.length);
+});
+
+it('more jobs are queued at once than may be registered in a minute', async () => {
+  hastenClock(10);
+  await start();
+  await allRunOnce(push(OURS, 200));
+  expect(whole.fixture.github.simulation.limits.exceeded).toBe(0);
 });
 
 it('a secondary limit falls into the middle of minting', async () => {

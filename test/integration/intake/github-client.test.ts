@@ -75,6 +75,12 @@ describe('runners', () => {
     });
   });
 
+  test("a runner joins the operator's group", async () => {
+    api.answers[MINT] = [minted];
+    await createGithubRunners({ client: client(), runnerGroupId: 7 }).mint(wanted);
+    expect(api.seen.at(-1)?.body).toMatchObject({ runner_group_id: 7 });
+  });
+
   test("a user's repository registers its own runners", async () => {
     api.answers['POST /repos/octo/app/actions/runners/generate-jitconfig'] = [minted];
     const mine = { ...origin, scope: 'repository' } as const;

@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it } from 'vitest';
-import { MAX_MINTS_PER_MINUTE } from '../../../app/github/runners.ts';
+import { MAX_MINTS_PER_MINUTE, MAX_WRITES_PER_MINUTE } from '../../../app/github/runners.ts';
 import type { JobRecord } from '../../../app/records/records.ts';
 import type { GivenOptions } from '../../fakes/github/options.ts';
 import { vmRecord } from '../../fixtures/records.ts';
@@ -292,6 +292,23 @@ it('GitHub never has to limit what the pace of registrations lets through', asyn
   expect(new Set(outcomes)).toEqual(new Set(['minted']));
   await rig.poll.round();
   expect(rig.client.isClosed(1)).toBe(false);
+});
+
+it('nor what removals do beside them', async () => {
+  await start();
+  const origin = { installationId: 1, owner: 'acme', repo: 'widgets', runId: 1, headSha: 'a' };
+  const place = { ...origin, scope: 'organization' as const };
+  const minted: number[] = [];
+  while (rig.runners.mayMint(1)) {
+    const runnerName = `architect-vm-${minted.length}`;
+    const runner = await rig.runners.mint({ origin: place, labels: ['architect'], runnerName });
+    if (runner.kind === 'minted') minted.push(runner.runnerId);
+  }
+  const outcomes = await Promise.allSettled(minted.map((id) => rig.runners.remove(place, id)));
+  const late = outcomes.flatMap((one) => (one.status === 'rejected' ? [one.reason] : []));
+  expect(late).toHaveLength(2 * MAX_MINTS_PER_MINUTE - MAX_WRITES_PER_MINUTE);
+  expect(late[0]).toMatchObject({ code: 'GITHUB_PACED', retry: 'later' });
+  expect(rig.fixture.github.simulation.limits.exceeded).toBe(0);
 });
 
 it('registers nothing while GitHub has said to wait', async () => {

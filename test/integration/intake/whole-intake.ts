@@ -9,6 +9,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { pino } from 'pino';
 import { z } from 'zod';
 import { EvidenceStore } from '../../../app/evidence/evidence-store.ts';
@@ -18,13 +19,13 @@ import { createGithubRunners } from '../../../app/github/runners.ts';
 import { classifyFacts } from '../../../app/intake/classify-facts.ts';
 import { createJobIntake } from '../../../app/intake/job-intake.ts';
 import { startGithubPoll } from '../../../app/intake/poll/start-github-poll.ts';
-import { openIntakeQueue } from '../../../app/intake/queue.ts';
+import { type IntakeQueue, openIntakeQueue } from '../../../app/intake/queue.ts';
 import { createWebhookHandler, WEBHOOK_PATH } from '../../../app/intake/webhooks.ts';
 import { startIntakeWorker } from '../../../app/intake/worker.ts';
 import { VmKeys } from '../../../app/keys/vm-keys.ts';
 import { shareOf } from '../../../app/labels/job-share.ts';
 import { DEFAULT_POLICY } from '../../../app/labels/policy.ts';
-import { DEFAULT_PLANNER_CONFIG } from '../../../app/planner/observed.ts';
+import { DEFAULT_PLANNER_CONFIG, type PlannerConfig } from '../../../app/planner/observed.ts';
 import type { JobNotices } from '../../../app/reconciler/ports.ts';
 import { Reconciler } from '../../../app/reconciler/reconciler.ts';
 import { Lease } from '../../../app/records/lease.ts';
@@ -39,16 +40,34 @@ import type { GivenOptions } from '../../fakes/github/options.ts';
 
 const FLEET = 'whole';
 const HOSTS = 8;
+/** The hosts have room for no more. */
+export const MAX_VMS = 64;
 const TICK_MS = 100;
-const POLL_MS = 500;
+const DEPTH_LOOK_MS = 50;
 const JOB_MS = 50;
+/** What the processor needs is no shorter where a minute is a second. */
+const PATIENT: PlannerConfig = {
+  ...DEFAULT_PLANNER_CONFIG,
+  ...{ startTimeoutMs: 3_600_000, assignTimeoutMs: 3_600_000, completionGraceMs: 600_000 },
+};
 
 export type WholeIntake = Awaited<ReturnType<typeof startWholeIntake>>;
 
 /** Which of the queued jobs GitHub gives a runner; undefined: none now. */
 export type Choose = (runner: Runner, queued: readonly Job[]) => Job | undefined;
 
-export async function startWholeIntake(given: Partial<GivenOptions> = {}) {
+export interface WholeOptions {
+  /** By the machine's clock. */
+  readonly pollMs?: number;
+  /** How far the control plane's clock is ahead of GitHub's. */
+  readonly aheadMs?: number;
+}
+
+export async function startWholeIntake(
+  given: Partial<GivenOptions> = {},
+  { pollMs = 500, aheadMs = 0 }: WholeOptions = {},
+) {
+  const now = () => Date.now() + aheadMs;
   const dataDir = await mkdtemp(join(tmpdir(), 'ar-whole-'));
   const logger = pino({ level: 'silent' });
   const parts = new ShutdownStack(logger);
@@ -69,36 +88,38 @@ export async function startWholeIntake(given: Partial<GivenOptions> = {}) {
   const classify = (facts: JobFacts) => classifyFacts(facts, { policy, pool: POOL, evidence });
   const book = { store, evidence, classify };
   const queue = parts.add('queue', openIntakeQueue(redis, logger));
-  const webhooks = await createWebhookHandler({ github, queue, logger });
+  const webhooks = await createWebhookHandler({ github, queue, logger, now });
   fixture.github.simulation.webhooks.url = await serveWebhooks(webhooks, parts);
-  const client = createGithubClient({ github, logger });
+  const client = createGithubClient({ github, logger, now });
   const fleet = new FleetInMemory(HOSTS, (name) => work.online(name));
   const work = new RunnersAtWork(fixture, fleet);
   const { notices, complaints } = collectComplaints();
   const outside = {
-    runners: createGithubRunners({ client }),
+    runners: createGithubRunners({ client, now }),
     jobSource: createGithubJobSource({ client, logger }),
   };
-  const lease = new Lease({ redis: commands, fleet: FLEET });
+  const lease = new Lease({ redis: commands, fleet: FLEET, now: () => performance.now() });
   const reconciler = new Reconciler({
     ports: {
-      ...{ ...book, ...outside, fleet, notices, logger, now: Date.now },
+      ...{ ...book, ...outside, fleet, notices, logger, now },
       pools: { pool: () => POOL },
       shareOf: (job) => shareOf(job, policy),
       keys: new VmKeys(randomBytes(32)),
     },
     lease,
-    plannerConfig: DEFAULT_PLANNER_CONFIG,
+    plannerConfig: PATIENT,
     tickMs: TICK_MS,
   });
-  const intake = createJobIntake({ book, notices, nudge: () => reconciler.nudge(), logger });
+  const nudge = () => reconciler.nudge();
+  const intake = createJobIntake({ book, notices, nudge, logger, now });
   parts.add('worker', startIntakeWorker({ redis, intake, logger }));
   const isLeader = () => lease.held;
-  const asking = { ...outside, client, book, intake, isLeader, intervalMs: POLL_MS };
-  parts.add('poll', startGithubPoll({ ...asking, now: Date.now, logger }));
+  const asking = { ...outside, client, book, intake, isLeader, intervalMs: pollMs };
+  parts.add('poll', startGithubPoll({ ...asking, now, logger }));
   parts.add('reconciler', { close: () => reconciler.stop() });
   reconciler.start();
-  return { fixture, fleet, store, evidence, work, complaints, close: () => parts.close() };
+  const watch = parts.add('watch', watchBounds(queue, fleet));
+  return { fixture, fleet, store, evidence, work, complaints, watch, close: () => parts.close() };
 }
 
 async function serveWebhooks(
@@ -129,6 +150,18 @@ function collectComplaints(): { notices: JobNotices; complaints: readonly string
   return { notices: { refused: note, lost: note }, complaints };
 }
 
+/** The most that was ever waiting, and the most VMs that there ever were. */
+function watchBounds(queue: Pick<IntakeQueue, 'depth'>, fleet: FleetInMemory) {
+  const most = { queued: 0, vms: 0 };
+  const look = async () => {
+    const vms = fleet.hosts().flatMap(({ report }) => report?.vms ?? []);
+    most.vms = Math.max(most.vms, vms.filter(({ phase }) => phase !== 'stopped').length);
+    most.queued = Math.max(most.queued, await queue.depth().catch(() => 0));
+  };
+  const timer = setInterval(() => void look(), DEPTH_LOOK_MS);
+  return { most, close: async () => clearInterval(timer) };
+}
+
 /** What GitHub and the guests do: a runner takes a job, runs it for a moment, and is gone. */
 export class RunnersAtWork {
   readonly #fixture: GitHubFixture;
@@ -136,6 +169,8 @@ export class RunnersAtWork {
   /** How often each job was started. */
   readonly starts = new Map<number, number>();
   choose: Choose = (_runner, [first]) => first;
+  /** How long a job runs. */
+  run: (job: Job) => Promise<unknown> = () => delay(JOB_MS);
 
   constructor(fixture: GitHubFixture, fleet: FleetInMemory) {
     this.#fixture = fixture;
@@ -151,9 +186,9 @@ export class RunnersAtWork {
     runner.job = job;
     this.starts.set(job.id, (this.starts.get(job.id) ?? 0) + 1);
     jobs.start(job, runner);
-    setTimeout(() => {
+    void this.run(job).then(() => {
       jobs.complete(job, 'success');
       this.#fleet.runnerExited(name);
-    }, JOB_MS);
+    });
   }
 }

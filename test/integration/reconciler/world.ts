@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { pino } from 'pino';
 import { EvidenceStore } from '../../../app/evidence/evidence-store.ts';
+import { GithubAwayError } from '../../../app/github/errors.ts';
 import { VmKeys } from '../../../app/keys/vm-keys.ts';
 import { shareOf } from '../../../app/labels/job-share.ts';
 import { DEFAULT_POLICY } from '../../../app/labels/policy.ts';
@@ -245,6 +246,7 @@ export class FakeGithub implements Runners, JobSource {
   }
 
   async mint({ runnerName }: { readonly runnerName: string }): Promise<MintedRunner | Refused> {
+    this.#reach();
     if (this.refuses !== undefined) return refused(this.refuses);
     for (const [id, name] of this.runners)
       if (name === runnerName && !this.busyRunners.has(name)) this.runners.delete(id);
@@ -256,7 +258,21 @@ export class FakeGithub implements Runners, JobSource {
   /** The App was suspended. */
   denies = false;
 
+  /** Nobody can reach it. */
+  away = false;
+
+  /** A JIT runner is gone with its one job. */
+  #release(runnerName: string): void {
+    this.busyRunners.delete(runnerName);
+    for (const [id, name] of this.runners) if (name === runnerName) this.runners.delete(id);
+  }
+
+  #reach(): void {
+    if (this.away) throw new GithubAwayError('GitHub did not answer.');
+  }
+
   async remove(_origin: RunnerPlace, runnerId: number): Promise<Removal> {
+    this.#reach();
     const name = this.runners.get(runnerId);
     if (this.denies) return 'denied';
     if (name === undefined) return 'absent';
@@ -266,17 +282,19 @@ export class FakeGithub implements Runners, JobSource {
   }
 
   async readJob(_origin: JobFacts['origin'], id: JobId) {
+    this.#reach();
     return this.jobs.get(id);
   }
 
   async listOpenJobs() {
+    this.#reach();
     return [...this.jobs.values()].filter((job) => job.status !== 'completed');
   }
 
   set(id: number, status: JobFacts['status'], vmId?: VmId): JobFacts {
     const runnerName = vmId === undefined ? null : runnerNameOf(vmId);
     if (runnerName !== null && status === 'in_progress') this.busyRunners.add(runnerName);
-    if (runnerName !== null && status === 'completed') this.busyRunners.delete(runnerName);
+    if (runnerName !== null && status === 'completed') this.#release(runnerName);
     const facts = jobFacts({
       id: JobId.parse(String(id)),
       status,
