@@ -89,7 +89,7 @@ function describeSpotPriceHistory(world: Ec2World, form: QueryForm): Xml {
     .filter(({ name }) => wanted === undefined || wanted.includes(name))
     .flatMap((type) => [...ZONES.values()].map((zone) => ({ type, zone })));
   const { page, nextToken } = pageOf(world, rows, form);
-  const timestamp = new Date().toISOString();
+  const timestamp = new Date(world.nowMs()).toISOString();
   return {
     spotPriceHistorySet: page.flatMap(({ type, zone }) => {
       const row = {
@@ -113,14 +113,14 @@ function createLaunchTemplate(world: Ec2World, form: QueryForm): Xml {
     throw new FakeRefusal('InvalidLaunchTemplateName.MalformedException', name);
   if (world.templates.has(name))
     throw new FakeRefusal('InvalidLaunchTemplateName.AlreadyExistsException', name);
-  const template = readTemplate(name, form);
+  const template = { ...readTemplate(name, form), createdAtMs: world.nowMs() };
   if (template.userData.length > 16_384)
     throw new FakeRefusal('InvalidUserData.Malformed', 'User data is limited to 16384 bytes.');
   world.templates.set(name, template);
   return { launchTemplate: { launchTemplateId: template.id, launchTemplateName: name } };
 }
 
-function readTemplate(name: string, form: QueryForm): FakeTemplate {
+function readTemplate(name: string, form: QueryForm): Omit<FakeTemplate, 'createdAtMs'> {
   const data = form.below('LaunchTemplateData');
   const [nic] = data?.list('NetworkInterface') ?? [];
   const [disk] = data?.list('BlockDeviceMapping') ?? [];
@@ -137,7 +137,6 @@ function readTemplate(name: string, form: QueryForm): FakeTemplate {
     publicAddress: nic?.get('AssociatePublicIpAddress') !== 'false',
     encrypted: disk?.get('Ebs.Encrypted') === 'true',
     profile: data?.get('IamInstanceProfile.Name'),
-    createdAtMs: Date.now(),
   };
 }
 
