@@ -26,6 +26,8 @@ export interface Ec2Given {
   readonly onDemandUsdPerHour?: Readonly<Record<string, number>>;
   readonly fallbacks?: readonly string[];
   readonly priceList?: boolean;
+  readonly spotAdvisor?: string;
+  readonly placementScores?: boolean;
   readonly ownerId?: string;
   readonly now?: () => number;
   readonly journal?: LaunchJournal;

@@ -1,7 +1,14 @@
 /** What the fake answers, action by action. It is strict: what it does not know, it refuses. */
 import { randomBytes } from 'node:crypto';
 import { createFakeFleet } from './ec2-fleets.ts';
-import { type Ec2World, FakeRefusal, type FakeTemplate, type Tags, ZONES } from './ec2-world.ts';
+import {
+  type Ec2World,
+  FakeRefusal,
+  type FakeTemplate,
+  type Tags,
+  ZONE_IDS,
+  ZONES,
+} from './ec2-world.ts';
 import type { QueryForm, Xml } from './query-protocol.ts';
 
 export type Action = (world: Ec2World, form: QueryForm) => Xml;
@@ -16,6 +23,10 @@ const TAKES: Readonly<Record<string, readonly string[]>> = {
     'StartTime',
     'NextToken',
     'MaxResults',
+  ],
+  GetSpotPlacementScores: [
+    ...['InstanceType', 'TargetCapacity', 'TargetCapacityUnitType', 'SingleAvailabilityZone'],
+    ...['RegionName', 'MaxResults', 'NextToken'],
   ],
   CreateLaunchTemplate: [
     'LaunchTemplateName',
@@ -37,6 +48,7 @@ const ACTIONS: Readonly<Record<string, Action>> = {
   DescribeInstanceTypes: describeInstanceTypes,
   DescribeSubnets: describeSubnets,
   DescribeSpotPriceHistory: describeSpotPriceHistory,
+  GetSpotPlacementScores: getSpotPlacementScores,
   CreateLaunchTemplate: createLaunchTemplate,
   DeleteLaunchTemplate: deleteLaunchTemplate,
   DescribeLaunchTemplates: describeLaunchTemplates,
@@ -78,7 +90,7 @@ function describeSubnets(_: Ec2World, form: QueryForm): Xml {
     const availabilityZone = ZONES.get(subnetId);
     if (availabilityZone === undefined)
       throw new FakeRefusal('InvalidSubnetID.NotFound', `There is no subnet ${subnetId}.`);
-    return { subnetId, availabilityZone };
+    return { subnetId, availabilityZone, availabilityZoneId: ZONE_IDS.get(availabilityZone) };
   });
   return { subnetSet };
 }
@@ -104,6 +116,20 @@ function describeSpotPriceHistory(world: Ec2World, form: QueryForm): Xml {
       ];
     }),
     nextToken: nextToken ?? '',
+  };
+}
+
+/** Of zones, in the regions that are named: by id. */
+function getSpotPlacementScores(world: Ec2World, form: QueryForm): Xml {
+  const isWhole = form.texts('InstanceType').length > 0 && Number(form.get('TargetCapacity')) > 0;
+  if (!isWhole || form.get('SingleAvailabilityZone') !== 'true')
+    throw new FakeRefusal('InvalidParameterValue', 'Wants types, a capacity, and zones.');
+  const { page, nextToken } = pageOf(world, [...world.scores], form);
+  return {
+    spotPlacementScoreSet: page.map(([availabilityZoneId, score]) => ({
+      ...{ region: form.texts('RegionName')[0], availabilityZoneId, score },
+    })),
+    nextToken,
   };
 }
 

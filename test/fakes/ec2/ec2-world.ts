@@ -65,6 +65,12 @@ export const ZONES: ReadonlyMap<string, string> = new Map([
   ['subnet-0000000b', 'eu-central-1b'],
 ]);
 
+/** By name. */
+export const ZONE_IDS: ReadonlyMap<string, string> = new Map([
+  ['eu-central-1a', 'euc1-az2'],
+  ['eu-central-1b', 'euc1-az3'],
+]);
+
 const TYPES: readonly FakeType[] = [
   {
     name: 'm8i.xlarge',
@@ -123,6 +129,8 @@ export class Ec2World {
   pageSize = 1_000;
   /** Actions that fail, the first ones first; `lost`: done, and never answered. */
   readonly faults: { readonly action: string; readonly code: string | 'lost' }[] = [];
+  /** By the id of a zone. */
+  readonly scores = new Map<string, number>();
   /** What every action fails with meanwhile. */
   outage: string | undefined;
   /** Its clock, beside this machine's. */
