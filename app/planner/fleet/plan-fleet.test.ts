@@ -243,18 +243,22 @@ describe('offers that say what they risk', () => {
     expect(other).toMatchObject({ offerId: 'risky' });
   });
 
-  it('do not replace each other for a price that the risk eats up', () => {
-    const offers = [
-      { ...risky, pricePerHourUsd: 0.4 },
-      { ...calm, pricePerHourUsd: 0.42 },
-    ];
-    const machines = [machine(1, { vms: [vm()], offerId: 'calm', usdPerHour: 0.42 })];
-    const policy = { riskCosts: { usdPerReclaim: 100, scorePremium: 0.1 } };
-    expect(planned({ offers, machines }, policy)).toEqual([]);
-    const blind = { riskCosts: { usdPerReclaim: 0, scorePremium: 0 } };
-    expect(planned({ offers, machines }, { ...blind, savingMargin: 0.5 })).toEqual([
-      'launch risky',
-    ]);
-    expect(planned({ offers, machines }, { ...policy, savingMargin: 0.5 })).toEqual([]);
+  const on = (offerId: string) => [machine(1, { vms: [vm()], offerId, usdPerHour: 0.42 })];
+  const policy = { riskCosts: { usdPerReclaim: 100, scorePremium: 0.1 }, savingMargin: 0.5 };
+  const cheap = { ...risky, pricePerHourUsd: 0.4 };
+  const dear = [
+    { ...risky, pricePerHourUsd: 0.42 },
+    { ...calm, pricePerHourUsd: 0.42 },
+  ];
+
+  it('do not replace others for a price that the risk eats up', () => {
+    expect(planned({ offers: [cheap], machines: on('other') }, policy)).toEqual([]);
+    const blind = { ...policy, riskCosts: { usdPerReclaim: 0, scorePremium: 0 } };
+    expect(planned({ offers: [cheap], machines: on('other') }, blind)).toEqual(['launch risky']);
+  });
+
+  it('are replaced at the same price by what is calm, and not the other way', () => {
+    expect(planned({ offers: dear, machines: on('risky') }, policy)).toEqual(['launch calm']);
+    expect(planned({ offers: dear, machines: on('calm') }, policy)).toEqual([]);
   });
 });
