@@ -30,6 +30,7 @@ export class BuyerRig {
   picture: Observed = {
     ...{ jobs: [], hosts: [], vms: [], migrations: [], wishes: [], leftCopies: [] },
   };
+  listHosts: () => readonly FleetHost[] = () => this.hosts;
   issue = () => `architect_${this.issued.length}`;
   readonly #spent = new Map<string, DaySpend>();
   #launchedMs: number | undefined;
@@ -63,7 +64,7 @@ export class BuyerRig {
           return token;
         },
       },
-      fleet: { hosts: () => this.hosts },
+      fleet: { hosts: () => this.listHosts() },
       evidence: {
         rememberPrice: (hostId, price) => void this.prices.push({ hostId, ...price }),
         addSpend: ({ day, usd, untilMs }) => {
