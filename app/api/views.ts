@@ -89,6 +89,10 @@ const OfferView = z.object({
   spot: z.boolean(),
   pricePerHourUsd: z.number(),
   place: z.string(),
+  /** The share of its like that was taken back in the last month, where the cloud says so. */
+  reclaimsPerMonth: z.number().optional(),
+  /** How likely its place has what is asked for, 1 to 10, where the cloud says so. */
+  placementScore: z.number().optional(),
 });
 
 /** What the provider sells, and why what was chosen was chosen. */

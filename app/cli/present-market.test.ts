@@ -7,7 +7,10 @@ const capacity = { vcpus: 4, memoryMib: 14_745, diskGib: 166 };
 const MARKET: MarketView = {
   provider: 'ec2',
   offers: [
-    { id: 'm8i.xlarge/a/spot', capacity, spot: true, pricePerHourUsd: 0.08, place: 'a' },
+    {
+      ...{ id: 'm8i.xlarge/a/spot', capacity, spot: true, pricePerHourUsd: 0.08, place: 'a' },
+      ...{ reclaimsPerMonth: 0.08, placementScore: 7 },
+    },
     { id: 'm8i.xlarge/a/on-demand', capacity, spot: false, pricePerHourUsd: 0.3, place: 'a' },
   ],
   shut: [
@@ -35,8 +38,8 @@ it('shows prices, what is not on sale, and each decision with its arithmetic', (
   expect(presentMarket(MARKET, { rows: 1, nowMs: NOW_MS })).toBe(
     `Provider: ec2. The fleet costs $0.1600 of $2.0000 per hour, and has cost $1.2500 of $20.0000 today (UTC).
 
-OFFER              VCPU  MEMORY  DISK     PER HOUR  PER VCPU  KIND  PLACE
-m8i.xlarge/a/spot  4     14 GiB  166 GiB  $0.0800   $0.0200   spot  a
+OFFER              VCPU  MEMORY  DISK     PER HOUR  PER VCPU  KIND  PLACE  RISK
+m8i.xlarge/a/spot  4     14 GiB  166 GiB  $0.0800   $0.0200   spot  a      8 %/month, score 7
 … and 1 more: --rows 2
 
 NOT NOW            WHY                           FOR

@@ -28,10 +28,10 @@ function presentSpend(market: MarketView): string {
 function presentOffers({ offers }: MarketView, rows: number): string {
   if (offers.length === 0) return 'Nothing is on sale.';
   const table = formatTable(
-    ['OFFER', 'VCPU', 'MEMORY', 'DISK', 'PER HOUR', 'PER VCPU', 'KIND', 'PLACE'],
+    ['OFFER', 'VCPU', 'MEMORY', 'DISK', 'PER HOUR', 'PER VCPU', 'KIND', 'PLACE', 'RISK'],
     offers
       .slice(0, rows)
-      .map(({ id, capacity, pricePerHourUsd, spot, place }) => [
+      .map(({ id, capacity, pricePerHourUsd, spot, place, ...risk }) => [
         id,
         String(capacity.vcpus),
         `${Math.floor(capacity.memoryMib / 1024)} GiB`,
@@ -40,10 +40,22 @@ function presentOffers({ offers }: MarketView, rows: number): string {
         usd(pricePerHourUsd / Math.max(1, capacity.vcpus)),
         spot ? 'spot' : 'on demand',
         place,
+        presentRisk(risk),
       ]),
   );
   const more = offers.length - rows;
   return more > 0 ? `${table}\n… and ${more} more: --rows ${offers.length}` : table;
+}
+
+/** Of what the cloud tells; `-` where it tells nothing. */
+function presentRisk({
+  reclaimsPerMonth,
+  placementScore,
+}: Pick<MarketView['offers'][number], 'reclaimsPerMonth' | 'placementScore'>): string {
+  const taken =
+    reclaimsPerMonth === undefined ? [] : [`${(100 * reclaimsPerMonth).toFixed(0)} %/month`];
+  const score = placementScore === undefined ? [] : [`score ${placementScore}`];
+  return [...taken, ...score].join(', ') || '-';
 }
 
 function presentShut({ shut }: MarketView, nowMs: number): string {

@@ -1,41 +1,62 @@
-/** Which offer is bought for what lacks room: the one whose useful vCPUs cost least. Pure. */
+/** Which offer is bought for what lacks room: the one whose useful vCPUs are weighed least. Pure. */
 import type { Capacity } from '../../../host-agent/protocol/host-facts.ts';
 import type { InstanceClass } from '../../../host-agent/protocol/instance-class.ts';
 import type { Offer } from '../../providers/provider.ts';
 import { largestFirst, shapeOf } from './fleet-room.ts';
+import { type RiskCosts, riskUsdPerHour, weighedUsdPerHour } from './offer-cost.ts';
 
 export interface ChosenOffer {
   readonly offer: Offer;
   /** What is left without room when it has come. */
   readonly left: readonly InstanceClass[];
+  /** Its arithmetic, beside the next best. */
+  readonly because: string;
+}
+
+export interface Choice {
+  readonly offers: readonly Offer[];
+  readonly budgetUsdPerHour: number;
+  readonly riskCosts: RiskCosts;
 }
 
 /** Undefined: no offer within the budget takes any of these. Ties go to the smaller id. */
 export function chooseOffer(
-  offers: readonly Offer[],
+  { offers, budgetUsdPerHour, riskCosts }: Choice,
   sizes: readonly InstanceClass[],
-  budgetUsdPerHour: number,
 ): ChosenOffer | undefined {
   const batches = batch(sizes);
   const scored = offers.flatMap((offer) => {
     if (offer.pricePerHourUsd > budgetUsdPerHour) return [];
     const placed = fill(offer.capacity, batches);
     const vcpus = batches.reduce((sum, { size }, at) => sum + size.vcpus * (placed[at] ?? 0), 0);
-    return vcpus === 0 ? [] : [{ offer, placed, score: offer.pricePerHourUsd / vcpus }];
+    const score = weighedUsdPerHour(offer, riskCosts) / vcpus;
+    return vcpus === 0 ? [] : [{ offer, placed, vcpus, score }];
   });
-  const [best] = scored.sort((a, b) => a.score - b.score || (a.offer.id < b.offer.id ? -1 : 1));
+  const [best, next] = scored.sort(
+    (a, b) => a.score - b.score || (a.offer.id < b.offer.id ? -1 : 1),
+  );
   if (best === undefined) return undefined;
   const left = batches.flatMap(({ size, count }, at) =>
     new Array<InstanceClass>(count - (best.placed[at] ?? 0)).fill(size),
   );
-  return { offer: best.offer, left };
+  const beside = next === undefined ? '' : `; next ${next.offer.id}: $${money(next.score)}`;
+  const because = `${arithmeticOf(best.offer, best.vcpus, riskCosts)} = $${money(best.score)}${beside}`;
+  return { offer: best.offer, left, because };
+}
+
+function arithmeticOf(offer: Offer, vcpus: number, riskCosts: RiskCosts): string {
+  const riskUsd = riskUsdPerHour(offer, riskCosts);
+  const price = `$${money(offer.pricePerHourUsd)}`;
+  return `${riskUsd === 0 ? price : `(${price} + $${money(riskUsd)} risk)`} / ${vcpus} vCPUs used`;
+}
+
+function money(usd: number): string {
+  return String(Number(usd.toFixed(4)));
 }
 
 /** For a fleet that only wants to be there: the cheapest per vCPU. */
-export function cheapestOffer(
-  offers: readonly Offer[],
-  budgetUsdPerHour: number,
-): Offer | undefined {
+export function cheapestOffer({ offers, budgetUsdPerHour, riskCosts }: Choice): Offer | undefined {
+  const perVcpu = (offer: Offer) => weighedUsdPerHour(offer, riskCosts) / offer.capacity.vcpus;
   return offers
     .filter(({ pricePerHourUsd, capacity }) => {
       return pricePerHourUsd <= budgetUsdPerHour && capacity.vcpus > 0;
@@ -67,8 +88,4 @@ function fill(capacity: Capacity, batches: readonly Batch[]): readonly number[] 
     diskGib -= placed * size.diskGib;
     return placed;
   });
-}
-
-function perVcpu({ pricePerHourUsd, capacity }: Offer): number {
-  return pricePerHourUsd / capacity.vcpus;
 }

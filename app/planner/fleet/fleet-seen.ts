@@ -5,6 +5,7 @@
 import type { Capacity } from '../../../host-agent/protocol/host-facts.ts';
 import type { InstanceClass } from '../../../host-agent/protocol/instance-class.ts';
 import type { Offer } from '../../providers/provider.ts';
+import type { RiskCosts } from './offer-cost.ts';
 
 export interface FleetVm {
   readonly class: InstanceClass;
@@ -81,6 +82,8 @@ export interface FleetPolicy {
   /** A saving must be so many times what it costs. */
   readonly savingMargin: number;
   readonly moveCosts: MoveCosts;
+  /** Where offers say what they risk. */
+  readonly riskCosts: RiskCosts;
 }
 
 export interface MoveCosts {
@@ -112,6 +115,7 @@ export const DEFAULT_FLEET_POLICY: FleetPolicy = Object.freeze({
     usdPerLoss: 1,
     overlapMs: 600_000,
   }),
+  riskCosts: Object.freeze({ usdPerReclaim: 1, scorePremium: 0.1 }),
 });
 
 export type FleetStep =

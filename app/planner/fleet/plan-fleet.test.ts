@@ -225,3 +225,40 @@ describe('cheaper without downtime', () => {
     expect(planned({ machines: [one] }, policy)).toEqual([]);
   });
 });
+
+describe('offers that say what they risk', () => {
+  const calm = { ...offer('calm', 0.101), reclaimsPerMonth: 0.025, placementScore: 9 };
+  const risky = { ...offer('risky', 0.1), reclaimsPerMonth: 0.33, placementScore: 3 };
+
+  it('are weighed by it, and the arithmetic names it', () => {
+    const [step] = steps({ offers: [risky, calm], waiting: [SMALL] });
+    expect(step).toMatchObject({ kind: 'launch', offerId: 'calm' });
+    expect(step?.why).toBe(
+      'Jobs or VMs wait: 1 × no room. ($0.101 + $0.0012 risk) / 2 vCPUs used = $0.0511; next risky: $0.0541',
+    );
+    const [other] = steps({
+      offers: [{ ...risky, pricePerHourUsd: 0.09 }, calm],
+      waiting: [SMALL],
+    });
+    expect(other).toMatchObject({ offerId: 'risky' });
+  });
+
+  const on = (offerId: string) => [machine(1, { vms: [vm()], offerId, usdPerHour: 0.42 })];
+  const policy = { riskCosts: { usdPerReclaim: 100, scorePremium: 0.1 }, savingMargin: 0.5 };
+  const cheap = { ...risky, pricePerHourUsd: 0.4 };
+  const dear = [
+    { ...risky, pricePerHourUsd: 0.42 },
+    { ...calm, pricePerHourUsd: 0.42 },
+  ];
+
+  it('do not replace others for a price that the risk eats up', () => {
+    expect(planned({ offers: [cheap], machines: on('other') }, policy)).toEqual([]);
+    const blind = { ...policy, riskCosts: { usdPerReclaim: 0, scorePremium: 0 } };
+    expect(planned({ offers: [cheap], machines: on('other') }, blind)).toEqual(['launch risky']);
+  });
+
+  it('are replaced at the same price by what is calm, and not the other way', () => {
+    expect(planned({ offers: dear, machines: on('risky') }, policy)).toEqual(['launch calm']);
+    expect(planned({ offers: dear, machines: on('calm') }, policy)).toEqual([]);
+  });
+});

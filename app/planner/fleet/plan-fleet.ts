@@ -118,6 +118,7 @@ function planLaunches({
   let budget = budgetOf({ machines, usdToday }, policy);
   let hosts = machines.length;
   const isFull = () => launches.length >= policy.maxLaunchesPerLook || hosts >= policy.maxHosts;
+  const choice = () => ({ offers, budgetUsdPerHour: budget, riskCosts: policy.riskCosts });
   const launch = (offer: Offer, why: string) => {
     launches.push({ offer, why });
     budget -= offer.pricePerHourUsd;
@@ -126,16 +127,16 @@ function planLaunches({
   const buyFor = (sizes: readonly InstanceClass[], why: string) => {
     let left = sizes;
     while (left.length > 0 && !isFull()) {
-      const chosen = chooseOffer(offers, left, budget);
+      const chosen = chooseOffer(choice(), left);
       if (chosen === undefined) return;
-      launch(chosen.offer, `${why}: ${left.length} × no room`);
+      launch(chosen.offer, `${why}: ${left.length} × no room. ${chosen.because}`);
       left = chosen.left;
     }
   };
   buyFor(lacking.real, 'Jobs or VMs wait');
   buyFor(lacking.headroom, 'Headroom');
   while (staying.length + launches.length < policy.minHosts && !isFull()) {
-    const offer = cheapestOffer(offers, budget);
+    const offer = cheapestOffer(choice());
     if (offer === undefined) break;
     launch(offer, `The fleet keeps ${policy.minHosts} hosts`);
   }

@@ -17,6 +17,7 @@ import {
   type FleetSeen,
   type FleetStep,
 } from './fleet-seen.ts';
+import { riskUsdPerHour, weighedUsdPerHour } from './offer-cost.ts';
 import { type Weighed, weighSaving } from './weigh-saving.ts';
 
 /** Machines that are tried in one look: each trial packs the whole fleet. */
@@ -80,12 +81,12 @@ function replaceDear(seen: FleetSeen, policy: FleetPolicy): FleetStep | undefine
   const [best] = seen.machines
     .filter(canLeave)
     .flatMap((machine) => {
-      const offer = cheapestFor(machine, seen.offers, budget);
+      const offer = cheapestFor(machine, seen.offers, { budgetUsdPerHour: budget, policy });
       if (offer === undefined) return [];
       const weighed = weighSaving(
         {
-          fromUsdPerHour: machine.usdPerHour,
-          toUsdPerHour: offer.pricePerHourUsd,
+          fromUsdPerHour: machine.usdPerHour + riskOf(machine, seen.offers, policy),
+          toUsdPerHour: weighedUsdPerHour(offer, policy.riskCosts),
           vms: machine.vms,
         },
         policy,
@@ -99,12 +100,24 @@ function replaceDear(seen: FleetSeen, policy: FleetPolicy): FleetStep | undefine
   return { kind: 'launch', offerId: offer.id, maxUsdPerHour: offer.pricePerHourUsd, why };
 }
 
+/** Weighed as when it was chosen, so that what is calm and a little dearer stays. */
+function riskOf(
+  { offerId }: FleetMachine,
+  offers: readonly Offer[],
+  { riskCosts }: FleetPolicy,
+): number {
+  const own = offers.find(({ id }) => id === offerId);
+  return own === undefined ? 0 : riskUsdPerHour(own, riskCosts);
+}
+
 /** As large as what it replaces: else the headroom would be bought anew. */
 function cheapestFor(
   { capacity, vms }: FleetMachine,
   offers: readonly Offer[],
-  budgetUsdPerHour: number,
+  limits: { readonly budgetUsdPerHour: number; readonly policy: FleetPolicy },
 ): Offer | undefined {
+  const { budgetUsdPerHour, policy } = limits;
+  const weigh = (offer: Offer) => weighedUsdPerHour(offer, policy.riskCosts);
   return offers
     .filter((offer) => {
       const room = emptyRoom(offer.id, offer.capacity);
@@ -116,7 +129,7 @@ function cheapestFor(
         pack([room], sizes).left.length === 0
       );
     })
-    .toSorted((a, b) => a.pricePerHourUsd - b.pricePerHourUsd || (a.id < b.id ? -1 : 1))[0];
+    .toSorted((a, b) => weigh(a) - weigh(b) || (a.id < b.id ? -1 : 1))[0];
 }
 
 function byNet(a: Saving, b: Saving): number {

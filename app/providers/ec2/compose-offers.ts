@@ -29,6 +29,10 @@ export interface Market {
   /** By type. What is not in it is not bought on demand. */
   readonly onDemandUsdPerHour: Readonly<Record<string, number>>;
   readonly diskGib: number;
+  /** By type; what is not in it, nobody says. */
+  readonly reclaims?: ReadonlyMap<string, number>;
+  /** By zone. */
+  readonly scores?: ReadonlyMap<string, number>;
 }
 
 /** The cheapest per vCPU first; no more than MAX_OFFERS of them. */
@@ -42,7 +46,14 @@ export function composeOffers(market: Market): readonly Ec2Offer[] {
       const onDemandUsd = market.onDemandUsdPerHour[type.name];
       const { diskGib } = market;
       return [
-        ...(spotUsd === undefined ? [] : [offerOf({ type, zone, diskGib }, true, spotUsd)]),
+        ...(spotUsd === undefined
+          ? []
+          : [
+              {
+                ...offerOf({ type, zone, diskGib }, true, spotUsd),
+                ...riskOf(market, type.name, zone),
+              },
+            ]),
         ...(onDemandUsd === undefined
           ? []
           : [offerOf({ type, zone, diskGib }, false, onDemandUsd)]),
@@ -50,6 +61,19 @@ export function composeOffers(market: Market): readonly Ec2Offer[] {
     }),
   );
   return offers.sort(cheapestFirst).slice(0, MAX_OFFERS);
+}
+
+function riskOf(
+  { reclaims, scores }: Market,
+  type: string,
+  zone: string,
+): Pick<Ec2Offer, 'reclaimsPerMonth' | 'placementScore'> {
+  const reclaimsPerMonth = reclaims?.get(type);
+  const placementScore = scores?.get(zone);
+  return {
+    ...(reclaimsPerMonth === undefined ? {} : { reclaimsPerMonth }),
+    ...(placementScore === undefined ? {} : { placementScore }),
+  };
 }
 
 /** `m8i.2xlarge/eu-central-1a/spot` */

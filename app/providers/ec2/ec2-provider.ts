@@ -6,7 +6,8 @@
  *   - A client token buys at most one instance, whoever asks how often.
  *   - Nothing without both of our tags is listed or ended.
  *   - EC2 forgets for some seconds what it has just made: such an instance is listed all the same, so
- *     that nobody buys another in its place.
+ *     that nobody buys another in its place. What an earlier process bought is not known here: nothing is
+ *     offered until EC2's lists must have it.
  */
 import type { Logger } from 'pino';
 import type { PoolSpec } from '../../../host-agent/protocol/host-facts.ts';
@@ -25,6 +26,7 @@ import { EC2_LIMITS, type Ec2Limits, Ec2Requests, type Ec2Sdk } from './ec2-requ
 import { type Ec2Settings, policyOf } from './ec2-settings.ts';
 import { describeInstance, listInstances } from './instances.ts';
 import { type LaunchTools, launchHost, terminateInstances } from './launch.ts';
+import { type LaunchJournal, mayLag } from './launch-journal.ts';
 import { Ec2Market } from './market.ts';
 import { type SqsSdk, watchNoticeQueue } from './notice-queue.ts';
 import { RecentLaunches } from './recent-launches.ts';
@@ -43,6 +45,8 @@ export interface Ec2ProviderOptions {
   readonly pool: Pick<PoolSpec, 'id' | 'template' | 'arch' | 'accelerator' | 'cpuVendor'>;
   readonly now: () => number;
   readonly logger: Logger;
+  /** Unset: no earlier process can have bought anything. */
+  readonly journal?: LaunchJournal;
   /** For `noticeQueue`. */
   readonly sqs?: SqsSdk | undefined;
   /** Tests shorten them. */
@@ -61,6 +65,7 @@ export class Ec2Provider implements Provider {
   /** Of each machine that was listed last. */
   #offerOf: ReadonlyMap<string, string> = new Map();
   readonly #sqs: SqsSdk | undefined;
+  readonly #journal: LaunchJournal | undefined;
   #sweptAtMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: Ec2ProviderOptions) {
@@ -70,6 +75,7 @@ export class Ec2Provider implements Provider {
     const requests = new Ec2Requests(sdk, settings, limits);
     const market = new Ec2Market({ requests, settings, pool, now, logger });
     this.#sqs = options.sqs;
+    this.#journal = options.journal;
     const breaker = new CircuitBreaker();
     const ours = { fleet, ownerId };
     this.#tools = { requests, market, breaker, settings, ours, pool, now, logger };
@@ -78,6 +84,7 @@ export class Ec2Provider implements Provider {
   async offers(signal: AbortSignal): Promise<readonly Offer[]> {
     const { market, breaker, now } = this.#tools;
     const offers = await market.offers(signal);
+    if (this.#journal !== undefined && mayLag(this.#journal, now())) return [];
     return offers.filter(({ id }) => !breaker.isOpen(id, now()));
   }
 
@@ -136,6 +143,7 @@ export class Ec2Provider implements Provider {
 
   async #launch(request: LaunchRequest, signal: AbortSignal): Promise<ProviderHost> {
     const { now, logger } = this.#tools;
+    await this.#journal?.note(now());
     const host = await launchHost(this.#tools, request, signal);
     this.#recent.note(host, now());
     logger.info({ machineId: host.machineId, offerId: host.offerId }, 'bought a host from EC2');

@@ -6,6 +6,7 @@ import { z } from 'zod';
 import { DEFAULT_FLEET_POLICY, type FleetPolicy } from '../../planner/fleet/fleet-seen.ts';
 
 const MINUTE_MS = 60_000;
+const SPOT_ADVISOR_URL = 'https://spot-bid-advisor.s3.amazonaws.com/spot-advisor-data.json';
 const usd = z.number().min(0).max(1_000);
 
 const Bootstrap = z.strictObject({
@@ -35,6 +36,13 @@ const Fleet = z.strictObject({
   calmMinutes: z.number().min(1).max(1_440).default(5),
   joinMinutes: z.number().min(1).max(120).default(15),
   horizonHours: z.number().min(0.25).max(168).default(4),
+  usdPerReclaim: usd.default(DEFAULT_FLEET_POLICY.riskCosts.usdPerReclaim),
+  /** How much dearer an offer may be in a zone of the best placement score than in one of the worst. */
+  scorePremiumPercent: z
+    .number()
+    .min(0)
+    .max(100)
+    .default(100 * DEFAULT_FLEET_POLICY.riskCosts.scorePremium),
 });
 
 export const Ec2Settings = z.strictObject({
@@ -68,6 +76,12 @@ export const Ec2Settings = z.strictObject({
   priceList: z.boolean().default(true),
   /** By type; goes before the price list. */
   onDemandUsdPerHour: z.record(z.string(), usd).default({}),
+  /** How often types are taken back: `true` for AWS's public file, or the URL of a copy. */
+  spotAdvisor: z
+    .union([z.boolean(), z.url()])
+    .default(false)
+    .transform((url) => (url === true ? SPOT_ADVISOR_URL : url === false ? undefined : url)),
+  placementScores: z.boolean().default(false),
   bootstrap: Bootstrap.optional(),
   /** More of host-agent/config.ts. */
   agentEnvironment: z
@@ -82,13 +96,15 @@ export const Ec2Settings = z.strictObject({
 export type Ec2Settings = Readonly<z.infer<typeof Ec2Settings>>;
 
 export function policyOf({ fleet }: Ec2Settings): FleetPolicy {
-  const { calmMinutes, joinMinutes, horizonHours, ...rest } = fleet;
+  const { calmMinutes, joinMinutes, horizonHours, ...others } = fleet;
+  const { usdPerReclaim, scorePremiumPercent, ...rest } = others;
   return {
     ...DEFAULT_FLEET_POLICY,
     ...rest,
     calmMs: calmMinutes * MINUTE_MS,
     joinLimitMs: joinMinutes * MINUTE_MS,
     horizonMs: horizonHours * 60 * MINUTE_MS,
+    riskCosts: { usdPerReclaim, scorePremium: scorePremiumPercent / 100 },
   };
 }
 

@@ -13,6 +13,7 @@ import { canRunPool, type HostType, type PoolNeeds, readHostType } from './host-
 import { KeptReading } from './kept-reading.ts';
 import { collectPages } from './pages.ts';
 import { readSpotPrices } from './spot-prices.ts';
+import { keepReclaims, keepScores } from './spot-risk.ts';
 import { untilAborted } from './until-aborted.ts';
 
 const TYPES_KEPT_MS = 86_400_000;
@@ -29,6 +30,8 @@ interface Catalogue {
   readonly names: ReadonlyMap<string, _InstanceType>;
   /** By zone. */
   readonly subnets: ReadonlyMap<string, string>;
+  /** By zone: names of zones differ from account to account, ids do not. */
+  readonly zoneIds: ReadonlyMap<string, string>;
   readonly readAtMs: number;
 }
 
@@ -43,6 +46,8 @@ export interface MarketOptions {
 export class Ec2Market {
   readonly #options: MarketOptions;
   readonly #priceList: KeptReading<Readonly<Record<string, number>>>;
+  readonly #reclaims: KeptReading<ReadonlyMap<string, number>>;
+  readonly #scores: KeptReading<ReadonlyMap<string, number>>;
   #catalogue: Catalogue | undefined;
   #offers: { readonly list: readonly Ec2Offer[]; readonly readAtMs: number } | undefined;
   #reading: Promise<readonly Ec2Offer[]> | undefined;
@@ -50,6 +55,8 @@ export class Ec2Market {
   constructor(options: MarketOptions) {
     this.#options = options;
     this.#priceList = keepPriceList(options);
+    this.#reclaims = keepReclaims(options);
+    this.#scores = keepScores(options, () => this.#spotNames());
   }
 
   /** The cheapest per vCPU first. Bounded by MAX_OFFERS. */
@@ -95,6 +102,8 @@ export class Ec2Market {
       spotPrices: await this.#readPrices(names),
       onDemandUsdPerHour: { ...(await this.#priceList.get()), ...settings.onDemandUsdPerHour },
       diskGib: settings.diskGib,
+      reclaims: await this.#reclaims.get(),
+      scores: await this.#readScores(catalogue),
     });
     this.#offers = { list, readAtMs: now() };
     return list;
@@ -104,8 +113,8 @@ export class Ec2Market {
     const readAtMs = this.#options.now();
     const known = this.#catalogue;
     if (known !== undefined && readAtMs - known.readAtMs < TYPES_KEPT_MS) return known;
-    const [{ types, names }, subnets] = await Promise.all([this.#readTypes(), this.#readSubnets()]);
-    this.#catalogue = { types, names, subnets, readAtMs };
+    const [offered, places] = await Promise.all([this.#readTypes(), this.#readSubnets()]);
+    this.#catalogue = { ...offered, ...places, readAtMs };
     return this.#catalogue;
   }
 
@@ -132,18 +141,36 @@ export class Ec2Market {
     return { types, names: new Map(names) };
   }
 
-  async #readSubnets(): Promise<ReadonlyMap<string, string>> {
+  #spotNames(): readonly _InstanceType[] {
+    const { types = [], names } = this.#catalogue ?? {};
+    return types.flatMap((type) => (type.spot ? (names?.get(type.name) ?? []) : [])).sort();
+  }
+
+  async #readScores({ zoneIds }: Catalogue): Promise<ReadonlyMap<string, number>> {
+    const scores = await this.#scores.get();
+    return new Map(
+      [...zoneIds].flatMap(([zone, id]): [string, number][] => {
+        const score = scores.get(id);
+        return score === undefined ? [] : [[zone, score]];
+      }),
+    );
+  }
+
+  async #readSubnets(): Promise<Pick<Catalogue, 'subnets' | 'zoneIds'>> {
     const { requests, settings } = this.#options;
     const answer = await requests.run('read the subnets', undefined, (call) =>
       call.client.send(new call.sdk.DescribeSubnetsCommand({ SubnetIds: [...settings.subnets] }), {
         abortSignal: call.abortSignal,
       }),
     );
-    return new Map(
-      (answer.Subnets ?? []).flatMap(({ AvailabilityZone: zone, SubnetId: id }) =>
-        zone === undefined || id === undefined ? [] : [[zone, id]],
-      ),
-    );
+    const subnets = new Map<string, string>();
+    const zoneIds = new Map<string, string>();
+    for (const subnet of answer.Subnets ?? []) {
+      const { AvailabilityZone: zone, SubnetId: id, AvailabilityZoneId: zoneId } = subnet;
+      if (zone !== undefined && id !== undefined) subnets.set(zone, id);
+      if (zone !== undefined && zoneId !== undefined) zoneIds.set(zone, zoneId);
+    }
+    return { subnets, zoneIds };
   }
 
   async #readPrices(names: readonly string[]): Promise<readonly SpotPrice[]> {

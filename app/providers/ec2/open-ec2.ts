@@ -6,6 +6,7 @@ import type { PoolSpec } from '../../../host-agent/protocol/host-facts.ts';
 import { readIfThere, writeDurably } from '../../durable-file.ts';
 import { Ec2Provider } from './ec2-provider.ts';
 import type { Ec2Settings } from './ec2-settings.ts';
+import { openLaunchJournal } from './launch-journal.ts';
 
 const OWNER_FILE = 'ec2-owner';
 const OWNER_BYTES = 6;
@@ -22,7 +23,9 @@ export async function openEc2(given: {
   const ownerId = await ensureOwnerId(dataDir);
   const sdk = await import('@aws-sdk/client-ec2');
   const sqs = settings.noticeQueue === undefined ? undefined : await import('@aws-sdk/client-sqs');
-  return new Ec2Provider({ sdk, sqs, settings, fleet, ownerId, pool, now: Date.now, logger });
+  const journal = await openLaunchJournal(dataDir);
+  const now = Date.now;
+  return new Ec2Provider({ sdk, sqs, settings, fleet, ownerId, pool, journal, now, logger });
 }
 
 /** Instances carry it as a tag: what another control plane bought is never touched. */

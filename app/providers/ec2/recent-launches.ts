@@ -4,7 +4,7 @@
  */
 import type { ProviderHost } from '../provider.ts';
 
-const LAG_MS = 60_000;
+export const LIST_LAG_MS = 60_000;
 
 export class RecentLaunches {
   readonly #hosts = new Map<string, { readonly host: ProviderHost; readonly atMs: number }>();
@@ -31,6 +31,7 @@ export class RecentLaunches {
   }
 
   #expire(nowMs: number): void {
-    for (const [id, { atMs }] of this.#hosts) if (nowMs - atMs >= LAG_MS) this.#hosts.delete(id);
+    for (const [id, { atMs }] of this.#hosts)
+      if (nowMs - atMs >= LIST_LAG_MS) this.#hosts.delete(id);
   }
 }

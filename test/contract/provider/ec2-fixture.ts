@@ -4,6 +4,7 @@ import { pino } from 'pino';
 import { Ec2Provider } from '../../../app/providers/ec2/ec2-provider.ts';
 import { EC2_LIMITS } from '../../../app/providers/ec2/ec2-requests.ts';
 import { Ec2Settings } from '../../../app/providers/ec2/ec2-settings.ts';
+import type { LaunchJournal } from '../../../app/providers/ec2/launch-journal.ts';
 import { Digest } from '../../../host-agent/protocol/ids.ts';
 
 export const POOL = {
@@ -25,15 +26,18 @@ export interface Ec2Given {
   readonly onDemandUsdPerHour?: Readonly<Record<string, number>>;
   readonly fallbacks?: readonly string[];
   readonly priceList?: boolean;
+  readonly spotAdvisor?: string;
+  readonly placementScores?: boolean;
   readonly ownerId?: string;
   readonly now?: () => number;
+  readonly journal?: LaunchJournal;
 }
 
 /** The SDK finds credentials in the environment, as it would on a real machine. */
 export function openTestEc2(given: Ec2Given): Ec2Provider {
   process.env.AWS_ACCESS_KEY_ID = 'AKIDTEST';
   process.env.AWS_SECRET_ACCESS_KEY = 'very-secret-key';
-  const { ownerId = 'owner1', now = Date.now, ...over } = given;
+  const { ownerId = 'owner1', now = Date.now, journal, ...over } = given;
   const settings = Ec2Settings.parse({
     region: 'eu-central-1',
     ami: 'ami-0123456789abcdef0',
@@ -46,6 +50,7 @@ export function openTestEc2(given: Ec2Given): Ec2Provider {
   });
   return new Ec2Provider({
     ...{ sdk, settings, fleet: 'main', ownerId, pool: POOL, now },
+    ...(journal === undefined ? {} : { journal }),
     limits: { ...EC2_LIMITS, connectMs: 1_000, attemptMs: 20_000 },
     logger: pino({ level: 'silent' }),
   });

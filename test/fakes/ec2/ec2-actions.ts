@@ -1,7 +1,14 @@
 /** What the fake answers, action by action. It is strict: what it does not know, it refuses. */
 import { randomBytes } from 'node:crypto';
 import { createFakeFleet } from './ec2-fleets.ts';
-import { type Ec2World, FakeRefusal, type FakeTemplate, type Tags, ZONES } from './ec2-world.ts';
+import {
+  type Ec2World,
+  FakeRefusal,
+  type FakeTemplate,
+  type Tags,
+  ZONE_IDS,
+  ZONES,
+} from './ec2-world.ts';
 import type { QueryForm, Xml } from './query-protocol.ts';
 
 export type Action = (world: Ec2World, form: QueryForm) => Xml;
@@ -16,6 +23,10 @@ const TAKES: Readonly<Record<string, readonly string[]>> = {
     'StartTime',
     'NextToken',
     'MaxResults',
+  ],
+  GetSpotPlacementScores: [
+    ...['InstanceType', 'TargetCapacity', 'TargetCapacityUnitType', 'SingleAvailabilityZone'],
+    ...['RegionName', 'MaxResults', 'NextToken'],
   ],
   CreateLaunchTemplate: [
     'LaunchTemplateName',
@@ -37,6 +48,7 @@ const ACTIONS: Readonly<Record<string, Action>> = {
   DescribeInstanceTypes: describeInstanceTypes,
   DescribeSubnets: describeSubnets,
   DescribeSpotPriceHistory: describeSpotPriceHistory,
+  GetSpotPlacementScores: getSpotPlacementScores,
   CreateLaunchTemplate: createLaunchTemplate,
   DeleteLaunchTemplate: deleteLaunchTemplate,
   DescribeLaunchTemplates: describeLaunchTemplates,
@@ -78,7 +90,7 @@ function describeSubnets(_: Ec2World, form: QueryForm): Xml {
     const availabilityZone = ZONES.get(subnetId);
     if (availabilityZone === undefined)
       throw new FakeRefusal('InvalidSubnetID.NotFound', `There is no subnet ${subnetId}.`);
-    return { subnetId, availabilityZone };
+    return { subnetId, availabilityZone, availabilityZoneId: ZONE_IDS.get(availabilityZone) };
   });
   return { subnetSet };
 }
@@ -89,7 +101,7 @@ function describeSpotPriceHistory(world: Ec2World, form: QueryForm): Xml {
     .filter(({ name }) => wanted === undefined || wanted.includes(name))
     .flatMap((type) => [...ZONES.values()].map((zone) => ({ type, zone })));
   const { page, nextToken } = pageOf(world, rows, form);
-  const timestamp = new Date().toISOString();
+  const timestamp = new Date(world.nowMs()).toISOString();
   return {
     spotPriceHistorySet: page.flatMap(({ type, zone }) => {
       const row = {
@@ -107,20 +119,34 @@ function describeSpotPriceHistory(world: Ec2World, form: QueryForm): Xml {
   };
 }
 
+/** Of zones, in the regions that are named: by id. */
+function getSpotPlacementScores(world: Ec2World, form: QueryForm): Xml {
+  const isWhole = form.texts('InstanceType').length > 0 && Number(form.get('TargetCapacity')) > 0;
+  if (!isWhole || form.get('SingleAvailabilityZone') !== 'true')
+    throw new FakeRefusal('InvalidParameterValue', 'Wants types, a capacity, and zones.');
+  const { page, nextToken } = pageOf(world, [...world.scores], form);
+  return {
+    spotPlacementScoreSet: page.map(([availabilityZoneId, score]) => ({
+      ...{ region: form.texts('RegionName')[0], availabilityZoneId, score },
+    })),
+    nextToken,
+  };
+}
+
 function createLaunchTemplate(world: Ec2World, form: QueryForm): Xml {
   const name = form.get('LaunchTemplateName') ?? '';
   if (!/^[a-zA-Z0-9().\-/_]{3,128}$/.test(name))
     throw new FakeRefusal('InvalidLaunchTemplateName.MalformedException', name);
   if (world.templates.has(name))
     throw new FakeRefusal('InvalidLaunchTemplateName.AlreadyExistsException', name);
-  const template = readTemplate(name, form);
+  const template = { ...readTemplate(name, form), createdAtMs: world.nowMs() };
   if (template.userData.length > 16_384)
     throw new FakeRefusal('InvalidUserData.Malformed', 'User data is limited to 16384 bytes.');
   world.templates.set(name, template);
   return { launchTemplate: { launchTemplateId: template.id, launchTemplateName: name } };
 }
 
-function readTemplate(name: string, form: QueryForm): FakeTemplate {
+function readTemplate(name: string, form: QueryForm): Omit<FakeTemplate, 'createdAtMs'> {
   const data = form.below('LaunchTemplateData');
   const [nic] = data?.list('NetworkInterface') ?? [];
   const [disk] = data?.list('BlockDeviceMapping') ?? [];
@@ -137,7 +163,6 @@ function readTemplate(name: string, form: QueryForm): FakeTemplate {
     publicAddress: nic?.get('AssociatePublicIpAddress') !== 'false',
     encrypted: disk?.get('Ebs.Encrypted') === 'true',
     profile: data?.get('IamInstanceProfile.Name'),
-    createdAtMs: Date.now(),
   };
 }
 

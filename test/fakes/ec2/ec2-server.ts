@@ -6,6 +6,8 @@ import { getProducts, isPriceListAction, refusalJson } from './price-list.ts';
 import { answerXml, errorXml, QueryForm } from './query-protocol.ts';
 
 const MAX_BODY_BYTES = 1024 * 1024;
+/** As EC2 has it. */
+const LONGEST_SKEW_MS = 300_000;
 const EC2_SCOPE = '/eu-central-1/ec2/aws4_request,';
 const PRICING_SCOPE = '/us-east-1/pricing/aws4_request,';
 
@@ -45,7 +47,8 @@ async function answer(
   world.seen.push(action);
   const send = (status: number, text: string) => {
     const type = isPricing ? 'application/x-amz-json-1.1' : 'text/xml;charset=UTF-8';
-    response.writeHead(status, { 'content-type': type });
+    const date = new Date(world.nowMs()).toUTCString();
+    response.writeHead(status, { 'content-type': type, date });
     response.end(text);
   };
   try {
@@ -53,7 +56,9 @@ async function answer(
       throw new FakeRefusal('MissingAuthenticationToken', 'The request is not signed.', 403);
     if (!authorization.includes(isPricing ? PRICING_SCOPE : EC2_SCOPE))
       throw new FakeRefusal('InvalidSignatureException', 'It is signed for something else.', 403);
-    const fault = takeFault(world, action);
+    if (Math.abs(signedAtMs(request) - world.nowMs()) > LONGEST_SKEW_MS)
+      throw new FakeRefusal('RequestExpired', 'It was signed at another time.');
+    const fault = world.outage ?? takeFault(world, action);
     if (fault !== undefined && fault !== 'lost')
       throw new FakeRefusal(fault, 'As the test wants it.', STATUS[fault] ?? 400);
     const text = isPricing ? getProducts(world, body) : answerXml(action, act(world, action, form));
@@ -63,6 +68,13 @@ async function answer(
     if (!(error instanceof FakeRefusal)) throw error;
     send(error.status, isPricing ? refusalJson(error) : errorXml(error.code, error.message));
   }
+}
+
+/** `20261125T131742Z` */
+function signedAtMs({ headers }: IncomingMessage): number {
+  const [, y, mo, d, h, mi, s] =
+    /^(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z$/.exec(String(headers['x-amz-date'])) ?? [];
+  return Date.parse(`${y}-${mo}-${d}T${h}:${mi}:${s}Z`);
 }
 
 const STATUS: Readonly<Record<string, number>> = {

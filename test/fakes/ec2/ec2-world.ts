@@ -65,6 +65,12 @@ export const ZONES: ReadonlyMap<string, string> = new Map([
   ['subnet-0000000b', 'eu-central-1b'],
 ]);
 
+/** By name. */
+export const ZONE_IDS: ReadonlyMap<string, string> = new Map([
+  ['eu-central-1a', 'euc1-az2'],
+  ['eu-central-1b', 'euc1-az3'],
+]);
+
 const TYPES: readonly FakeType[] = [
   {
     name: 'm8i.xlarge',
@@ -123,9 +129,19 @@ export class Ec2World {
   pageSize = 1_000;
   /** Actions that fail, the first ones first; `lost`: done, and never answered. */
   readonly faults: { readonly action: string; readonly code: string | 'lost' }[] = [];
+  /** By the id of a zone. */
+  readonly scores = new Map<string, number>();
+  /** What every action fails with meanwhile. */
+  outage: string | undefined;
+  /** Its clock, beside this machine's. */
+  clockAheadMs = 0;
   readonly seen: string[] = [];
   hooks: Ec2Hooks = {};
   newId = () => `i-${randomBytes(8).toString('hex')}`;
+
+  nowMs(): number {
+    return Date.now() + this.clockAheadMs;
+  }
 
   priceOf(type: FakeType, zone: string): number {
     const usual = type.vcpus * 0.02 + (zone.endsWith('b') ? 0.01 : 0);
@@ -140,7 +156,7 @@ export class Ec2World {
       id: this.newId(),
       state: 'pending',
       hiddenFor: this.lag,
-      launchedAtMs: Date.now(),
+      launchedAtMs: this.nowMs(),
     };
     this.instances.set(instance.id, instance);
     this.hooks.launched?.(instance);
