@@ -99,6 +99,11 @@ it('has nothing to do for the size that it has, with more memory or not', () => 
   });
 });
 
+it('refuses a VM that may go back to a checkpoint of the size it has', () => {
+  const refusal = { answer: { kind: 'refused', retry: 'never' } };
+  expect(judgeAsk(LARGE, known({ vm: { ...VM, rewindable: true } }))).toMatchObject(refusal);
+});
+
 it('refuses for good what the operator does not allow', () => {
   const sizeFor = () => refused('There is no class "large".');
   expect(judgeAsk(LARGE, known({ sizeFor }))).toEqual({

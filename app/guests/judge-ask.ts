@@ -70,12 +70,13 @@ function judgeWish(
 /** One that is wanted is not begun a second time; what is done stands while the VM has that size. */
 function judgeResize(
   name: string | null,
-  { class: has, resize }: VmRecord,
+  { class: has, resize, rewindable }: VmRecord,
   { sizeFor, nowMs }: Known,
 ): Judgement | undefined {
   const size = sizeFor(name);
-  if ('kind' in size)
-    return { kind: 'answer', answer: { kind: 'refused', why: size.why, retry: 'never' } };
+  if ('kind' in size) return never(size.why);
+  if (rewindable)
+    return never('Its job may be rewound to a checkpoint, which is of the size it has.');
   const state = hasSize(has, size) ? 'done' : 'wanted';
   if (resize?.class === name && resize.state === state) return undefined;
   const wish: ResizeWish = { class: name, size, state, why: null, askedAtMs: Math.round(nowMs) };
@@ -100,6 +101,10 @@ function viewOf(vm: VmRecord, { cpuModel }: GuestQuestion, known: Known): GuestV
 /** The VM runs elsewhere than before: moved live, parked and resumed, or rewound. */
 function countMoves(moves: Known['moves']): number {
   return moves.filter(({ phase }) => phase === 'committed' || phase === 'done').length;
+}
+
+function never(why: string): Judgement {
+  return { kind: 'answer', answer: { kind: 'refused', why, retry: 'never' } };
 }
 
 function later(why: string): Judgement {
