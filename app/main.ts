@@ -109,7 +109,10 @@ async function assemble(config: Config, logger: Logger, parts: ShutdownStack): P
     pool,
     lease,
     listen: hosts.agentsListen,
-    guests: openGuestDesk({ store, evidence, now }),
+    guests: openGuestDesk({
+      ...{ store, evidence, now, rules: { policy, pool } },
+      nudge: () => reconciler.nudge(),
+    }),
   });
   const { fleet, enrolment } = agents;
   const acting = parts.add('acting gateways', new ActingBook(join(config.dataDir, 'gateways.db')));

@@ -2,15 +2,16 @@ import { once } from 'node:events';
 import { createServer, type Server, type ServerResponse } from 'node:http';
 import { afterEach, expect, it } from 'vitest';
 import { GuestView } from '../../host-agent/protocol/guest-api.ts';
-import { openGuestClient, type VmView } from './guest-client.ts';
+import { openGuestClient } from './guest-client.ts';
 
-const VIEW: VmView = GuestView.parse({
+const VIEW = GuestView.parse({
   class: '2cpu-4gb',
   cpuModel: 'Model T',
   pricePerHourUsd: 0.01,
   moves: 1,
   held: true,
   movesWhileHeld: 1,
+  resize: null,
 });
 const LOOK = { method: 'GET', path: '/v1/vm', limitMs: 20_000 } as const;
 
@@ -43,6 +44,13 @@ it('asks again until it is answered: reset, later, too fast', async () => {
   const hold = { method: 'PUT', path: '/v1/hold', body: { held: true }, limitMs: 20_000 } as const;
   expect(await ask(hold)).toEqual({ kind: 'ok', view: VIEW });
   expect(asked).toEqual(Array.from({ length: 4 }, () => 'PUT /v1/hold {"held":true}'));
+});
+
+it('tells what became of a resize', async () => {
+  const resize = { class: 'large', state: 'refused', why: 'No host has room.' };
+  const { ask } = await serve(give(200, { ...VIEW, resize }));
+  const why = 'No host has room.';
+  expect(await ask(LOOK)).toMatchObject({ view: { resize: { state: 'refused', why } } });
 });
 
 it.each<[string, (response: ServerResponse) => void, string]>([

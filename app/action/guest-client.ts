@@ -14,6 +14,12 @@ export interface VmView {
   readonly moves: number;
   readonly held: boolean;
   readonly movesWhileHeld: number;
+  readonly resize: VmResize | null;
+}
+
+export interface VmResize {
+  readonly state: 'wanted' | 'done' | 'refused';
+  readonly why: string;
 }
 
 export interface GuestQuestion {
@@ -112,7 +118,15 @@ function parseView(text: string): VmView | undefined {
     moves,
     held,
     movesWhileHeld,
+    resize: parseResize(value.resize),
   };
+}
+
+function parseResize(value: unknown): VmResize | null {
+  if (typeof value !== 'object' || value === null) return null;
+  const { state, why }: Readonly<Record<string, unknown>> = { ...value };
+  if (state !== 'wanted' && state !== 'done' && state !== 'refused') return null;
+  return { state, why: typeof why === 'string' ? why : '' };
 }
 
 function whyOf(text: string): string {

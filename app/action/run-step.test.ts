@@ -14,6 +14,7 @@ const VIEW: VmView = {
   moves: 2,
   held: false,
   movesWhileHeld: 0,
+  resize: null,
 };
 const OURS = { RUNNER_NAME: runnerNameOf(VmId.parse('vm-0a1b2c3d')) };
 const OUTPUTS = 'class=2cpu-4gb\ncpu-model=Model T\nprice-per-hour=0.012500\nmoves=2\n';
@@ -49,7 +50,7 @@ const nobody = async (): Promise<GuestReply> => ({ kind: 'refused', why: 'Nobody
 
 async function step(env: Readonly<Record<string, string>>, ask: Ask = nobody) {
   const files = { GITHUB_OUTPUT: join(dir, 'output'), GITHUB_STATE: join(dir, 'state') };
-  const exitCode = await runStep({ ...files, ...env }, ask);
+  const exitCode = await runStep({ ...files, ...env }, ask, 1);
   return { exitCode, output: read('output'), state: read('state') };
 }
 
@@ -120,4 +121,38 @@ it('ends without a word where nothing was held', async () => {
   const { asked, ask } = vm();
   await endStep({}, ask);
   expect([asked, said]).toEqual([[], []]);
+});
+
+/** A VM whose resize is under way for some looks, and then is so. */
+function resizing(state: 'done' | 'refused', why = '') {
+  const asked: string[] = [];
+  const ask = async ({ method, path, body }: GuestQuestion): Promise<GuestReply> => {
+    asked.push(`${method} ${path} ${JSON.stringify(body ?? '')}`);
+    const resize = asked.length < 4 ? { state: 'wanted' as const, why: '' } : { state, why };
+    return { kind: 'ok', view: { ...VIEW, class: '8cpu-16gb', resize } };
+  };
+  return { asked, ask };
+}
+
+it('resizes the VM before it holds it, and gives it back at the end', async () => {
+  const { asked, ask } = resizing('done');
+  const { output, state } = await step({ ...OURS, INPUT_CLASS: 'large', INPUT_HOLD: 'true' }, ask);
+  expect(output).toContain('class=8cpu-16gb\n');
+  expect(state).toBe('resized=true\nheld=true\n');
+  await endStep({ STATE_resized: 'true' }, ask);
+  expect(asked).toEqual([
+    'PUT /v1/class {"class":"large"}',
+    ...Array.from({ length: 4 }, () => 'GET /v1/vm ""'),
+    'PUT /v1/hold {"held":true}',
+    'PUT /v1/class {"class":null}',
+  ]);
+});
+
+it('fails where the VM cannot be resized, and says why', async () => {
+  const { ask } = resizing('refused', 'No host has room.');
+  expect(await step({ ...OURS, INPUT_CLASS: 'large' }, ask)).toMatchObject({ exitCode: 1 });
+  const why = 'The VM is not resized to large: No host has room.';
+  expect(said.at(-1)).toBe(`::error title=Architect::${why}`);
+  expect(await step({ ...OURS, INPUT_CLASS: 'large' })).toMatchObject({ exitCode: 1 });
+  expect(said.at(-1)).toContain('Nobody answers.');
 });

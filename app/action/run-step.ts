@@ -2,9 +2,10 @@
  * The action's two halves:
  *
  *   step           label from the inputs → runs-on
- *                  in a job on Architect: hold, or not; what the VM is → the other outputs
- *   end of job     what was held is let go; a move meanwhile is said
+ *                  in a job on Architect: resize, then hold, or not; what the VM is → the other outputs
+ *   end of job     what was held is let go, what was resized goes back; a move meanwhile is said
  */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { chooseLabel } from './choose-label.ts';
 import type { Ask, GuestReply, VmView } from './guest-client.ts';
 import {
@@ -20,21 +21,36 @@ import {
 /** A VM that is being moved is held when that is over. */
 const HOLD_LIMIT_MS = 10 * 60_000;
 const LOOK_LIMIT_MS = 60_000;
+/** It may have to be moved first, to a host with room. */
+const RESIZE_LIMIT_MS = 10 * 60_000;
+const RESIZE_LOOK_MS = 1_000;
 const HELD = 'held';
+const RESIZED = 'resized';
 
 /** How the official runner of an Architect VM is called: `runnerNameOf` of app/records/records.ts. */
 const OUR_RUNNER = /^architect-vm-[0-9a-f]+$/;
 
-/** The exit code. */
-export async function runStep(env: StepEnvironment, ask: Ask): Promise<0 | 1> {
-  const why = await tryStep(env, ask);
+/** The exit code. `pauseMs`: between two looks at a resize that is under way. */
+export async function runStep(
+  env: StepEnvironment,
+  ask: Ask,
+  pauseMs = RESIZE_LOOK_MS,
+): Promise<0 | 1> {
+  const why = await tryStep({ env, ask, pauseMs });
   if (why === undefined) return 0;
   sayError(why);
   return 1;
 }
 
+interface Step {
+  readonly env: StepEnvironment;
+  readonly ask: Ask;
+  readonly pauseMs: number;
+}
+
 /** Why it fails; undefined: it does not. */
-async function tryStep(env: StepEnvironment, ask: Ask): Promise<string | undefined> {
+async function tryStep(step: Step): Promise<string | undefined> {
+  const { env } = step;
   const chosen = chooseLabel((name) => readInput(env, name));
   if (chosen.kind === 'refused') return chosen.why;
   const hold = readInput(env, 'hold').toLowerCase();
@@ -48,14 +64,16 @@ async function tryStep(env: StepEnvironment, ask: Ask): Promise<string | undefin
     return error instanceof Error ? error.message : String(error);
   }
   console.log(`runs-on: ${chosen.label}`);
-  return isOurs ? await dealWithVm(env, hold, ask) : undefined;
+  return isOurs ? await dealWithVm(step, hold) : undefined;
 }
 
-async function dealWithVm(
-  env: StepEnvironment,
-  hold: string,
-  ask: Ask,
-): Promise<string | undefined> {
+async function dealWithVm(step: Step, hold: string): Promise<string | undefined> {
+  const { env, ask } = step;
+  const size = readInput(env, 'class');
+  if (size !== '') {
+    const why = await resize(step, size);
+    if (why !== undefined) return `The VM is not resized to ${size}: ${why}`;
+  }
   // First, since what was held is not known any more once it is let go.
   const before = await ask({ method: 'GET', path: '/v1/vm', limitMs: LOOK_LIMIT_MS });
   const reply = hold === '' || before.kind === 'refused' ? before : await setHold(hold, ask);
@@ -67,6 +85,22 @@ async function dealWithVm(
   if (hold === 'true') writeState(env, { [HELD]: 'true' });
   tellOutputs(env, hold === 'false' && before.kind === 'ok' ? before.view : reply.view);
   return undefined;
+}
+
+/** Why it has not that size; undefined: it has. */
+async function resize({ env, ask, pauseMs }: Step, size: string): Promise<string | undefined> {
+  const body = { class: size };
+  const limitMs = LOOK_LIMIT_MS;
+  let reply = await ask({ method: 'PUT', path: '/v1/class', body, limitMs });
+  if (reply.kind === 'ok') writeState(env, { [RESIZED]: 'true' });
+  const endMs = performance.now() + RESIZE_LIMIT_MS;
+  while (reply.kind === 'ok' && reply.view.resize?.state === 'wanted') {
+    if (performance.now() > endMs) return 'It takes too long.';
+    await sleep(pauseMs);
+    reply = await ask({ method: 'GET', path: '/v1/vm', limitMs });
+  }
+  if (reply.kind === 'refused') return reply.why;
+  return reply.view.resize?.state === 'refused' ? reply.view.resize.why : undefined;
 }
 
 function setHold(hold: string, ask: Ask): Promise<GuestReply> {
@@ -88,7 +122,15 @@ function tellOutputs(env: StepEnvironment, view: VmView): void {
 
 /** At the end of the job, which it never fails. */
 export async function endStep(env: StepEnvironment, ask: Ask): Promise<void> {
-  if (readState(env, HELD) !== 'true') return;
+  if (readState(env, HELD) === 'true') await letGo(ask);
+  if (readState(env, RESIZED) !== 'true') return;
+  const back = { method: 'PUT', path: '/v1/class', body: { class: null } } as const;
+  const reply = await ask({ ...back, limitMs: LOOK_LIMIT_MS });
+  if (reply.kind === 'refused')
+    sayWarning(`The VM keeps its size until it ends, which is soon: ${reply.why}`);
+}
+
+async function letGo(ask: Ask): Promise<void> {
   const last = await ask({ method: 'GET', path: '/v1/vm', limitMs: LOOK_LIMIT_MS });
   if (last.kind === 'ok' && last.view.movesWhileHeld > 0)
     sayWarning(

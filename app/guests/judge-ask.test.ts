@@ -1,4 +1,5 @@
 import { expect, it } from 'vitest';
+import { refused } from '../../host-agent/protocol/errors.ts';
 import type { GuestAsk } from '../../host-agent/protocol/guest-api.ts';
 import { HostId } from '../../host-agent/protocol/ids.ts';
 import { vmRecord } from '../../test/fixtures/records.ts';
@@ -8,7 +9,11 @@ const VM = vmRecord();
 const question = (ask: GuestAsk, hostId = VM.hostId) => ({
   ...{ hostId, cpuModel: 'Model T', vmId: VM.id, ask },
 });
-const known = (over: Partial<Known> = {}): Known => ({ vm: VM, moves: [], prices: [], ...over });
+const SIZE = { vcpus: 8, memoryMib: 32_768 };
+const known = (over: Partial<Known> = {}): Known => ({
+  ...{ vm: VM, moves: [], prices: [], sizeFor: () => SIZE, nowMs: 7 },
+  ...over,
+});
 const LOOK = question({ kind: 'look' });
 const HOLD = question({ kind: 'hold', held: true });
 const RELEASE = question({ kind: 'hold', held: false });
@@ -32,6 +37,7 @@ it('tells class, CPU, price of its share, and moves', () => {
         moves: 2,
         held: false,
         movesWhileHeld: 0,
+        resize: null,
       },
     },
   });
@@ -39,12 +45,15 @@ it('tells class, CPU, price of its share, and moves', () => {
 
 it('holds once, from the moves of then on, and lets go', () => {
   const moves = [DONE];
-  expect(judgeAsk(HOLD, known({ moves }))).toEqual({ kind: 'change', held: { movesBefore: 1 } });
+  expect(judgeAsk(HOLD, known({ moves }))).toEqual({
+    kind: 'change',
+    change: { held: { movesBefore: 1 } },
+  });
   const held = { ...VM, held: { movesBefore: 1 } };
   const answer = { kind: 'ok', view: { held: true, moves: 2, movesWhileHeld: 1 } };
   const after = known({ vm: held, moves: [DONE, DONE] });
   expect(judgeAsk(HOLD, after)).toMatchObject({ kind: 'answer', answer });
-  expect(judgeAsk(RELEASE, after)).toEqual({ kind: 'change', held: null });
+  expect(judgeAsk(RELEASE, after)).toEqual({ kind: 'change', change: { held: null } });
   expect(judgeAsk(RELEASE, known())).toMatchObject({ answer: { view: { held: false } } });
 });
 
@@ -64,4 +73,41 @@ it('believes the host that has the VM, and no other', () => {
     expect(judgeAsk(question(ask, other), known())).toMatchObject(later);
     expect(judgeAsk(question(ask), known({ vm: undefined }))).toMatchObject(later);
   }
+});
+
+const LARGE = question({ kind: 'resize', class: 'large' });
+const WISH = { class: 'large', size: SIZE, state: 'wanted', why: null, askedAtMs: 7 } as const;
+
+it('wants another size once, and again after a refusal', () => {
+  const change = { kind: 'change', change: { resize: WISH } };
+  const wished = (over: Partial<NonNullable<typeof VM.resize>>) =>
+    known({ vm: { ...VM, resize: { ...WISH, ...over } }, nowMs: 7 });
+  expect(judgeAsk(LARGE, known())).toEqual(change);
+  expect(judgeAsk(LARGE, wished({ state: 'refused', why: 'No room.' }))).toEqual(change);
+  expect(judgeAsk(LARGE, wished({ class: null }))).toEqual(change);
+  const view = { resize: { class: 'large', state: 'wanted', why: null } };
+  expect(judgeAsk(LARGE, wished({}))).toMatchObject({ answer: { kind: 'ok', view } });
+  // It has been given back meanwhile.
+  expect(judgeAsk(LARGE, wished({ state: 'done' }))).toEqual(change);
+});
+
+it('has nothing to do for the size that it has, with more memory or not', () => {
+  const { vcpus, memoryMib } = VM.class;
+  const sizeFor = () => ({ vcpus, memoryMib: memoryMib / 2 });
+  expect(judgeAsk(LARGE, known({ sizeFor }))).toMatchObject({
+    change: { resize: { state: 'done' } },
+  });
+});
+
+it('refuses a VM that may go back to a checkpoint of the size it has', () => {
+  const refusal = { answer: { kind: 'refused', retry: 'never' } };
+  expect(judgeAsk(LARGE, known({ vm: { ...VM, rewindable: true } }))).toMatchObject(refusal);
+});
+
+it('refuses for good what the operator does not allow', () => {
+  const sizeFor = () => refused('There is no class "large".');
+  expect(judgeAsk(LARGE, known({ sizeFor }))).toEqual({
+    kind: 'answer',
+    answer: { kind: 'refused', why: 'There is no class "large".', retry: 'never' },
+  });
 });

@@ -1,15 +1,18 @@
 /** Reads what a job's question is about, has it judged, and writes what follows from it. */
-
 import { askAgain } from '../../host-agent/protocol/guest-api.ts';
 import { changeVm } from '../reconciler/executor.ts';
 import type { Evidence } from '../reconciler/ports.ts';
 import type { RecordStore } from '../records/record-store.ts';
 import { judgeAsk, type Known } from './judge-ask.ts';
 import type { GuestDesk, GuestQuestion } from './ports.ts';
+import { type SizeRules, sizeFor } from './size-for.ts';
 
 export interface GuestDeskParts {
   readonly store: RecordStore;
   readonly evidence: Evidence;
+  readonly rules: SizeRules;
+  /** A VM's record has changed: the reconciler looks. */
+  readonly nudge: () => void;
   readonly now: () => number;
 }
 
@@ -20,22 +23,27 @@ export function openGuestDesk(parts: GuestDeskParts): GuestDesk {
       if (judged.kind === 'answer') return judged.answer;
       const { vmId, hostId } = question;
       await changeVm(parts, vmId, (vm) =>
-        vm.hostId === hostId ? { ...vm, held: judged.held } : vm,
+        vm.hostId === hostId ? { ...vm, ...judged.change } : vm,
       );
+      parts.nudge();
       const after = judgeAsk(question, await read(parts, question));
       return after.kind === 'answer' ? after.answer : askAgain('The VM changed meanwhile.');
     },
   };
 }
 
-async function read({ store, evidence }: GuestDeskParts, { vmId }: GuestQuestion): Promise<Known> {
+async function read(parts: GuestDeskParts, { vmId }: GuestQuestion): Promise<Known> {
+  const { store, evidence, rules } = parts;
+  const nowMs = parts.now();
   const vm = await store.readVm(vmId);
-  if (vm === undefined) return { vm, moves: [], prices: [] };
-  const jobs = new Set([vm.runsJob, vm.forJob].filter((id) => id !== null));
-  const moves = [...jobs].flatMap((id) => evidence.movesOf(id));
+  const jobs = [vm?.runsJob ?? [], vm?.forJob ?? []].flat();
+  const [job] = await store.readJobs(jobs);
+  const moves = [...new Set(jobs)].flatMap((id) => evidence.movesOf(id));
   return {
     vm,
     moves: moves.filter((move) => move.vmId === vmId),
-    prices: evidence.pricesOf(vm.hostId),
+    prices: vm === undefined ? [] : evidence.pricesOf(vm.hostId),
+    sizeFor: (name) => sizeFor(name, job, rules),
+    nowMs,
   };
 }

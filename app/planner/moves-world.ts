@@ -92,6 +92,8 @@ export function vm(n: number, over: Partial<ObservedVm> = {}): ObservedVm {
     lastCheckpointAtMs: undefined,
     leaseOverAtMs: undefined,
     held: false,
+    resize: undefined,
+    resizing: false,
     ...over,
   };
 }

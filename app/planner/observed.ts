@@ -4,6 +4,7 @@ import type { HostNotice } from '../../host-agent/protocol/host-notice.ts';
 import type { HostId, JobId, MigrationId, VmId } from '../../host-agent/protocol/ids.ts';
 import type { InstanceClass } from '../../host-agent/protocol/instance-class.ts';
 import type { TrackingReport } from '../../host-agent/protocol/migration-messages.ts';
+import type { VmSize } from '../../host-agent/protocol/resize-messages.ts';
 import type { VmPhase } from '../../host-agent/protocol/vm-report.ts';
 import type { MoveKind, MovePhase } from '../records/migration-record.ts';
 
@@ -104,6 +105,10 @@ export interface ObservedVm {
   readonly leaseOverAtMs: number | undefined;
   /** Its job wants it to stay on its host: only a notice moves it. */
   readonly held: boolean;
+  /** Its job wants this size of it; undefined: it has what it wants, or cannot have it. */
+  readonly resize: { readonly size: VmSize; readonly askedAtMs: number } | undefined;
+  /** Its host is at it. */
+  readonly resizing: boolean;
 }
 
 /** One attempt to bring a VM to another host: under way, or ended a moment ago. */

@@ -4,6 +4,7 @@
  *   migrations under way     tended (tend-moves.ts)
  *   sudden deaths            rewound on the next host with room
  *   hosts that go away       their VMs leave (plan-departures.ts)
+ *   sizes that jobs want     after that (plan-resizes.ts)
  *   what operators wish      after all that; a VM that its job holds on its host is moved by none
  *
  * Invariants, each a property in plan-moves.test.ts: a VM has one migration at a time; only a tracked
@@ -19,6 +20,7 @@ import { departureOf, soonestFirst } from './leaving.ts';
 import type { Observed, ObservedMigration, ObservedVm, ObservedWish } from './observed.ts';
 import type { Arrival } from './place.ts';
 import { isMovable, leavingVm, moveStep, planDepartures } from './plan-departures.ts';
+import { planResize, wantsResize } from './plan-resizes.ts';
 import { nextId, type Planning } from './planning.ts';
 import { Room } from './room.ts';
 import type { Step } from './step.ts';
@@ -46,8 +48,9 @@ export function planMoves({ observed, judged, world, newMigrationIds }: MovesInp
     .slice(0, config.maxEvacuationsPerTick);
   const rewinds = judged.filter(({ verdict }) => verdict.kind === 'rewindable');
   const open = observed.migrations.filter(isOpenMove).sort(byId);
-  if (departures.length + rewinds.length + open.length + observed.wishes.length === 0)
-    return { steps: [], arrivals: [] };
+  const resizes = judged.filter(wantsResize).sort((a, b) => byId(a.vm, b.vm));
+  const wanted = rewinds.length + resizes.length + observed.wishes.length;
+  if (departures.length + open.length + wanted === 0) return { steps: [], arrivals: [] };
   const planning: Planning = {
     world,
     room: new Room(observed, config),
@@ -62,6 +65,10 @@ export function planMoves({ observed, judged, world, newMigrationIds }: MovesInp
     .flatMap((vm) => planRewind(vm, planning) ?? []);
   const leaving = planDepartures({ departures, judged, open }, planning);
   const taken = new Set(leaving.map(({ vmId }) => vmId));
+  const resized = resizes.flatMap((one) =>
+    taken.has(one.vm.id) ? [] : (planResize(one, planning) ?? []),
+  );
+  for (const step of resized) if (step.kind === 'move-vm') taken.add(step.vmId);
   const wished = [...observed.wishes]
     .sort((a, b) => a.askedAtMs - b.askedAtMs || byId(a, b))
     .flatMap((wish) => {
@@ -70,7 +77,7 @@ export function planMoves({ observed, judged, world, newMigrationIds }: MovesInp
       return step ?? [];
     });
   return {
-    steps: [...tended, ...rewound, ...leaving, ...wished],
+    steps: [...tended, ...rewound, ...leaving, ...resized, ...wished],
     arrivals: planning.room.arrivals,
   };
 }

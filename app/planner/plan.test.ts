@@ -53,13 +53,12 @@ function vm(n: number, over: Partial<ObservedVm> = {}): ObservedVm {
     runsJob: undefined,
     runnerId: undefined,
     phaseSinceMs: NOW_MS,
-    missing: false,
-    unknown: false,
-    runnerExited: false,
+    ...{ missing: false, unknown: false, runnerExited: false },
     runnerWord: undefined,
     why: undefined,
-    ...{ lastEpoch: 1, tracking: undefined, keyed: true, rewindable: false },
-    ...{ lastCheckpointAtMs: undefined, leaseOverAtMs: undefined, held: false },
+    ...{ lastEpoch: 1, tracking: undefined, keyed: true, rewindable: false, held: false },
+    ...{ lastCheckpointAtMs: undefined, leaseOverAtMs: undefined, resize: undefined },
+    resizing: false,
     ...over,
   };
 }

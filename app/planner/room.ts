@@ -60,6 +60,16 @@ export class Room {
     this.#arrivals.push({ hostId, class: size });
   }
 
+  /** Takes so much more for a VM that is there already. False: there is not so much, and none is taken. */
+  grow(hostId: HostId, more: InstanceClass): boolean {
+    if (more.vcpus === 0 && more.memoryMib === 0) return true;
+    const free = this.#free.get(hostId);
+    if (free === undefined || !fits(free, more)) return false;
+    this.#free.set(hostId, subtract(free, more));
+    this.#arrivals.push({ hostId, class: more });
+    return true;
+  }
+
   /** As many VMs are on their way there as one link bears. */
   #isBusy(hostId: HostId): boolean {
     return (this.#arriving.get(hostId) ?? 0) >= this.#config.maxMovesPerTarget;

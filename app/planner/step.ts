@@ -4,6 +4,7 @@
  */
 import type { HostId, JobId, MigrationId, VmId } from '../../host-agent/protocol/ids.ts';
 import type { InstanceClass } from '../../host-agent/protocol/instance-class.ts';
+import type { VmSize } from '../../host-agent/protocol/resize-messages.ts';
 
 export type Step =
   /** Records the VM, then asks the host to start it. */
@@ -95,6 +96,15 @@ export type Step =
       readonly vmId: VmId;
       readonly why: string;
     }
+  /** A running VM, where it is. */
+  | {
+      readonly kind: 'resize-vm';
+      readonly vmId: VmId;
+      readonly hostId: HostId;
+      readonly size: VmSize;
+    }
+  /** Its job is told that it stays as it is. */
+  | { readonly kind: 'end-resize'; readonly vmId: VmId; readonly why: string }
   /** A host may forget a VM that has left it. */
   | { readonly kind: 'forget-copy'; readonly vmId: VmId; readonly hostId: HostId };
 

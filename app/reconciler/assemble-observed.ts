@@ -288,6 +288,8 @@ function observeVm(record: VmRecord, { report, isMissing }: VmSight): ObservedVm
     lastCheckpointAtMs: record.lastCheckpointAtMs ?? undefined,
     leaseOverAtMs: record.leaseUntilMs === null ? undefined : surelyOverAtMs(record.leaseUntilMs),
     held: record.held !== null,
+    resize: record.resize?.state === 'wanted' ? record.resize : undefined,
+    resizing: report?.resize?.failed === null,
   };
 }
 
@@ -321,6 +323,8 @@ function observeUnknown(
     lastCheckpointAtMs: undefined,
     leaseOverAtMs: undefined,
     held: false,
+    resize: undefined,
+    resizing: false,
   };
 }
 

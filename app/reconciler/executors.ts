@@ -9,7 +9,7 @@
  *   forget-vm   remove the runner, unless its job is over → tell the host → delete the record
  *   lose-job    GitHub is asked once more → recorded with its cause → the author is told
  *               its runner ended and GitHub does not show it → it is over, how nobody can say
- *   what moves VMs: migration-executors.ts, store-executors.ts
+ *   what moves VMs: migration-executors.ts, store-executors.ts; what resizes them: resize-executors.ts
  *
  * Nothing here retries: what fails is thrown, logged at the top, and planned again. Dropping the
  * process between any two writes leaves a state that the planner knows a next step for.
@@ -38,6 +38,7 @@ import {
   forgetCopy,
   moveVm,
 } from './migration-executors.ts';
+import { endResize, resizeVm } from './resize-executors.ts';
 import { parkVm, resumeVm } from './store-executors.ts';
 
 /** Thrown so that the job's next start waits a moment: the next host may be the same one. */
@@ -64,6 +65,8 @@ export const EXECUTORS: Executors = {
   'end-migration': endMigration,
   'end-wish': endWish,
   'forget-copy': forgetCopy,
+  'resize-vm': resizeVm,
+  'end-resize': endResize,
 };
 
 export function prepareStep<K extends StepKind>(
@@ -141,6 +144,7 @@ async function recordNewVm(
     lastCheckpointAtMs: null,
     leaseUntilMs: null,
     held: null,
+    resize: null,
     pool: ports.pools.pool(),
     network: (await ports.gateways?.assign(step.vmId)) ?? null,
   };

@@ -9,6 +9,7 @@
 import type { JobId } from '../../host-agent/protocol/ids.ts';
 import type { VmPhase, VmReport } from '../../host-agent/protocol/vm-report.ts';
 import type { VmRecord } from '../records/records.ts';
+import { resizedBy } from '../records/vm-resize.ts';
 
 const RANK = {
   allocating: 0,
@@ -40,10 +41,13 @@ export function mergeReport({
   const isEnd = phase === 'stopped' || phase === 'failed';
   const moves = phase !== undefined && RANK[phase] > RANK[record.phase] && !(isMoving && isEnd);
   const held = holdingOf(record, report);
-  if (!moves && ran === record.runsJob && held === undefined) return record;
+  const sized = isMoving ? undefined : resizedBy(record, report);
+  const isKnown = held === undefined && sized === undefined;
+  if (!moves && ran === record.runsJob && isKnown) return record;
   return {
     ...record,
     ...held,
+    ...sized,
     qemuPid: report?.qemuPid ?? record.qemuPid,
     guestKernel: report?.guestKernel ?? record.guestKernel,
     accelerator: report?.accelerator ?? record.accelerator,

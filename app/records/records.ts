@@ -10,6 +10,7 @@ import { Accelerator, PoolSpec } from '../../host-agent/protocol/host-facts.ts';
 import { HostId, JobId, VmId } from '../../host-agent/protocol/ids.ts';
 import { InstanceClass } from '../../host-agent/protocol/instance-class.ts';
 import { VmPhase } from '../../host-agent/protocol/vm-report.ts';
+import { ResizeWish } from './vm-resize.ts';
 
 /** Where on GitHub a job is: enough to mint a runner for it and to ask about it again. */
 export const JobOrigin = z.object({
@@ -98,6 +99,8 @@ export const VmRecord = z.object({
     })
     .nullable()
     .default(null),
+  /** Its job wants, or wanted, another size of it. */
+  resize: ResizeWish.nullable().default(null),
   /** Its job wants it to stay on its host; null: it does not care. */
   held: z
     .object({

@@ -14,6 +14,7 @@ const VIEW = {
   moves: 0,
   held: false,
   movesWhileHeld: 0,
+  resize: null,
 };
 
 let asked: GuestAsk[];

@@ -14,10 +14,14 @@ const hold = (over: Partial<GuestRequest> = {}) =>
     ...over,
   });
 
+const resize = (name: string) => hold({ target: '/v1/class', body: `{"class":${name}}` });
+
 it.each<[string, GuestRequest, object]>([
   ['a look', request({}), { kind: 'look' }],
   ['a hold', hold(), { kind: 'hold', held: true }],
   ['a release', hold({ body: ' {"held": false} ' }), { kind: 'hold', held: false }],
+  ['a class', resize('"large"'), { kind: 'resize', class: 'large' }],
+  ['no class any more', resize('null'), { kind: 'resize', class: null }],
   ['a charset', hold({ contentType: 'Application/JSON; charset=utf-8' }), { kind: 'hold' }],
 ])('%s is understood', (_what, given, ask) => {
   expect(parseGuestRequest(given)).toMatchObject({ kind: 'ask', ask });
@@ -36,6 +40,9 @@ it.each<[string, GuestRequest, number]>([
   ['another type that begins so', hold({ contentType: 'application/jsonp' }), 415],
   ['no JSON', hold({ body: '{"held":tru' }), 400],
   ['a text for a truth value', hold({ body: '{"held":"true"}' }), 400],
+  ['no name of a class', resize('""'), 400],
+  ['a long one', resize(`"${'x'.repeat(65)}"`), 400],
+  ['a size for a class', resize('{"cpu":64}'), 400],
   ['a VM beside it', hold({ body: '{"held":true,"vmId":"vm-2"}' }), 400],
 ])('%s is wrong', (_what, given, status) => {
   expect(parseGuestRequest(given)).toMatchObject({ kind: 'wrong', status });
@@ -44,13 +51,16 @@ it.each<[string, GuestRequest, number]>([
 /** Written from the API's description, without the parser's parts. */
 function oracle({ method, target, contentType = '', body }: GuestRequest): string {
   if (target === '/v1/vm') return method === 'GET' && body === '' ? 'look' : 'wrong';
-  if (target !== '/v1/hold' || method !== 'PUT') return 'wrong';
+  if (!['/v1/hold', '/v1/class'].includes(target) || method !== 'PUT') return 'wrong';
   const [type = ''] = contentType.split(';');
   if (type.toLowerCase() !== 'application/json') return 'wrong';
   const white = '[ \\t\\n\\r]*';
-  const held = ['"', ...'held'].join('').concat('"');
-  const pair = `${white}${held}${white}:${white}(true|false)${white}`;
-  return new RegExp(`^${white}{${pair}}${white}$`).exec(body)?.[1] ?? 'wrong';
+  const [name, value] =
+    target === '/v1/hold'
+      ? ['held', 'true|false']
+      : ['class', '"[^"\\\\\\u0000-\u001f]{1,64}"|null'];
+  const pair = `${white}"${name}"${white}:${white}(${value})${white}`;
+  return new RegExp(`^${white}\\{${pair}\\}${white}$`, 'u').exec(body)?.[1] ?? 'wrong';
 }
 
 it('property: 100,000 hostile requests are taken for what they are and nothing else', () => {
@@ -68,18 +78,28 @@ it('property: 100,000 hostile requests are taken for what they are and nothing e
     );
   const requests = fc.record({
     method: near('GET', 'PUT', 'POST', 'get'),
-    target: near('/v1/vm', '/v1/hold'),
+    target: near('/v1/vm', '/v1/hold', '/v1/class'),
     contentType: fc.option(near(JSON_TYPE, 'APPLICATION/json;x'), { nil: undefined }),
-    body: near('', '{"held":true}', '{ "held" : false }', '{"held":1}', '[true]'),
+    body: near(
+      '',
+      '{"held":true}',
+      '{ "held" : false }',
+      '{"held":1}',
+      '{"class":"large"}',
+      '{"class": null }',
+    ),
   });
   const heard = (given: GuestRequest) => {
     const parsed = parseGuestRequest(given);
     if (parsed.kind === 'wrong') return 'wrong';
-    return parsed.ask.kind === 'look' ? 'look' : String(parsed.ask.held);
+    if (parsed.ask.kind === 'look') return 'look';
+    return JSON.stringify(parsed.ask.kind === 'hold' ? parsed.ask.held : parsed.ask.class);
   };
   let understood = 0;
   fc.assert(
     fc.property(requests, (given) => {
+      // What escapes stand for is JSON's own affair.
+      fc.pre(!given.body.includes('\\'));
       const expected = oracle(given);
       if (expected !== 'wrong') understood += 1;
       return heard(given) === expected;

@@ -3,6 +3,7 @@
  *
  *   GET /v1/vm                       what VM is this?
  *   PUT /v1/hold  {"held": true}     pinned to its host, or not any more
+ *   PUT /v1/class {"class": "large"} of that size from now on; null: of its label's
  */
 import { z } from 'zod';
 import type { GuestAsk } from '../protocol/guest-api.ts';
@@ -32,6 +33,7 @@ interface Route {
 }
 
 const Hold = z.strictObject({ held: z.boolean() });
+const Resize = z.strictObject({ class: z.string().min(1).max(64).nullable() });
 
 const ROUTES: ReadonlyMap<string, Route> = new Map<string, Route>([
   ['/v1/vm', { method: 'GET', ask: () => ({ kind: 'look' }), wants: 'no body' }],
@@ -44,6 +46,17 @@ const ROUTES: ReadonlyMap<string, Route> = new Map<string, Route>([
         return held === undefined ? undefined : { kind: 'hold', held };
       },
       wants: '{"held": true} or {"held": false}',
+    },
+  ],
+  [
+    '/v1/class',
+    {
+      method: 'PUT',
+      ask: (body) => {
+        const size = Resize.safeParse(body).data?.class;
+        return size === undefined ? undefined : { kind: 'resize', class: size };
+      },
+      wants: '{"class": "NAME"} or {"class": null}',
     },
   ],
 ]);

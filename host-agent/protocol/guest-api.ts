@@ -17,6 +17,8 @@ export const GuestAsk = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('look') }),
   /** Pinned to its host, or not any more. A notice moves it all the same. */
   z.strictObject({ kind: z.literal('hold'), held: z.boolean() }),
+  /** To the size of a class of the operator's, or, null, of its job's label. */
+  z.strictObject({ kind: z.literal('resize'), class: z.string().min(1).max(64).nullable() }),
 ]);
 export type GuestAsk = Readonly<z.infer<typeof GuestAsk>>;
 
@@ -32,6 +34,14 @@ export const GuestView = z.object({
   held: z.boolean(),
   /** Since it is held: a notice moved it all the same. 0 while it is not held. */
   movesWhileHeld: z.int().min(0),
+  /** The last one that was asked for; null: none was. */
+  resize: z
+    .object({
+      class: z.string().max(64).nullable(),
+      state: z.enum(['wanted', 'done', 'refused']),
+      why: z.string().max(500).nullable(),
+    })
+    .nullable(),
 });
 export type GuestView = Readonly<z.infer<typeof GuestView>>;
 

@@ -26,6 +26,7 @@ import {
   SendVm,
   VmKey,
 } from './migration-messages.ts';
+import { ResizeVm } from './resize-messages.ts';
 import { StoreSpec } from './store-spec.ts';
 import { TokenVerdict, TokenWord } from './token-messages.ts';
 import { VmReport } from './vm-report.ts';
@@ -131,6 +132,7 @@ export const AgentRequest = z.discriminatedUnion('kind', [
   ParkVm,
   ResumeVm,
   CheckpointVm,
+  ResizeVm,
   TokenQuery,
   TokenDecision,
   UseGateways,

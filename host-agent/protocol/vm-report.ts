@@ -12,6 +12,7 @@ import { Accelerator } from './host-facts.ts';
 import { JobId, VmId } from './ids.ts';
 import { InstanceClass } from './instance-class.ts';
 import { TrackingReport } from './migration-messages.ts';
+import { ResizeWord } from './resize-messages.ts';
 
 export const VmPhase = z.enum([
   'allocating',
@@ -65,6 +66,8 @@ export const VmReport = z.object({
   tracking: TrackingReport.optional(),
   /** Of the last request to park it that was taken up here; absent: there was none. */
   parking: ParkingWord.optional(),
+  /** Absent: nobody wants another size of it, or it has that. */
+  resize: ResizeWord.optional(),
   /** The VM was parked: it waits in the chunk store and is over here. */
   parked: z.literal(true).optional(),
 });

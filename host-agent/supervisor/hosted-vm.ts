@@ -22,7 +22,7 @@ import {
 } from '../journal/token.ts';
 import type { Settled } from '../migration/settle-parking.ts';
 import type { Attachment } from '../net/vm-networks.ts';
-import { ArchitectError } from '../protocol/errors.ts';
+import { ArchitectError, refused } from '../protocol/errors.ts';
 import type { AgentOutcome, AssignJob } from '../protocol/messages.ts';
 import type { VmReport } from '../protocol/vm-report.ts';
 import type { AdoptHow, VmDriver, VmNetwork } from '../vm/vm-driver.ts';
@@ -213,8 +213,7 @@ export class HostedVm {
 
   async assign({ jobId, jitConfig }: AssignJob): Promise<AgentOutcome> {
     if (this.#stay.kind !== 'driven' || this.#driver === undefined) {
-      const { phase } = this.report();
-      return { kind: 'refused', why: `VM ${this.#journal.vmId} is ${phase} and takes no job.` };
+      return refused(`VM ${this.#journal.vmId} is ${this.report().phase} and takes no job.`);
     }
     return await this.#driver.assign({ jobId, jitConfig });
   }
@@ -224,10 +223,8 @@ export class HostedVm {
    * happens while another host may have it already: who has it is to be asked again.
    */
   stop(why: string): void {
-    if (this.#isGiven) return;
-    if (this.#stay.kind === 'preparing' || this.#stay.kind === 'driven') {
-      this.#leave({ failed: false, why });
-    }
+    const isUp = this.#stay.kind === 'preparing' || this.#stay.kind === 'driven';
+    if (isUp && !this.#isGiven) this.#leave({ failed: false, why });
   }
 
   /** Tries a failed clean-up again. */
@@ -250,6 +247,7 @@ export class HostedVm {
       },
       rewrite: (entry) => vm.#rewrite(entry),
       markParking: (parking) => vm.#markParking(parking),
+      become: (size) => vm.#keep({ ...vm.#journal, class: size }),
       endParked: ({ why, stoppedAtMs }) => {
         vm.#leave({ failed: false, why, parked: { stoppedAtMs } });
       },
@@ -266,14 +264,16 @@ export class HostedVm {
   async #markParking(parking: Parking | undefined): Promise<void> {
     const journal = withParking(this.#journal, parking);
     if (parking === undefined) this.#journal = journal;
+    await this.#keep(journal);
+  }
+
+  async #keep(journal: VmJournal): Promise<void> {
     await this.#around.journals.write(journal);
     this.#journal = journal;
   }
 
   async #rewrite(entry: TokenEntry): Promise<void> {
-    const journal = rewritten(this.#journal, entry);
-    await this.#around.journals.write(journal);
-    this.#journal = journal;
+    await this.#keep(rewritten(this.#journal, entry));
     if (entry.holder.kind === 'self') this.#look();
     else this.#around.onChange();
   }

@@ -53,9 +53,10 @@ export function planStart(
   return judgeCapacity(request.class, situation) ?? { kind: 'start' };
 }
 
-function judgeCapacity(
+/** Undefined: there is room for it beside what is held. */
+export function judgeCapacity(
   wanted: InstanceClass,
-  { capacity, held }: StartSituation,
+  { capacity, held }: Pick<StartSituation, 'capacity' | 'held'>,
 ): Refused | undefined {
   const used = sumOf(held);
   const lacks = [];

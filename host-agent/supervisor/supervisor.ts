@@ -8,21 +8,17 @@
  * - An ended VM is reported until `forget-vm`; beyond MAX_ENDED the oldest are let go of.
  * - Nothing here ends a VM but a request, its own end, or a missing journal.
  */
-import { readdir, rm } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Logger } from 'pino';
-import type { ArtifactKeeper } from '../artifacts/artifact-keeper.ts';
 import { firstLease } from '../authority/run-lease.ts';
 import { TokenDesk } from '../authority/token-desk.ts';
-import type { JournalStore } from '../journal/journal-store.ts';
 import { reservedHere, startedHere, type VmJournal } from '../journal/token.ts';
-import type { Mobility } from '../migration/mobility.ts';
 import { MoveLog } from '../migration/move-log.ts';
 import { settleParking } from '../migration/settle-parking.ts';
 import { placeName } from '../net/vm-link-plan.ts';
 import { refused } from '../protocol/errors.ts';
-import type { Capacity, PoolSpec } from '../protocol/host-facts.ts';
-import { VmId } from '../protocol/ids.ts';
+import type { PoolSpec } from '../protocol/host-facts.ts';
+import type { VmId } from '../protocol/ids.ts';
 import type {
   AgentOutcome,
   AgentRequest,
@@ -31,35 +27,26 @@ import type {
   StartVm,
 } from '../protocol/messages.ts';
 import type { ReceiveVm, ResumeVm } from '../protocol/migration-messages.ts';
+import type { ResizeVm } from '../protocol/resize-messages.ts';
 import { endVm, findRemains } from '../vm/vm-ending.ts';
+import { listVmFolders } from '../vm/vm-files.ts';
 import { HostedVm, type Surroundings } from './hosted-vm.ts';
 import { planRecovery, type RecoveryStep, STARTED_HALF } from './plan-recovery.ts';
-import { type Acquaintance, judgeShape, planStart, type StartDecision } from './plan-start.ts';
+import {
+  type Acquaintance,
+  judgeCapacity,
+  judgeShape,
+  planStart,
+  type StartDecision,
+} from './plan-start.ts';
 import { type OpenPool, openPool, wantPool } from './pool-artifacts.ts';
-import type { Networks, VmDrivers } from './ports.ts';
+import type { SupervisorParts } from './ports.ts';
 import { VmMoves } from './vm-moves.ts';
 
 const MAX_ENDED = 200;
 const MAX_FORGOTTEN = 1000;
 const TAKEN: AgentOutcome = { kind: 'taken' };
 const NOT_HERE = 'This VM is not on this host.';
-
-export interface SupervisorParts {
-  readonly fleet: string;
-  /** This host's own; see `hostTag`. */
-  readonly tag: string;
-  readonly vmsDir: string;
-  readonly capacity: Capacity;
-  readonly drivers: VmDrivers;
-  readonly networks: Networks;
-  readonly journals: JournalStore;
-  readonly artifacts: ArtifactKeeper;
-  readonly mobility: Mobility;
-  readonly nowMs: () => number;
-  readonly logger: Logger;
-  /** Something that `picture` shows has changed. */
-  readonly onChange: () => void;
-}
 
 export class Supervisor {
   readonly #parts: SupervisorParts;
@@ -120,6 +107,8 @@ export class Supervisor {
         return await this.#resume(request);
       case 'checkpoint-vm':
         return this.#vms.get(request.vmId)?.moves.checkpoint() ?? refused(NOT_HERE);
+      case 'resize-vm':
+        return this.#resize(request);
       case 'token-query':
       case 'token-decision':
         return await this.#desk.serve(request);
@@ -247,6 +236,17 @@ export class Supervisor {
   #hereOf(vmId: VmId) {
     const { fleet, tag } = this.#parts;
     return { vmDir: this.#folderOf(vmId), fleet, place: placeName({ vmId, tag }) };
+  }
+
+  #resize(request: ResizeVm): AgentOutcome {
+    const { capacity } = this.#parts;
+    const vm = this.#vms.get(request.vmId);
+    const others = this.#living().filter((one) => one !== vm);
+    const held = others.map(({ journal }) => journal.class);
+    return (
+      vm?.moves.resize(request, (size) => judgeCapacity(size, { capacity, held })) ??
+      refused(NOT_HERE)
+    );
   }
 
   async #assign(request: AssignJob): Promise<AgentOutcome> {
@@ -392,9 +392,4 @@ export class Supervisor {
   #folderOf(vmId: VmId): string {
     return join(this.#parts.vmsDir, vmId);
   }
-}
-
-async function listVmFolders(vmsDir: string): Promise<readonly VmId[]> {
-  const names = await readdir(vmsDir);
-  return names.map((name) => VmId.safeParse(name).data).filter((vmId) => vmId !== undefined);
 }

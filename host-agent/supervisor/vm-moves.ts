@@ -10,16 +10,11 @@
  * request for the same move is answered alike.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Logger } from 'pino';
 import { recoverToken } from '../authority/recover-token.ts';
-import type { HostClocks } from '../authority/run-lease.ts';
-import type { TokenDesk } from '../authority/token-desk.ts';
 import { TokenDriver, type TokenPorts, type TokenSurroundings } from '../authority/token-driver.ts';
 import { VmGate } from '../migration/guest-gate.ts';
 import { describeMachine } from '../migration/machine-facts.ts';
-import type { Mobility } from '../migration/mobility.ts';
 import { MovableVm } from '../migration/movable-vm.ts';
-import type { MoveLog } from '../migration/move-log.ts';
 import { openPacketSwitch, type PacketSwitch } from '../migration/packet-switch.ts';
 import { markSwitchover } from '../migration/switchover-trace.ts';
 import { cancelHold } from '../migration/tracking/held-migration.ts';
@@ -35,6 +30,7 @@ import type {
   ResumeVm,
   SendVm,
 } from '../protocol/migration-messages.ts';
+import type { ResizeVm } from '../protocol/resize-messages.ts';
 import { TokenMessage } from '../protocol/token-messages.ts';
 import type { VmReport } from '../protocol/vm-report.ts';
 import type { VmDriver } from '../vm/vm-driver.ts';
@@ -42,9 +38,9 @@ import { Arrivals, type PlaceHere } from './arrivals.ts';
 import { comeBack } from './comebacks.ts';
 import { Departures } from './departures.ts';
 import { describeError } from './move-words.ts';
-import type { MovingStay } from './moving-stay.ts';
-import type { Networks } from './ports.ts';
+import type { MovesParts } from './moving-stay.ts';
 import { VmPoints } from './vm-points.ts';
+import { type JudgeRoom, VmResize } from './vm-resize.ts';
 
 const REMIND_MS = 1_000;
 /** From a VM's start to its tracking: its first steps are over, and little is lost with it. */
@@ -56,23 +52,13 @@ const LINGER_MS = 5_000;
 const RETRY_BASE_MS = 100;
 const RETRY_LIMIT_MS = 5_000;
 
-export interface MovesParts {
-  readonly stay: MovingStay;
-  readonly desk: TokenDesk;
-  readonly mobility: Mobility;
-  readonly networks: Pick<Networks, 'ensure' | 'uplink'>;
-  readonly log: MoveLog;
-  readonly clocks: () => HostClocks;
-  readonly logger: Logger;
-  readonly onChange: () => void;
-}
-
 export class VmMoves {
   readonly #parts: MovesParts;
   readonly #departures: Departures;
   readonly #arrivals: Arrivals;
   readonly #points: VmPoints;
   readonly #gate: VmGate;
+  readonly #resize: VmResize;
   readonly #end = new AbortController();
   #movable: MovableVm | undefined;
   #tracking: Promise<void> | undefined;
@@ -102,6 +88,12 @@ export class VmMoves {
       movable: () => this.#movable,
       isMoving: () => this.#departures.isUnderWay,
       gate: this.#gate,
+    });
+    this.#resize = new VmResize({
+      ...parts,
+      whyNot: () => this.#whyNoResize(),
+      untracked: (work) => this.#untracked(work),
+      signal: this.#end.signal,
     });
     this.#departures = new Departures(around);
     this.#arrivals = new Arrivals(around);
@@ -148,10 +140,15 @@ export class VmMoves {
   }
 
   /** What the VM's report says of its moving; `parking` only for what this agent knows of. */
-  report(): Pick<VmReport, 'tracking' | 'parking'> {
+  report(): Pick<VmReport, 'tracking' | 'parking' | 'resize'> {
     const tracking = this.#movable?.report();
     const { parking } = this.#points;
-    return { ...(tracking && { tracking }), ...(parking && { parking }) };
+    const resize = this.#resize.word;
+    return {
+      ...(tracking && { tracking }),
+      ...(parking && { parking }),
+      ...(resize && { resize }),
+    };
   }
 
   /** An earlier agent began to park it, and it runs on here. */
@@ -163,6 +160,7 @@ export class VmMoves {
   #track(): void {
     const live = this.#parts.stay.driver()?.live();
     if (live === undefined || this.#movable !== undefined || this.#tracking !== undefined) return;
+    if (this.#resize.isUnderWay) return;
     this.#liveSinceMs ??= performance.now();
     if (performance.now() - this.#liveSinceMs < SETTLE_MS) return;
     const { mobility, logger, onChange } = this.#parts;
@@ -176,6 +174,32 @@ export class VmMoves {
   send(move: SendVm): AgentOutcome {
     if (this.#points.isParking) return refused('This VM is being parked.');
     return this.#departures.send(move, this.#movable);
+  }
+
+  resize(request: ResizeVm, judgeRoom: JudgeRoom): AgentOutcome {
+    return this.#resize.begin(request, judgeRoom);
+  }
+
+  #whyNoResize(): string | undefined {
+    const machine = this.#token?.machine;
+    const isHere = machine !== undefined && this.mayRun && !isOpen(machine);
+    const isLeaving = this.#departures.isUnderWay || this.#points.isParking;
+    if (!isHere || isLeaving) return 'This VM is being moved.';
+    return this.#movable?.isStoring === true ? 'A checkpoint of this VM is made.' : undefined;
+  }
+
+  /** QEMU plugs nothing while a migration is held. What tracks the VM afterwards begins anew. */
+  async #untracked(work: () => Promise<void>): Promise<void> {
+    await this.#tracking;
+    await this.#movable?.end();
+    this.#movable = undefined;
+    try {
+      const qmp = this.#qmp();
+      if (qmp !== undefined) await cancelHold(qmp);
+      await work();
+    } finally {
+      this.#tracking = undefined;
+    }
   }
 
   checkpoint(): AgentOutcome {
@@ -211,6 +235,7 @@ export class VmMoves {
     this.#end.abort(new Error('the VM ends'));
     this.#departures.end();
     this.#points.end();
+    await this.#resize.over;
     await this.#tracking;
     await this.#movable?.end();
     await this.#arrivals.end();

@@ -12,7 +12,7 @@ import { findQemu, isAlive, type LaunchedQemu, readLastLogLine } from './launch.
 import { type Effect, isLive, jobOf, step, type VmEvent, type VmState } from './lifecycle.ts';
 import { isHalted, readFatalEvent, readFatalStatus } from './qemu-watch.ts';
 import { type Connections, connectVm, runStartSequence } from './start-sequence.ts';
-import { readVmMemory, type VmMemory, writeVmMemory } from './state-file.ts';
+import { freshMemory, readVmMemory, type VmMemory, writeVmMemory } from './state-file.ts';
 import type {
   AdoptHow,
   DriverContext,
@@ -34,7 +34,7 @@ const MAX_WHY = 500;
 
 /** Starts the VM and answers at once; what becomes of it shows in the snapshots. */
 export function startVm(spec: VmStart, context: DriverContext): VmDriver {
-  const driver = new Driver(freshMemory(spec), context);
+  const driver = new Driver(freshMemory(spec, wallClockMs()), context);
   driver.begin();
   return driver;
 }
@@ -68,27 +68,6 @@ export async function adoptVm(
   const driver = new Driver(memory, context);
   await driver.adopt(mayRun);
   return driver;
-}
-
-function freshMemory(spec: VmStart): VmMemory {
-  return {
-    version: 1,
-    spec,
-    state: { phase: 'allocating' },
-    qemu: null,
-    machine: null,
-    guestKernel: null,
-    times: {
-      decidedAtMs: wallClockMs(),
-      spawnedAtMs: null,
-      qmpReadyAtMs: null,
-      loadedAtMs: null,
-      guestAnsweredAtMs: null,
-      idleAtMs: null,
-    },
-    runnerStartedAtMs: null,
-    stoppedAtMs: null,
-  };
 }
 
 function wallClockMs(): number {
@@ -185,6 +164,14 @@ class Driver implements VmDriver {
     await this.#save();
     this.#changed();
     return { kind: 'taken' };
+  }
+
+  async resized({ class: size, plugged }: Parameters<VmDriver['resized']>[0]): Promise<void> {
+    const { spec, machine } = this.#memory;
+    if (machine === null) return;
+    this.#remember({ spec: { ...spec, class: size }, machine: { ...machine, plugged } });
+    await this.#save();
+    this.#changed();
   }
 
   async stop(why: string): Promise<void> {

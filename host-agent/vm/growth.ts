@@ -79,20 +79,45 @@ export async function growDisk(qmp: QmpClient, { diskBytes }: GrowthPlan): Promi
   await qmp.run('block_resize', { 'node-name': OVERLAY_NODE, size: diskBytes });
 }
 
+export interface Plugging {
+  /** What was plugged since the template. */
+  readonly before: PluggedHardware;
+  /** Called after each device with all that is there by then. */
+  readonly onPlugged: (plugged: PluggedHardware) => Promise<void>;
+}
+
 /**
  * Answers what the machine has now beyond its template. Rejects with a QMP error; the VM is then
- * partly grown and must be stopped.
+ * partly grown.
  */
-export async function plugHardware(qmp: QmpClient, plan: GrowthPlan): Promise<PluggedHardware> {
-  for (const [index, { driver, props }] of plan.cpus.entries()) {
-    await qmp.run('device_add', { driver, id: `cpu-${index + 1}`, ...props });
+export async function plugHardware(
+  qmp: QmpClient,
+  plan: GrowthPlan,
+  { before, onPlugged }: Plugging,
+): Promise<PluggedHardware> {
+  let plugged = before;
+  for (const cpu of plan.cpus) {
+    const id = `cpu-${plugged.cpus.length + 1}`;
+    await qmp.run('device_add', { driver: cpu.driver, id, ...cpu.props });
+    plugged = { ...plugged, cpus: [...plugged.cpus, cpu] };
+    await onPlugged(plugged);
   }
-  const { cpus, dimmMib } = plan;
-  if (dimmMib === 0) return { cpus: [...cpus], dimmsMib: [] };
-  // Not reserved beforehand: the planner places by capacity, and the cgroup is the limit.
+  if (plan.dimmMib === 0) return plugged;
+  await plugDimm(qmp, plan.dimmMib, plugged.dimmsMib.length + 1);
+  plugged = { ...plugged, dimmsMib: [...plugged.dimmsMib, plan.dimmMib] };
+  await onPlugged(plugged);
+  return plugged;
+}
+
+/** Not reserved beforehand: the planner places by capacity, and the cgroup is the limit. */
+async function plugDimm(qmp: QmpClient, dimmMib: number, place: number): Promise<void> {
+  const id = `m${place}`;
   const size = dimmMib * MIB;
-  const backend = { 'qom-type': 'memory-backend-ram', id: 'm1', size, reserve: false };
-  await qmp.run('object-add', backend);
-  await qmp.run('device_add', { driver: 'pc-dimm', id: 'dimm1', memdev: 'm1' });
-  return { cpus: [...cpus], dimmsMib: [dimmMib] };
+  await qmp.run('object-add', { 'qom-type': 'memory-backend-ram', id, size, reserve: false });
+  try {
+    await qmp.run('device_add', { driver: 'pc-dimm', id: `dimm${place}`, memdev: id });
+  } catch (error) {
+    await qmp.run('object-del', { id }).catch(() => undefined);
+    throw error;
+  }
 }

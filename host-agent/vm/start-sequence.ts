@@ -90,7 +90,8 @@ export async function runStartSequence(request: StartRequest): Promise<StartedVm
   await growDisk(qmp, growth);
   const guestKernel = await renewIdentity(guest, request.spec);
   signal.throwIfAborted();
-  const plugged = await plugHardware(qmp, growth);
+  const before = { cpus: [], dimmsMib: [] };
+  const plugged = await plugHardware(qmp, growth, { before, onPlugged: async () => undefined });
   const generationId = await readGenerationId(qmp);
   return { guestKernel, machine: { diskBytes: growth.diskBytes, plugged, generationId } };
 }

@@ -37,6 +37,28 @@ export const VmMemory = z.object({
 });
 export type VmMemory = Readonly<z.infer<typeof VmMemory>>;
 
+/** Of a VM whose start was decided at that moment of wall-clock time. */
+export function freshMemory(spec: VmStart, decidedAtMs: number): VmMemory {
+  return {
+    version: 1,
+    spec,
+    state: { phase: 'allocating' },
+    qemu: null,
+    machine: null,
+    guestKernel: null,
+    times: {
+      decidedAtMs,
+      spawnedAtMs: null,
+      qmpReadyAtMs: null,
+      loadedAtMs: null,
+      guestAnsweredAtMs: null,
+      idleAtMs: null,
+    },
+    runnerStartedAtMs: null,
+    stoppedAtMs: null,
+  };
+}
+
 export async function writeVmMemory(path: string, memory: VmMemory): Promise<void> {
   await writeFileDurably(path, JSON.stringify(memory));
 }

@@ -96,6 +96,8 @@ export interface VmDriver {
   times(): StartTimes;
   /** Hands the job's runner in. Again for the same job: taken, without a second effect. */
   assign(job: { readonly jobId: JobId; readonly jitConfig: string }): Promise<AgentOutcome>;
+  /** Its machine is this by now; settles when that is on disk. */
+  resized(now: Pick<VmStart, 'class'> & Pick<VmMachine, 'plugged'>): Promise<void>;
   /** Ends the VM for good and removes what it used. Idempotent; settles when all is gone. */
   stop(why: string): Promise<void>;
   /** Calls back after each change of the snapshot; answers how to unsubscribe. */

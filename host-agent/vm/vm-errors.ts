@@ -36,6 +36,12 @@ export class VmStartError extends ArchitectError {
   readonly retry = 'never';
 }
 
+/** The VM runs on, with some size between what it had and what was asked for. */
+export class VmResizeError extends ArchitectError {
+  readonly code = 'VM_RESIZE';
+  readonly retry = 'later';
+}
+
 export class CgroupError extends ArchitectError {
   readonly code = 'CGROUP';
   readonly retry = 'never';

@@ -1,5 +1,7 @@
 /** Where a VM's files are. */
+import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { VmId } from '../protocol/ids.ts';
 
 export interface VmFiles {
   readonly dir: string;
@@ -38,6 +40,12 @@ export function vmFiles(dir: string): VmFiles {
     diskSocket: join(agentDir, 'disk.sock'),
     diskImage: join(agentDir, 'disk.image'),
   };
+}
+
+/** VMs that have a folder there, whatever is in it. */
+export async function listVmFolders(vmsDir: string): Promise<readonly VmId[]> {
+  const names = await readdir(vmsDir);
+  return names.map((name) => VmId.safeParse(name).data).filter((vmId) => vmId !== undefined);
 }
 
 /** The read-only base inside an image artifact. */

@@ -206,6 +206,8 @@ function makeVm(n: number): ObservedVm {
     lastCheckpointAtMs: undefined,
     leaseOverAtMs: undefined,
     held: false,
+    resize: undefined,
+    resizing: false,
   };
 }
 

@@ -67,7 +67,7 @@ it('moves while the gateway’s agent is dead, and goes on when it is back', asy
 });
 
 /** The last, since it takes one of the two hosts away. */
-it('is held by the action, so that only a notice moves it, and is told so', async () => {
+it('is held by the action, so that only a notice moves it; then it is resized, and back', async () => {
   await using gate = await openGate(fleet.peer.host);
   const jobId = await pushJob(
     fleet,
@@ -79,6 +79,11 @@ it('is held by the action, so that only a notice moves it, and is told so', asyn
       'echo "then:"; node app/action/main.ts',
       'cat state; STATE_held=true node app/action/post.ts',
       'echo "after:"; node app/action/main.ts',
+      'INPUT_CLASS=giant node app/action/main.ts || echo "cpus before: $(nproc)"',
+      'INPUT_CLASS=medium node app/action/main.ts; echo "cpus then: $(nproc)"',
+      `awk '/MemTotal/ {print "memory in GiB: " int($2 / 1048576 + 0.5)}' /proc/meminfo`,
+      'STATE_resized=true node app/action/post.ts',
+      'until test "$(nproc)" = 1; do sleep 0.2; done; echo "cpus at last: $(nproc)"',
     ].join('\n'),
   );
   await gate.arrived();
@@ -93,9 +98,11 @@ it('is held by the action, so that only a notice moves it, and is told so', asyn
   const { job } = await settled(fleet, jobId);
   const log = await fleet.github.readLog(jobId, never);
   expect(job.conclusion, log).toBe('success');
-  const [before = '', then = '', after = ''] = log.split(/^(?:.*\s)?(?:then|after):$/m);
+  const [before = '', then = '', after = ''] = log.split(/^(?:then|after):$/m);
   expect(before).toMatch(/class: 1cpu-\d+gb.*cpu-model: \S.*moves: 0.*moved: false/s);
   expect(then).toMatch(/moves: 1.*moved: true.*held=true/s);
   expect(then).toContain('The VM was moved while it was held (1 times)');
   expect(after).toMatch(/moves: 1.*moved: false/s);
+  expect(after).toMatch(/There is no class "giant".*cpus before: 1\b/s);
+  expect(after).toMatch(/class: 4cpu-8gb.*cpus then: 4\b.*memory in GiB: 8\b.*cpus at last: 1\b/s);
 });

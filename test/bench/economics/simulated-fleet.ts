@@ -343,7 +343,14 @@ export class SimulatedFleet {
         why: undefined,
         rewindable: false,
       },
-      ...{ lastCheckpointAtMs: undefined, leaseOverAtMs: undefined, held: false, keyed: true },
+      ...{
+        lastCheckpointAtMs: undefined,
+        leaseOverAtMs: undefined,
+        held: false,
+        resize: undefined,
+        resizing: false,
+        keyed: true,
+      },
       tracking: this.#options.moves ? tracking : undefined,
     };
   }

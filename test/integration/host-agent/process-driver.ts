@@ -113,6 +113,8 @@ class ProcessDriver implements VmDriver {
     return { kind: 'taken' };
   }
 
+  async resized(): Promise<void> {}
+
   async stop(why: string): Promise<void> {
     clearInterval(this.#watch);
     if (isRunning(this.#pid)) process.kill(this.#pid ?? 0, 'SIGKILL');

@@ -1,10 +1,15 @@
-/** The agent as users run it, with a real VM: killed with SIGKILL, it finds QEMU and guest again. */
+/**
+ * The agent as users run it, with a real VM: it gives it another size while it runs, and, killed with
+ * SIGKILL, finds QEMU and guest again.
+ */
 import { globSync, readFileSync } from 'node:fs';
 import { basename } from 'node:path';
 import { execa } from 'execa';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import type { FleetHost } from '../../../app/reconciler/ports.ts';
 import { PoolSpec } from '../../../host-agent/protocol/host-facts.ts';
 import { VmId } from '../../../host-agent/protocol/ids.ts';
+import type { VmSize } from '../../../host-agent/protocol/resize-messages.ts';
 import { TestFleet, until } from './agent-fleet.ts';
 import { isRunning } from './process-driver.ts';
 
@@ -49,9 +54,25 @@ async function removeHost(): Promise<void> {
   await execa('ip', ['netns', 'del', NETNS], { reject: false });
 }
 
-test('a real VM survives its agent and is stopped by the next one', async () => {
+/** Asks for the size until it is taken, since a VM may be busy; gives the report after it. */
+async function resize(host: FleetHost, size: VmSize) {
+  const request = { kind: 'resize-vm', vmId, size } as const;
+  await until('the resize to be taken', async () => {
+    const { kind } = await control.request(host, request);
+    return kind === 'taken' || undefined;
+  });
+  // A report of before it was taken says nothing of it.
+  return await control.vm(vmId, ({ class: { vcpus }, resize: word }) =>
+    word === undefined ? vcpus === size.vcpus : word.failed !== null,
+  );
+}
+
+test('a real VM is resized, survives its agent and is stopped by the next one', async () => {
   const tokenFile = await control.writeToken('one', control.issueToken());
-  const env = { ARCHITECT_ARTIFACTS: `${HOME}/artifacts` };
+  const env = {
+    ARCHITECT_ARTIFACTS: `${HOME}/artifacts`,
+    ARCHITECT_AGENT_CAPACITY: '4cpu-8gb',
+  };
   const agent = control.startAgent('one', { ...env, ARCHITECT_AGENT_TOKEN_FILE: tokenFile });
   const { pool } = control;
   const host = await control.host(
@@ -65,12 +86,23 @@ test('a real VM survives its agent and is stopped by the next one', async () => 
   const guard = [`--net=${vmNetns()}`, 'nft', 'list', 'set', 'inet', 'guard'];
   expect((await execa('nsenter', [...guard, 'never'])).stdout).toContain(ADDRESS);
 
+  const large = { vcpus: 3, memoryMib: 4_096 + 512 };
+  const tooLarge = { kind: 'resize-vm', vmId, size: { ...large, vcpus: 200 } } as const;
+  const refusal = { kind: 'refused', why: expect.stringContaining('no room for 200 vCPUs') };
+  expect(await control.request(host, tooLarge)).toMatchObject(refusal);
+  const grown = await resize(host, large);
+  expect(grown).toMatchObject({ phase: 'idle', qemuPid, class: { ...size, ...large } });
+  expect(grown.resize).toBeUndefined();
+  // What the guest has plugged it keeps; its CPUs go back.
+  const small = await resize(host, { vcpus: 2, memoryMib: 1_024 });
+  expect(small.class).toEqual({ ...size, ...large, vcpus: 2 });
+
   agent.kill('SIGKILL');
   await agent;
   await until('the host to be away', () => control.fleet.hosts()[0]?.state === 'away' || undefined);
   void control.startAgent('one', env);
   const found = await control.vm(vmId, (vm) => vm.phase === 'idle' || vm.phase === 'failed');
-  expect(found).toMatchObject({ phase: 'idle', qemuPid, why: null });
+  expect(found).toMatchObject({ phase: 'idle', qemuPid, why: null, class: small.class });
 
   await control.request(await control.host(), { kind: 'stop-vm', vmId, why: 'enough' });
   await control.vm(vmId, (vm) => vm.phase === 'stopped');
