@@ -1,22 +1,20 @@
 import { expect, it } from 'vitest';
 import { jobRecord } from '../../test/fixtures/records.ts';
-import { parsePolicy } from '../labels/policy.ts';
+import { Policy } from '../labels/policy.ts';
 import { type SizeRules, sizeFor } from './size-for.ts';
 
-const POLICY = parsePolicy(`
-classes:
-  big: { cpu: 8, ram: 16 }
-  tiny: { cpu: 1, ram: 1 }
-  huge: { cpu: 64, ram: 8 }
-  scarce: { cpu: 4, ram: 8 }
-  other: { cpu: 4, ram: 8, arch: arm64 }
-architectures: [x64, arm64]
-repositories:
-  - { match: acme/secret, classes: [tiny] }
-  - { match: acme/* }
-concurrency:
-  - { match: '*', class: scarce, maxVms: 1 }
-`);
+const POLICY = Policy.parse({
+  classes: {
+    big: { cpu: 8, ram: 16 },
+    tiny: { cpu: 1, ram: 1 },
+    huge: { cpu: 64, ram: 8 },
+    scarce: { cpu: 4, ram: 8 },
+    other: { cpu: 4, ram: 8, arch: 'arm64' },
+  },
+  architectures: ['x64', 'arm64'],
+  repositories: [{ match: 'acme/secret', classes: ['tiny'] }, { match: 'acme/*' }],
+  concurrency: [{ match: '*', class: 'scarce', maxVms: 1 }],
+});
 const rules = (accelerator: 'kvm' | 'tcg' = 'kvm'): SizeRules => ({
   policy: POLICY,
   pool: { accelerator, arch: 'x64' },

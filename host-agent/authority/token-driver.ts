@@ -345,3 +345,9 @@ function isForSource(event: SourceEvent | TargetEvent): event is SourceEvent {
 function isForTarget(event: SourceEvent | TargetEvent): event is TargetEvent {
   return !SOURCE_ONLY.some((kind) => kind === event.kind);
 }
+
+/** Somebody else's word is needed. */
+export function isOpen({ state }: TokenDriver['machine']): boolean {
+  if (state.kind === 'holding') return state.tenure.from !== null;
+  return state.kind === 'given' || state.kind === 'refused';
+}

@@ -10,7 +10,7 @@
  */
 import type { Logger } from 'pino';
 import { Agent, request as httpRequest } from 'undici';
-import type { TapQueue } from '../net/tap-queue.ts';
+import { openTapQueue, type TapQueue } from '../net/tap-queue.ts';
 import type { VmUplink } from '../net/vm-uplink.ts';
 import { type Flip, flipProofOf } from '../protocol/gateway-messages.ts';
 import type { FlipEndpoint, SendVm } from '../protocol/migration-messages.ts';
@@ -38,15 +38,15 @@ export interface SwitchParts {
   readonly move: SendVm;
   /** Undefined: the VM has no gateway, and there is nothing to flip. */
   readonly uplink: Pick<VmUplink, 'sendAfter' | 'takeBack' | 'traffic'> | undefined;
-  /** Of the VM's QEMU. Undefined: it cannot be looked into. Closed with the switch. */
-  readonly tap: TapQueue | undefined;
+  /** The VM's QEMU. Undefined: what waits in its tap is not known. */
   readonly qemuPid: number | undefined;
   readonly identity: PeerIdentity;
   readonly logger: Logger;
 }
 
 export function openPacketSwitch(parts: SwitchParts): PacketSwitch {
-  const { move, uplink, tap, identity, logger } = parts;
+  const { move, uplink, qemuPid, identity, logger } = parts;
+  const tap = qemuPid === undefined ? undefined : openTapQueue(qemuPid);
   let droppedBefore: number | null = null;
   const dispatcher = move.flipAt === undefined ? undefined : dispatcherTo(move.flipAt, identity);
   const attempt = async (what: string, work: () => Promise<void>) => {

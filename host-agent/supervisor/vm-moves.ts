@@ -11,7 +11,12 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { recoverToken } from '../authority/recover-token.ts';
-import { TokenDriver, type TokenPorts, type TokenSurroundings } from '../authority/token-driver.ts';
+import {
+  isOpen,
+  TokenDriver,
+  type TokenPorts,
+  type TokenSurroundings,
+} from '../authority/token-driver.ts';
 import { VmGate } from '../migration/guest-gate.ts';
 import { describeMachine } from '../migration/machine-facts.ts';
 import { MovableVm } from '../migration/movable-vm.ts';
@@ -19,7 +24,6 @@ import { openPacketSwitch, type PacketSwitch } from '../migration/packet-switch.
 import { markSwitchover } from '../migration/switchover-trace.ts';
 import { cancelHold } from '../migration/tracking/held-migration.ts';
 import type { VmData } from '../migration/worker/vm-data.ts';
-import { openTapQueue } from '../net/tap-queue.ts';
 import { refused } from '../protocol/errors.ts';
 import type { HostId } from '../protocol/ids.ts';
 import type { AgentOutcome } from '../protocol/messages.ts';
@@ -362,12 +366,10 @@ export class VmMoves {
   }
 
   #packets(move: SendVm): PacketSwitch {
-    const { networks, mobility, logger } = this.#parts;
-    const { identity } = mobility;
+    const { networks, mobility, logger, stay } = this.#parts;
     const uplink = networks.uplink(move.vmId);
-    const qemuPid = this.#parts.stay.driver()?.live()?.memory.qemu?.pid;
-    const tap = qemuPid === undefined ? undefined : openTapQueue(qemuPid);
-    return openPacketSwitch({ move, uplink, tap, qemuPid, identity, logger });
+    const qemuPid = stay.driver()?.live()?.memory.qemu?.pid;
+    return openPacketSwitch({ move, uplink, qemuPid, identity: mobility.identity, logger });
   }
 
   /** It runs here, and its worker has what its QEMU has. */
@@ -395,10 +397,4 @@ export class VmMoves {
     await this.#token?.remind();
     if (this.#reminders % DOUBT_AFTER === 0) await this.#token?.doubt();
   }
-}
-
-/** Somebody else's word is needed. */
-function isOpen({ state }: TokenDriver['machine']): boolean {
-  if (state.kind === 'holding') return state.tenure.from !== null;
-  return state.kind === 'given' || state.kind === 'refused';
 }

@@ -110,7 +110,7 @@ const feed = () => undefined;
 const credential = Buffer.alloc(32, 3).toString('base64');
 
 /** A QEMU that nobody can look into. */
-const UNSEEN = { tap: undefined, qemuPid: undefined };
+const UNSEEN = { qemuPid: undefined };
 
 async function flipWorld(door: Door) {
   const [gateway, source] = [

@@ -11,8 +11,8 @@ import {
   GUEST,
   HOSTS,
   OUTSIDE,
-  PUBLIC,
   type Program,
+  PUBLIC,
   SwitchWorld,
   type Way,
 } from './switch-world.ts';
