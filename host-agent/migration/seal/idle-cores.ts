@@ -1,30 +1,27 @@
-/** How many of the host's cores nobody uses, on average since the last `reset` (proc(5), /proc/stat). */
-import { type CpuInfo, cpus } from 'node:os';
+/**
+ * How many of the host's cores nobody uses, on average since the last `reset` (proc_uptime(5): seconds
+ * since the boot, and how many all cores together were idle of them). `os.cpus` would say it too, but
+ * reads each core's frequency for it, which is slow where there are many.
+ */
+import { readFileSync } from 'node:fs';
 
 /** The kernel counts in ticks of 10 ms: over less time the answer says nothing. */
-const LEAST_MS = 100;
+const LEAST_S = 0.1;
 
 export class IdleCores {
-  readonly #cpus: () => readonly Pick<CpuInfo, 'times'>[];
-  readonly #now: () => number;
-  #since: { readonly idleMs: number; readonly atMs: number };
+  readonly #readUptime: () => string;
+  #since: { readonly upS: number; readonly idleS: number };
 
-  constructor(
-    source: {
-      readonly cpus?: () => readonly Pick<CpuInfo, 'times'>[];
-      readonly now?: () => number;
-    } = {},
-  ) {
-    this.#cpus = source.cpus ?? cpus;
-    this.#now = source.now ?? (() => performance.now());
+  constructor(readUptime = () => readFileSync('/proc/uptime', 'latin1')) {
+    this.#readUptime = readUptime;
     this.#since = this.#sample();
   }
 
-  /** Undefined too soon after the `reset`. */
+  /** Undefined too soon after the `reset`, and where the kernel does not say it. */
   read(): number | undefined {
-    const { idleMs, atMs } = this.#sample();
-    const ms = atMs - this.#since.atMs;
-    return ms < LEAST_MS ? undefined : (idleMs - this.#since.idleMs) / ms;
+    const { upS, idleS } = this.#sample();
+    const seconds = upS - this.#since.upS;
+    return seconds >= LEAST_S ? (idleS - this.#since.idleS) / seconds : undefined;
   }
 
   reset(): void {
@@ -32,7 +29,7 @@ export class IdleCores {
   }
 
   #sample() {
-    const idleMs = this.#cpus().reduce((sum, { times }) => sum + times.idle, 0);
-    return { idleMs, atMs: this.#now() };
+    const [upS = Number.NaN, idleS = Number.NaN] = this.#readUptime().split(' ').map(Number);
+    return { upS, idleS };
   }
 }

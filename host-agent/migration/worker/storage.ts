@@ -95,7 +95,9 @@ export class Storage {
       if (await this.#sealSome(images, signal)) onSealed();
       const leftMs = endMs - performance.now();
       if (leftMs <= 0) return signal.throwIfAborted();
-      await sleep(Math.min(leftMs, SEAL_LOOK_MS), undefined, { signal });
+      // Nothing grows cold before the next look.
+      const waitMs = this.#cold.length === 0 ? leftMs : Math.min(leftMs, SEAL_LOOK_MS);
+      await sleep(waitMs, undefined, { signal });
     }
   }
 
