@@ -23,6 +23,7 @@ const BRIDGE = 'ar-agenttest';
 const ADDRESS = '100.64.251.1';
 const CLASS = { vcpus: 1, memoryMib: 1024, diskGib: 4, arch: 'x64' } as const;
 const HOLD_STEP = new URL('./hold-step.ts', import.meta.url).pathname;
+const JUMPING_CLOCK = new URL('./jumping-clock.ts', import.meta.url).pathname;
 const MOVE_LIMIT_MS = 60_000;
 const KEPT_LINES = 60;
 
@@ -45,6 +46,8 @@ export interface Setting {
   /** Else the one that set-up prepared. */
   readonly pool?: PoolSpec;
   readonly artifactsDir?: string;
+  /** Each agent's wall clock may be set (`setClock`). */
+  readonly jumpingClocks?: boolean;
   /** Before any agent starts. */
   readonly prepare?: (control: TestFleet) => Promise<void>;
 }
@@ -59,15 +62,17 @@ export class MovingAgents implements AsyncDisposable {
   /** Of this process on the hosts' network. */
   readonly address = ADDRESS;
   readonly #artifactsDir: string;
+  readonly #preloads: readonly string[];
   readonly #agents = new Map<string, AgentChild>();
   readonly #epochs = new Map<VmId, number>();
   readonly #keys = new Map<VmId, VmKey>();
   /** What each agent said last, for a test that failed. */
   readonly #said = new Map<string, string[]>();
 
-  private constructor(control: TestFleet, { artifactsDir = `${HOME}/artifacts` }: Setting) {
+  private constructor(control: TestFleet, setting: Setting) {
     this.control = control;
-    this.#artifactsDir = artifactsDir;
+    this.#artifactsDir = setting.artifactsDir ?? `${HOME}/artifacts`;
+    this.#preloads = [HOLD_STEP, ...(setting.jumpingClocks === true ? [JUMPING_CLOCK] : [])];
   }
 
   /** Each name is a host; resolves when all of them have the template. */
@@ -97,7 +102,8 @@ export class MovingAgents implements AsyncDisposable {
   startAgent(name: string, extra: Record<string, string> = {}): void {
     const env = {
       ...{ ARCHITECT_ARTIFACTS: this.#artifactsDir, ARCHITECT_AGENT_NAME: name },
-      ...{ NODE_OPTIONS: `--import=${HOLD_STEP}`, ARCHITECT_TEST_HOLD: this.#holdFile(name) },
+      NODE_OPTIONS: this.#preloads.map((path) => `--import=${path}`).join(' '),
+      ...{ ARCHITECT_TEST_HOLD: this.#holdFile(name), ARCHITECT_TEST_CLOCK: this.#clockFile(name) },
       ...extra,
     };
     const agent = this.control.startAgent(name, env, netnsOf(name));
@@ -130,6 +136,15 @@ export class MovingAgents implements AsyncDisposable {
       const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
       return stat.slice(stat.lastIndexOf(')') + 2).startsWith('T') ? pid : undefined;
     });
+  }
+
+  /** Its agent's wall clock is off by so much, from now on. */
+  async setClock(name: string, offsetMs: number): Promise<void> {
+    await writeFile(this.#clockFile(name), String(offsetMs));
+  }
+
+  #clockFile(name: string): string {
+    return join(this.control.dir, `clock-${name}`);
   }
 
   #holdFile(name: string): string {
