@@ -39,7 +39,7 @@ function world({ answers = false, hostFails = 0 } = {}) {
   const hear = (hears: Gateway['hears']) => {
     gateways[1] = { ...gateway(B, '100.64.0.2'), hears };
   };
-  return { pairs, asked, hear, book };
+  return { pairs, asked, hear, book, gateways };
 }
 
 describe('GatewayPairs', () => {
@@ -70,6 +70,13 @@ describe('GatewayPairs', () => {
       await Promise.resolve().then(() => undefined);
     }
     expect(asked).toEqual(Array(2).fill({ kind: 'use-gateways', turns }));
+  });
+
+  it('follows the one that acts to another port', () => {
+    const { pairs, gateways, book } = world();
+    gateways[0] = { ...gateway(A, '100.64.0.1'), flipPort: 2 };
+    expect(pairs.roles().get(B)).toMatchObject({ follow: { gatewayId: A, port: 2 } });
+    expect(book.entries()).toMatchObject([{ gatewayId: A, flipPort: 2, term: 2 }]);
   });
 
   it('refuses what is no takeover, and one that comes too late', () => {

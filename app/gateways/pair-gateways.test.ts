@@ -48,7 +48,12 @@ describe('planEntries', () => {
     ['one that was replaced does not act again', [gateway(A)], [after], []],
     ['nobody acts that is away', [gateway(A, away)], [], []],
     ['an address of its own is in no book', [gateway(A, { floating: undefined })], [], []],
-    ['its port moves', [gateway(A, { flipPort: 5_000 })], [entry], [{ ...entry, flipPort: 5_000 }]],
+    [
+      'its port moves',
+      [gateway(A, { flipPort: 5_000 })],
+      [entry],
+      [{ ...entry, flipPort: 5_000, term: 2 }],
+    ],
   ])('%s', (_, gateways, book, expected) => {
     expect(planEntries(gateways, book)).toEqual(expected);
   });

@@ -2,8 +2,8 @@
  * Which gateways stand in for each other, and who of them acts. Pure.
  *
  * Gateways that name the same floating address belong together. The first that is seen acts; from then
- * on the book says who does, whoever comes and goes. Each takeover counts its term up and notes who was
- * replaced, for VMs and hosts that know the old one.
+ * on the book says who does, whoever comes and goes. Each change of an entry counts its term up, and a
+ * takeover notes who was replaced, for VMs and hosts that know the old one.
  */
 import { z } from 'zod';
 import type { GatewayRole } from '../../host-agent/protocol/gateway-messages.ts';
@@ -49,7 +49,7 @@ export function planEntries(
     if (entry === undefined)
       planned.set(address, { address, gatewayId, underlay, flipPort, term: 1, replaced: [] });
     else if (entry.gatewayId === gatewayId && entry.flipPort !== flipPort)
-      planned.set(address, { ...entry, flipPort });
+      planned.set(address, { ...entry, flipPort, term: entry.term + 1 });
   }
   return [...planned.values()];
 }
