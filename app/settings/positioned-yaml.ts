@@ -37,7 +37,11 @@ export function readPositionedYaml(text: string): ReadYaml {
   if (Buffer.byteLength(text) > MAX_YAML_BYTES)
     return fault(START, `is larger than ${MAX_YAML_BYTES / 1024} KiB; make it shorter`);
   const lines = new LineCounter();
-  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
+  const document = parseDocument(text, {
+    ...{ lineCounter: lines, prettyErrors: false },
+    // Its warnings go to the process, and what they warn of the schema refuses.
+    logLevel: 'error',
+  });
   const [error] = document.errors;
   const placeAt = (offset: number): Place => {
     const { line, col } = lines.linePos(offset);
