@@ -12,6 +12,8 @@ export interface Offer {
   readonly spot: boolean;
   readonly pricePerHourUsd: number;
   readonly place: string;
+  /** The highest price of the last hour. Unset: it does not change, or nobody says. */
+  readonly highUsdPerHour?: number;
   /** The share of its like that the cloud took back in the last month. Unset: nobody says. */
   readonly reclaimsPerMonth?: number;
   /** How likely its place has what is asked for: 1 to 10. Unset: nobody says. */

@@ -211,6 +211,13 @@ describe('cheaper without downtime', () => {
     expect(step?.why).toMatch(/^Cheaper than m1 .*= \$1\.6 > 1\.5 × /);
   });
 
+  it('does not trust a price that was higher within the hour', () => {
+    const offers = [{ ...offer('four', 0.1), highUsdPerHour: 0.5 }];
+    expect(planned({ machines: [dear], offers })).toEqual([]);
+    const steady = [{ ...offer('four', 0.1), highUsdPerHour: 0.1 }];
+    expect(planned({ machines: [dear], offers: steady })).toEqual(['launch four']);
+  });
+
   it('then gives the dear one back, not the new one', () => {
     expect(planned({ machines: [dear, machine(2)] })).toEqual(['empty m1']);
   });

@@ -86,7 +86,7 @@ function replaceDear(seen: FleetSeen, policy: FleetPolicy): FleetStep | undefine
       const weighed = weighSaving(
         {
           fromUsdPerHour: machine.usdPerHour + riskOf(machine, seen.offers, policy),
-          toUsdPerHour: weighedUsdPerHour(offer, policy.riskCosts),
+          toUsdPerHour: steadyUsdPerHour(offer, policy),
           vms: machine.vms,
         },
         policy,
@@ -98,6 +98,13 @@ function replaceDear(seen: FleetSeen, policy: FleetPolicy): FleetStep | undefine
   const { machine, offer, weighed } = best;
   const why = `Cheaper than ${machine.machineId} (${machine.offerId}): ${weighed.arithmetic}`;
   return { kind: 'launch', offerId: offer.id, maxUsdPerHour: offer.pricePerHourUsd, why };
+}
+
+/** Prices that swing chase nobody: what was dear within the hour counts as dear. */
+function steadyUsdPerHour(offer: Offer, { riskCosts }: FleetPolicy): number {
+  const { pricePerHourUsd, highUsdPerHour = pricePerHourUsd } = offer;
+  const highest = Math.max(pricePerHourUsd, highUsdPerHour);
+  return weighedUsdPerHour({ ...offer, pricePerHourUsd: highest }, riskCosts);
 }
 
 /** Weighed as when it was chosen, so that what is calm and a little dearer stays. */
@@ -117,7 +124,7 @@ function cheapestFor(
   limits: { readonly budgetUsdPerHour: number; readonly policy: FleetPolicy },
 ): Offer | undefined {
   const { budgetUsdPerHour, policy } = limits;
-  const weigh = (offer: Offer) => weighedUsdPerHour(offer, policy.riskCosts);
+  const weigh = (offer: Offer) => steadyUsdPerHour(offer, policy);
   return offers
     .filter((offer) => {
       const room = emptyRoom(offer.id, offer.capacity);

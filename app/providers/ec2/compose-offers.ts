@@ -20,6 +20,7 @@ export interface SpotPrice {
   readonly type: string;
   readonly zone: string;
   readonly usdPerHour: number;
+  readonly highUsdPerHour: number;
 }
 
 export interface Market {
@@ -38,19 +39,20 @@ export interface Market {
 /** The cheapest per vCPU first; no more than MAX_OFFERS of them. */
 export function composeOffers(market: Market): readonly Ec2Offer[] {
   const spotPrices = new Map(
-    market.spotPrices.map(({ type, zone, usdPerHour }) => [`${type}/${zone}`, usdPerHour]),
+    market.spotPrices.map((price) => [`${price.type}/${price.zone}`, price]),
   );
   const offers = market.types.flatMap((type) =>
     market.zones.flatMap((zone) => {
-      const spotUsd = type.spot ? spotPrices.get(`${type.name}/${zone}`) : undefined;
+      const spot = type.spot ? spotPrices.get(`${type.name}/${zone}`) : undefined;
       const onDemandUsd = market.onDemandUsdPerHour[type.name];
       const { diskGib } = market;
       return [
-        ...(spotUsd === undefined
+        ...(spot === undefined
           ? []
           : [
               {
-                ...offerOf({ type, zone, diskGib }, true, spotUsd),
+                ...offerOf({ type, zone, diskGib }, true, spot.usdPerHour),
+                highUsdPerHour: spot.highUsdPerHour,
                 ...riskOf(market, type.name, zone),
               },
             ]),

@@ -174,21 +174,24 @@ export class Ec2Market {
   }
 
   async #readPrices(names: readonly string[]): Promise<readonly SpotPrice[]> {
+    const sinceMs = this.#options.now() - PRICE_WINDOW_MS;
     const rows: unknown[] = [];
     for (let from = 0; from < names.length; from += TYPES_PER_PRICE_CALL)
-      rows.push(...(await this.#readPriceRows(names.slice(from, from + TYPES_PER_PRICE_CALL))));
-    return readSpotPrices(rows);
+      rows.push(
+        ...(await this.#readPriceRows(names.slice(from, from + TYPES_PER_PRICE_CALL), sinceMs)),
+      );
+    return readSpotPrices(rows, sinceMs);
   }
 
-  async #readPriceRows(names: readonly string[]): Promise<readonly unknown[]> {
-    const { requests, now } = this.#options;
+  async #readPriceRows(names: readonly string[], sinceMs: number): Promise<readonly unknown[]> {
+    const { requests } = this.#options;
     return await requests.run('read the spot prices', undefined, async (call) => {
       const pages = call.sdk.paginateDescribeSpotPriceHistory(
         { client: call.client },
         {
           Filters: [{ Name: 'instance-type', Values: [...names] }],
           ProductDescriptions: ['Linux/UNIX'],
-          StartTime: new Date(now() - PRICE_WINDOW_MS),
+          StartTime: new Date(sinceMs),
         },
         { abortSignal: call.abortSignal },
       );

@@ -14,7 +14,10 @@ function market(types: readonly HostType[], zones: readonly string[] = ['a', 'b'
   return composeOffers({
     ...{ types, zones, diskGib: 100 },
     spotPrices: types.flatMap(({ name, vcpus }) =>
-      zones.map((zone) => ({ type: name, zone, usdPerHour: vcpus / 100 })),
+      zones.map((zone) => {
+        const usd = vcpus / 100;
+        return { type: name, zone, usdPerHour: usd, highUsdPerHour: usd };
+      }),
     ),
     onDemandUsdPerHour: Object.fromEntries(types.map(({ name, vcpus }) => [name, vcpus / 20])),
   });

@@ -101,20 +101,17 @@ function describeSpotPriceHistory(world: Ec2World, form: QueryForm): Xml {
     .filter(({ name }) => wanted === undefined || wanted.includes(name))
     .flatMap((type) => [...ZONES.values()].map((zone) => ({ type, zone })));
   const { page, nextToken } = pageOf(world, rows, form);
-  const timestamp = new Date(world.nowMs()).toISOString();
+  const fromMs = Date.parse(form.get('StartTime') ?? '');
   return {
-    spotPriceHistorySet: page.flatMap(({ type, zone }) => {
-      const row = {
+    spotPriceHistorySet: page.flatMap(({ type, zone }) =>
+      world.pricesSince(type, zone, fromMs).map(({ usd, sinceMs }) => ({
         instanceType: type.name,
         availabilityZone: zone,
         productDescription: 'Linux/UNIX',
-      };
-      // EC2 lists the one that held before the window, too.
-      return [
-        { ...row, spotPrice: '9.9', timestamp: '2026-01-01T00:00:00.000Z' },
-        { ...row, spotPrice: String(world.priceOf(type, zone)), timestamp },
-      ];
-    }),
+        spotPrice: String(usd),
+        timestamp: new Date(sinceMs).toISOString(),
+      })),
+    ),
     nextToken: nextToken ?? '',
   };
 }

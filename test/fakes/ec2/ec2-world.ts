@@ -65,6 +65,8 @@ export const ZONES: ReadonlyMap<string, string> = new Map([
   ['subnet-0000000b', 'eu-central-1b'],
 ]);
 
+const LONG_AGO_MS = Date.parse('2026-01-01T00:00:00Z');
+
 /** By name. */
 export const ZONE_IDS: ReadonlyMap<string, string> = new Map([
   ['eu-central-1a', 'euc1-az2'],
@@ -121,6 +123,10 @@ export class Ec2World {
   /** By `type/zone/spot`: the error instead of an instance. */
   readonly refusals = new Map<string, string>();
   readonly spotUsd = new Map<string, number>();
+  /** What each price was, and since when: noted when somebody asks. */
+  readonly priceHistory = new Map<string, { readonly usd: number; readonly sinceMs: number }[]>();
+  /** Of prices; tests that let hours pass set it. */
+  priceClock = (): number => this.nowMs();
   /** What the price list says, by type. */
   readonly onDemandUsd = new Map<string, number>();
   /** For how many lists a new instance is not shown. */
@@ -146,6 +152,18 @@ export class Ec2World {
   priceOf(type: FakeType, zone: string): number {
     const usual = type.vcpus * 0.02 + (zone.endsWith('b') ? 0.01 : 0);
     return this.spotUsd.get(`${type.name}/${zone}`) ?? usual;
+  }
+
+  /** Oldest first: the row that held at `fromMs`, and what came later. */
+  pricesSince(type: FakeType, zone: string, fromMs: number) {
+    const key = `${type.name}/${zone}`;
+    const known = this.priceHistory.get(key) ?? [{ usd: 9.9, sinceMs: LONG_AGO_MS }];
+    const usd = this.priceOf(type, zone);
+    const isNew = known.at(-1)?.usd !== usd;
+    const sinceMs = known.length === 1 ? LONG_AGO_MS + 1 : this.priceClock();
+    const rows = isNew ? [...known, { usd, sinceMs }] : known;
+    this.priceHistory.set(key, rows);
+    return rows.filter((_, at) => (rows[at + 1]?.sinceMs ?? Number.POSITIVE_INFINITY) > fromMs);
   }
 
   addInstance(

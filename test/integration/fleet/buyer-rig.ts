@@ -37,6 +37,7 @@ export class BuyerRig {
 
   private constructor(ec2: FakeEc2) {
     this.ec2 = ec2;
+    ec2.world.priceClock = () => this.nowMs;
     this.provider = this.#openProvider();
     this.buyer = this.openBuyer();
   }

@@ -142,6 +142,9 @@ it('moves to what is cheaper, live: buys it, empties the dear one, gives that ba
   expect(rig.alive()).toEqual([dear]);
   rig.ec2.world.spotUsd.set('m8i.xlarge/eu-central-1b', 0.05);
   await rig.look(30);
+  await rig.look(30);
+  expect(rig.alive()).toEqual([dear]);
+  await rig.look(30);
   const [, cheap = ''] = rig.alive();
   expect(rig.ec2.world.instances.get(cheap)?.zone).toBe('eu-central-1b');
   rig.join(cheap);

@@ -174,16 +174,9 @@ describe('prices that jump', () => {
     expect(count('CreateFleet')).toBe(1);
   });
 
-  it('to and fro by a half: the VM follows, and never are there more than two hosts for it', async () => {
+  it('to and fro by a half: nothing is bought for what was dear within the hour', async () => {
     await alternate(0.1, 0.15);
-    expect(count('CreateFleet')).toBeGreaterThan(1);
-    const decided = rig.buyer.decisions.map(({ kind, failed }) =>
-      failed === null ? kind : failed,
-    );
-    expect(decided.filter((kind) => kind === 'launch').length).toBeLessThanOrEqual(
-      2 + decided.filter((kind) => kind === 'terminate').length,
-    );
-    expect(rig.buyer.usdPerHour).toBeLessThanOrEqual(0.25);
+    expect(count('CreateFleet')).toBe(1);
   });
 });
 
