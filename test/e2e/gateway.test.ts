@@ -66,6 +66,16 @@ it('moves while the gateway’s agent is dead, and goes on when it is back', asy
   expect(job.conclusion).toBe('success');
 });
 
+/** Asks on and on what VM this is, until it has moved: each question gets its answer. */
+const ASK_THROUGH_MOVE = `
+import { openGuestClient } from './app/action/guest-client.ts';
+const ask = openGuestClient();
+for (let moves = 0; moves === 0; await new Promise((next) => setTimeout(next, 500))) {
+  const reply = await ask({ method: 'GET', path: '/v1/vm', limitMs: 60_000 });
+  if (reply.kind === 'refused') throw new Error(reply.why);
+  moves = reply.view.moves;
+}`;
+
 /** The last, since it takes one of the two hosts away. */
 it('is held by the action, so that only a notice moves it; then it is resized, and back', async () => {
   await using gate = await openGate(fleet.peer.host);
@@ -75,7 +85,10 @@ it('is held by the action, so that only a notice moves it; then it is resized, a
       ...(await actionCheckout()),
       'export GITHUB_OUTPUT=$PWD/output GITHUB_STATE=$PWD/state',
       'INPUT_HOLD=true node app/action/main.ts',
+      `echo ${Buffer.from(ASK_THROUGH_MOVE).toString('base64')} | base64 -d > asker.mjs`,
+      'node asker.mjs & asker=$!',
       gate.script('held'),
+      'wait $asker',
       'echo "then:"; node app/action/main.ts',
       'cat state; STATE_held=true node app/action/post.ts',
       'echo "after:"; node app/action/main.ts',
