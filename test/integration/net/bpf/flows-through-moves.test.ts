@@ -16,7 +16,7 @@ import {
 
 const ECHO_PORT = 7_000;
 /** `npm run soak -- --flows` wants more. */
-const MOVES = z.coerce.number().int().min(1).default(20).parse(process.env['ARCHITECT_TEST_MOVES']);
+const MOVES = z.coerce.number().int().min(1).default(20).parse(process.env.ARCHITECT_TEST_MOVES);
 const MANY_MOVES = Math.ceil(MOVES / 2);
 const MOVE_LIMIT_MS = 10_000;
 const PACKETS_BETWEEN_MOVES = 300;

@@ -64,6 +64,19 @@ test('connections out of and into a guest live through moves, without a lost dat
   expect(Math.min(out.bytes, into.bytes, out.datagrams)).toBeGreaterThan(0);
 });
 
+test('a connection goes on where it was when its VM’s moves are given up after the flip', async () => {
+  const talk = await world.start(world.netns.guest, 'converse.ts', PEER, String(ECHO_PORT));
+  for (const attempt of [1, 2, 3]) {
+    const before = world.gateway.totals(NUMBER)?.inPackets ?? 0;
+    await world.giveUpMove(1, epoch + attempt);
+    await until('traffic after it', () =>
+      (world.gateway.totals(NUMBER)?.inPackets ?? 0) > before + 500 ? true : undefined,
+    );
+    expect(await world.gateway.list()).toMatchObject([{ seat: seatAt(0, epoch) }]);
+  }
+  expect(await finish(talk)).toMatchObject({ same: true });
+});
+
 function ask(from: string, address: string, port: number, bytes = 10): Promise<string> {
   return world.run(from, 'ask.ts', address, String(port), String(bytes));
 }
