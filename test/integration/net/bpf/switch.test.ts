@@ -137,6 +137,18 @@ test('a gateway’s agent that starts again finds its VMs and their connections'
   expect(await finish(talk)).toMatchObject({ same: true, lost: 0 });
 });
 
+test('what a peer’s datagrams miss is what the host says that it dropped', async () => {
+  const dropped = async () => (await world.hosts[0].traffic(NUMBER))?.dropped ?? Number.NaN;
+  const before = await dropped();
+  await world.gateway.flip(NUMBER, seatAt(0, epoch + 1));
+  const questions = [1, 2, 3].map(() => ask(world.netns.guest, PEER, ECHO_PORT));
+  expect(await Promise.all(questions)).toEqual(['silent', 'silent', 'silent']);
+  expect((await dropped()) - before).toBe(3);
+  const seat = seatAt(0, epoch);
+  await world.gateway.ensureVm({ number: NUMBER, guestAddress: GUEST, seat });
+  expect(await ask(world.netns.guest, PEER, ECHO_PORT)).toBe('answered');
+});
+
 test('a host’s removed VM is cut off', async () => {
   await world.hosts[0].removeVm(NUMBER);
   expect(await world.hosts[0].traffic(NUMBER)).toBeUndefined();
