@@ -43,9 +43,11 @@ it('reports the moves that the job survived', () => {
   ]);
   expect(DemoReport.shape.moves.parse(moves)).toEqual([{ from: 'a', to: 'b', ...figures }]);
   expect(formatMoves(moves)).toContain('stood for 21 ms; 3 B from the host, 4 B from the chunk');
+  expect(formatMoves(moves)).not.toContain('packets');
   expect(formatMoves([])).toBe('the job was done before its VM had moved');
   const [move] = moves;
   if (move === undefined) throw new Error('no move');
+  expect(formatMoves([{ ...move, packetsLost: 0 }])).toContain('; 0 packets lost');
   expect(formatMoves([{ ...move, blackoutMs: null }])).toContain('stood for an unknown time');
 });
 

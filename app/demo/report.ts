@@ -84,10 +84,11 @@ export function formatTimeline(timeline: DemoReport['timeline']): string {
 export function formatMoves(moves: DemoReport['moves']): string {
   if (moves.length === 0) return 'the job was done before its VM had moved';
   return moves
-    .map(({ from, to, blackoutMs, bytesFromSource, bytesFromStore }) => {
+    .map(({ from, to, blackoutMs, bytesFromSource, bytesFromStore, packetsLost }) => {
       const away = blackoutMs === null ? 'an unknown time' : `${blackoutMs.toFixed(0)} ms`;
       const [peer, store] = [formatBytes(bytesFromSource), formatBytes(bytesFromStore)];
-      return `moved from ${from} to ${to}: the guest stood for ${away}; ${peer} from the host, ${store} from the chunk store`;
+      const lost = packetsLost === null ? '' : `; ${packetsLost} packets lost`;
+      return `moved from ${from} to ${to}: the guest stood for ${away}; ${peer} from the host, ${store} from the chunk store${lost}`;
     })
     .join('\n');
 }

@@ -40,13 +40,15 @@ export interface SwitchParts {
   readonly uplink: Pick<VmUplink, 'sendAfter' | 'takeBack' | 'traffic'> | undefined;
   /** The VM's QEMU. Undefined: what waits in its tap is not known. */
   readonly qemuPid: number | undefined;
+  /** Unless given, that of the QEMU. */
+  readonly tap?: TapQueue;
   readonly identity: PeerIdentity;
   readonly logger: Logger;
 }
 
 export function openPacketSwitch(parts: SwitchParts): PacketSwitch {
   const { move, uplink, qemuPid, identity, logger } = parts;
-  const tap = qemuPid === undefined ? undefined : openTapQueue(qemuPid);
+  const tap = parts.tap ?? (qemuPid === undefined ? undefined : openTapQueue(qemuPid));
   let droppedBefore: number | null = null;
   const dispatcher = move.flipAt === undefined ? undefined : dispatcherTo(move.flipAt, identity);
   const attempt = async (what: string, work: () => Promise<void>) => {

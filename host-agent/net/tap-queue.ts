@@ -8,8 +8,8 @@ import koffi from 'koffi';
 import { z } from 'zod';
 import { TAP_NAME } from './vm-link-plan.ts';
 
-/** Of x86-64. */
-const SYS = { poll: 7, pidfdOpen: 434, pidfdGetfd: 438 } as const;
+/** The same on every architecture. */
+const SYS = { pidfdOpen: 434, pidfdGetfd: 438 } as const;
 const POLLIN = 1;
 const POLLFD_BYTES = 8;
 const EVENTS_AT = 4;
@@ -21,10 +21,9 @@ const MAX_FRAMES = 20_000;
 const TX_DROPPED_COLUMN = 11;
 
 const Result = z.int();
-const syscall = koffi.load('libc.so.6').func('long syscall(long number, long a, long b, long c)');
-const pollCall = koffi
-  .load('libc.so.6')
-  .func('long syscall(long number, void *files, long count, long timeoutMs)');
+const libc = koffi.load('libc.so.6');
+const syscall = libc.func('long syscall(long number, long a, long b, long c)');
+const poll = libc.func('int poll(void *files, unsigned long count, int timeoutMs)');
 
 export interface TapQueue {
   hasFrames(): boolean;
@@ -91,7 +90,7 @@ function isReadable(fd: number): boolean {
   const files = Buffer.alloc(POLLFD_BYTES);
   files.writeInt32LE(fd, 0);
   files.writeInt16LE(POLLIN, EVENTS_AT);
-  const ready = Result.parse(pollCall(SYS.poll, files, 1, 0));
+  const ready = Result.parse(poll(files, 1, 0));
   return ready > 0 && files.readInt16LE(RETURNED_EVENTS_AT) === POLLIN;
 }
 

@@ -142,16 +142,24 @@ test('the source of a move is known by its certificate, and shows a proof, not t
     return undefined;
   };
   const flips = await openFlipDoor({ identity: gateway, listen, flip, feed, logger });
-  const packets = openPacketSwitch({ ...{ move, uplink, logger }, ...UNSEEN, identity: source });
+  const tap = {
+    hasFrames: () => sent.push('looked into the tap') === 0,
+    takeFrames: () => 2,
+    close: () => void sent.push('closed the tap'),
+  };
+  const parts = { move, uplink, tap, logger };
+  const packets = openPacketSwitch({ ...parts, qemuPid: undefined, identity: source });
   await packets.prepare();
   await packets.flip();
   await packets.flipBack();
+  expect([await packets.dropped(), packets.leftInTap()]).toEqual([null, 2]);
   await packets.close();
   flips.close();
   expect(asked.map(({ flip: { to } }) => to)).toEqual(['source', 'target', 'source']);
   expect(new Set(asked.map(({ asking }) => asking))).toEqual(new Set([source.hostId]));
   expect(asked[0]?.flip.proof).toBe(flipProofOf(credential));
-  expect(sent).toEqual([{ host: '127.0.0.2', epoch: 2 }, 'back']);
+  const next = { host: '127.0.0.2', epoch: 2 };
+  expect(sent).toEqual([next, 'looked into the tap', 'back', 'closed the tap']);
 });
 
 test.each(['nobody listens', 'it refuses', 'another machine answers'])(

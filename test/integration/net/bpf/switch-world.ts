@@ -43,6 +43,8 @@ export interface SwitchWorld {
   run(netns: string, program: string, ...args: readonly string[]): Promise<string>;
   /** The whole switch-over, in the order of a migration. */
   move(to: HostIndex, epoch: number): Promise<void>;
+  /** As `move`, given up when the guest stands still: all is taken back, in the order of a migration. */
+  giveUpMove(to: HostIndex, epoch: number): Promise<void>;
   reopenGateway(): Promise<void>;
   destroy(): Promise<void>;
 }
@@ -107,13 +109,21 @@ export async function createSwitchWorld(): Promise<SwitchWorld> {
     opened.push({ destroy: () => gateway.destroy() });
     const hosts = [await openHost(0), await openHost(1)] as const;
     let at: HostIndex = 0;
+    let heldIn = 1;
     await hosts[0].ensureVm(vmAt(0, 1, named));
-    await gateway.ensureVm({
-      number: NUMBER,
-      guestAddress: GUEST,
-      seat: seatAt(0, 1),
-      ports: [SERVICE],
-    });
+    const settleAt = (host: HostIndex, epoch: number) => {
+      const seat = seatAt(host, epoch);
+      return gateway.ensureVm({ number: NUMBER, guestAddress: GUEST, seat, ports: [SERVICE] });
+    };
+    await settleAt(0, 1);
+    /** Until the guest stands still. */
+    const sendTo = async (to: HostIndex, epoch: number) => {
+      const stragglersFrom = UNDERLAY.hosts[at];
+      await hosts[to].ensureVm({ ...vmAt(to, epoch, named), stragglersFrom });
+      await gateway.flip(NUMBER, seatAt(to, epoch));
+      await hosts[at].forwardTo(NUMBER, seatAt(to, epoch));
+      await tell(cable, 'stop');
+    };
     return {
       get gateway() {
         return gateway;
@@ -126,17 +136,18 @@ export async function createSwitchWorld(): Promise<SwitchWorld> {
         return (await startProgram(where, [command, pathOf(program), ...args])).stdout;
       },
       move: async (to, epoch) => {
-        await hosts[to].ensureVm({
-          ...vmAt(to, epoch, named),
-          stragglersFrom: UNDERLAY.hosts[at],
-        });
-        await gateway.flip(NUMBER, seatAt(to, epoch));
-        await hosts[at].forwardTo(NUMBER, seatAt(to, epoch));
-        await tell(cable, 'stop');
+        await sendTo(to, epoch);
         await tell(cable, `run ${to}`);
-        const seat = seatAt(to, epoch);
-        await gateway.ensureVm({ number: NUMBER, guestAddress: GUEST, seat, ports: [SERVICE] });
-        at = to;
+        await settleAt(to, epoch);
+        [at, heldIn] = [to, epoch];
+      },
+      giveUpMove: async (to, epoch) => {
+        await sendTo(to, epoch);
+        await gateway.flip(NUMBER, seatAt(at, heldIn));
+        await hosts[at].ensureVm(vmAt(at, heldIn, named));
+        await hosts[to].removeVm(NUMBER);
+        await tell(cable, `run ${at}`);
+        await settleAt(at, heldIn);
       },
       reopenGateway: async () => {
         gateway.close();

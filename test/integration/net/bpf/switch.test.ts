@@ -64,6 +64,19 @@ test('connections out of and into a guest live through moves, without a lost dat
   expect(Math.min(out.bytes, into.bytes, out.datagrams)).toBeGreaterThan(0);
 });
 
+test('a connection goes on where it was when its VM’s moves are given up after the flip', async () => {
+  const talk = await world.start(world.netns.guest, 'converse.ts', PEER, String(ECHO_PORT));
+  for (const attempt of [1, 2, 3]) {
+    const before = world.gateway.totals(NUMBER)?.inPackets ?? 0;
+    await world.giveUpMove(1, epoch + attempt);
+    await until('traffic after it', () =>
+      (world.gateway.totals(NUMBER)?.inPackets ?? 0) > before + 500 ? true : undefined,
+    );
+    expect(await world.gateway.list()).toMatchObject([{ seat: seatAt(0, epoch) }]);
+  }
+  expect(await finish(talk)).toMatchObject({ same: true });
+});
+
 function ask(from: string, address: string, port: number, bytes = 10): Promise<string> {
   return world.run(from, 'ask.ts', address, String(port), String(bytes));
 }
@@ -121,6 +134,18 @@ test('a gateway’s agent that starts again finds its VMs and their connections'
   expect(await world.gateway.list()).toEqual(before);
   expect(before).toMatchObject([{ number: NUMBER, seat: seatAt(0, epoch), ports: [SERVICE] }]);
   expect(await finish(talk)).toMatchObject({ same: true, lost: 0 });
+});
+
+test('what a peer’s datagrams miss is what the host says that it dropped', async () => {
+  const dropped = async () => (await world.hosts[0].traffic(NUMBER))?.dropped ?? Number.NaN;
+  const before = await dropped();
+  await world.gateway.flip(NUMBER, seatAt(0, epoch + 1));
+  const questions = [1, 2, 3].map(() => ask(world.netns.guest, PEER, ECHO_PORT));
+  expect(await Promise.all(questions)).toEqual(['silent', 'silent', 'silent']);
+  expect((await dropped()) - before).toBe(3);
+  const seat = seatAt(0, epoch);
+  await world.gateway.ensureVm({ number: NUMBER, guestAddress: GUEST, seat });
+  expect(await ask(world.netns.guest, PEER, ECHO_PORT)).toBe('answered');
 });
 
 test('a host’s removed VM is cut off', async () => {
