@@ -112,7 +112,9 @@ async function serve(parts: {
   const shared = { nowMs: Date.now, logger, onChange: () => link?.changed() };
   const { artifactsDir: storeDir, agentDir, fleet, vmsDir } = config;
   const memories = new TemplateMemories();
-  const { artifacts, warmer } = keepArtifacts({ ...shared, storeDir, source, signal }, memories);
+  let store: StoreSpec | undefined;
+  const artifactParts = { ...shared, storeDir, source, store: () => store, signal };
+  const { artifacts, warmer } = keepArtifacts(artifactParts, memories);
   const journals = new JournalStore(agentDir);
   const { drivers, address } = parts;
   const guests = new GuestApi({
@@ -121,7 +123,6 @@ async function serve(parts: {
   });
   const networks = serveGuests(parts.networks, guests);
   const world = { drivers, networks, journals, artifacts };
-  let store: StoreSpec | undefined;
   const mobility = openMobility({ config, identity, address, memories, store: () => store });
   const supervisor = new Supervisor({
     ...shared,

@@ -6,11 +6,16 @@
  *                      │  ▲
  *                      ▼  │ after a pause
  *                    failed (a `want` during the pause changes nothing)
+ *
+ * What came from the control plane is put into the chunk store, beside whatever the host does.
  */
 import type { Logger } from 'pino';
+import { openBackend } from '../chunks/open-backend.ts';
 import { ArchitectError } from '../protocol/errors.ts';
 import type { Digest } from '../protocol/ids.ts';
+import type { StoreSpec } from '../protocol/store-spec.ts';
 import { ArtifactDamagedError, ArtifactMissingError } from './artifact-errors.ts';
+import { ArtifactShelf } from './artifact-shelf.ts';
 import { listArtifacts, type OpenArtifact, openArtifact } from './artifact-store.ts';
 import { type ArtifactSource, fetchArtifact } from './fetch.ts';
 
@@ -19,6 +24,7 @@ const RETRY_PAUSE_MS = 10_000;
 const DAMAGED_PAUSE_MS = 5 * 60_000;
 const MAX_ARTIFACTS = 100;
 const MAX_FETCHING = 20;
+const SHARE_LIMIT_MS = 60 * 60_000;
 
 export type ArtifactState =
   | { readonly kind: 'here'; readonly opened: OpenArtifact }
@@ -29,6 +35,8 @@ export type ArtifactState =
 export interface KeeperParts {
   readonly storeDir: string;
   readonly source: ArtifactSource;
+  /** The fleet's chunk store; undefined while none is known. */
+  readonly store?: () => StoreSpec | undefined;
   readonly logger: Logger;
   /** Called whenever an artifact has become whole or a fetch has failed. */
   readonly onChange: () => void;
@@ -110,8 +118,37 @@ export class ArtifactKeeper {
       const absent = error instanceof ArtifactMissingError || error instanceof ArtifactDamagedError;
       if (!absent) throw error;
     }
-    await fetchArtifact({ storeDir, digest, source, logger, signal });
-    return await openArtifact(storeDir, digest);
+    const from = await this.#withShelf((shelf) =>
+      fetchArtifact({ storeDir, digest, source, shelf, logger, signal }),
+    );
+    const opened = await openArtifact(storeDir, digest);
+    logger.info({ digest, from }, 'artifact was fetched');
+    if (from === 'control plane') void this.#share(opened);
+    return opened;
+  }
+
+  /** So that the next host need not ask the control plane. Never rejects. */
+  async #share(opened: OpenArtifact): Promise<void> {
+    const { logger, signal } = this.#parts;
+    const bounded = AbortSignal.any([signal, AbortSignal.timeout(SHARE_LIMIT_MS)]);
+    const { digest } = opened;
+    try {
+      await this.#withShelf(async (shelf) => await shelf?.publish(opened, bounded));
+      logger.info({ digest }, 'artifact is in the chunk store');
+    } catch (error) {
+      if (!signal.aborted) logger.warn({ digest, err: error }, 'artifact was not shared');
+    }
+  }
+
+  async #withShelf<T>(work: (shelf: ArtifactShelf | undefined) => Promise<T>): Promise<T> {
+    const spec = this.#parts.store?.();
+    if (spec === undefined) return await work(undefined);
+    const backend = await openBackend(spec);
+    try {
+      return await work(new ArtifactShelf(backend));
+    } finally {
+      backend.close();
+    }
   }
 }
 

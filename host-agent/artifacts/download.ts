@@ -1,4 +1,5 @@
 /** One HTTPS transfer of one artifact file: decompressed, bounded, checked. */
+import type { Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { createZstdDecompress } from 'node:zlib';
 import { type Dispatcher, request as httpRequest } from 'undici';
@@ -40,18 +41,32 @@ export async function downloadBytes(download: Download): Promise<Buffer> {
 export async function downloadFile(
   download: Download & { readonly path: string; readonly file: ArtifactFile },
 ): Promise<void> {
-  const { url, digest, path, file } = download;
+  await receiveFile({ ...download, from: download.url }, (sink) => transfer(download, sink));
+}
+
+/** As `downloadFile`, from wherever `pour` takes the plain bytes. Throws what that throws. */
+export async function receiveFile(
+  wanted: {
+    readonly digest: Digest;
+    readonly path: string;
+    readonly file: ArtifactFile;
+    /** For messages. */
+    readonly from: string;
+  },
+  pour: (sink: Writable) => Promise<void>,
+): Promise<void> {
+  const { from, digest, path, file } = wanted;
   const target = await createSparseFile(path, file.sizeBytes);
   try {
-    await transfer(download, target.stream);
+    await pour(target.stream);
   } finally {
     target.stream.destroy();
   }
   const got = target.result();
   if (got.sizeBytes < file.sizeBytes) {
-    throw broken(url, digest, `it ended after ${got.sizeBytes} of ${file.sizeBytes} bytes`);
+    throw broken(from, digest, `it ended after ${got.sizeBytes} of ${file.sizeBytes} bytes`);
   }
-  if (got.sha256 !== file.sha256) throw wrongBytes(url, digest, `its hash is ${got.sha256}`);
+  if (got.sha256 !== file.sha256) throw wrongBytes(from, digest, `its hash is ${got.sha256}`);
 }
 
 type Sink = NodeJS.WritableStream | ((source: AsyncIterable<Buffer>) => Promise<void>);

@@ -5,6 +5,7 @@
  *   vms/<vmId>/manifests/<epoch>-<generation>-<random>
  *   vms/<vmId>/packs/<pack id>
  *   collector/clock                                   what the time is, by the store's clock
+ *   artifacts/…                                       images and templates (artifacts/artifact-shelf.ts)
  */
 import { VmId } from '../protocol/ids.ts';
 import type { Point } from './manifest.ts';

@@ -80,7 +80,7 @@ async function publish(): Promise<Digest> {
   return publishArtifact({ storeDir: published, stagingDir, description });
 }
 
-function fetchInto(storeDir: string): Promise<void> {
+function fetchInto(storeDir: string): Promise<string> {
   const source = { url: server.url, dispatcher };
   return fetchArtifact({ storeDir, digest, source, logger, signal: AbortSignal.timeout(60_000) });
 }

@@ -44,7 +44,7 @@ export const FIGURES = {
   blackoutMs: 21,
   bytesFromSource: 1_000,
   bytesFromStore: 9_000,
-  packetsLost: 0,
+  packetsLost: 3,
 };
 const SECRET = 'jit-secret-configuration';
 
@@ -119,10 +119,11 @@ export class FakeFleet {
     if (vm === undefined) throw new Error(`no VM ${word.vmId}`);
     const { epoch } = word;
     this.vms.set(word.vmId, { hostId: target, report: { ...vm.report, epoch } });
-    const { blackoutMs, ...received } = FIGURES;
+    const { blackoutMs, packetsLost, ...received } = FIGURES;
     const endedAtMs = Date.now();
-    this.say(migrationId, 'target', { phase: 'done', ...received, endedAtMs });
-    this.say(migrationId, 'source', { phase: 'done', blackoutMs, endedAtMs });
+    const [there, here] = [1, packetsLost - 1];
+    this.say(migrationId, 'target', { phase: 'done', ...received, packetsLost: there, endedAtMs });
+    this.say(migrationId, 'source', { phase: 'done', blackoutMs, packetsLost: here, endedAtMs });
   }
 
   say(migrationId: string, role: MigrationReport['role'], over: Partial<MigrationReport>): void {
