@@ -2,7 +2,10 @@ import { defineConfig } from 'vitest/config';
 
 const MINUTE_MS = 60_000;
 
-/** Real VMs share two cores in the heavier suites, so those run one file at a time. */
+/**
+ * Real VMs share two cores in the heavier suites, so those run one file at a time. The unit tests' files
+ * share their workers' modules: half of their time would be spent on loading them.
+ */
 function suite(name: string, include: string[], timeoutMs: number) {
   const serial = name !== 'unit';
   return {
@@ -14,6 +17,7 @@ function suite(name: string, include: string[], timeoutMs: number) {
       // A busy machine is no reason to fail: what is waited for has as long as the test.
       expect: { poll: { timeout: timeoutMs, interval: 20 } },
       fileParallelism: !serial,
+      isolate: serial,
     },
   };
 }
