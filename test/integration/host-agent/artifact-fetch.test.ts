@@ -1,8 +1,8 @@
 /** Artifacts from a TLS server that sends them right, wrong, cut short, or more than there is room for. */
-import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, stat } from 'node:fs/promises';
 import type { ServerResponse } from 'node:http';
 import { tmpdir } from 'node:os';
-import { basename, join } from 'node:path';
+import { join } from 'node:path';
 import { zstdCompressSync } from 'node:zlib';
 import { execa } from 'execa';
 import { pino } from 'pino';
@@ -13,16 +13,13 @@ import {
   ArtifactDiskFullError,
   ArtifactFetchError,
 } from '../../../host-agent/artifacts/artifact-errors.ts';
-import {
-  createStagingFolder,
-  openArtifact,
-  publishArtifact,
-} from '../../../host-agent/artifacts/artifact-store.ts';
+import { openArtifact } from '../../../host-agent/artifacts/artifact-store.ts';
 import { fetchArtifact } from '../../../host-agent/artifacts/fetch.ts';
 import { createDispatcher } from '../../../host-agent/control/tls.ts';
 import { artifactFolder } from '../../../host-agent/protocol/artifact.ts';
 import type { Digest } from '../../../host-agent/protocol/ids.ts';
-import { startTlsServer, type TlsServer } from './tls-server.ts';
+import { publishImage, serveImage } from './published-image.ts';
+import type { TlsServer } from './tls-server.ts';
 
 const DISK_BYTES = 8 * 1024 * 1024;
 const logger = pino({ level: 'silent' });
@@ -42,17 +39,12 @@ beforeEach(async () => {
   published = join(dir, 'published');
   store = join(dir, 'store');
   await mkdir(store, { recursive: true });
-  digest = await publish();
+  digest = await publishImage(published, DISK_BYTES);
   spoil = () => false;
   asked = [];
-  server = await startTlsServer((request, response) => {
-    const file = basename(request.url ?? '');
+  server = await serveImage(published, digest, (file, response, bytes) => {
     asked.push(file);
-    void readFile(join(published, artifactFolder(digest), file)).then((bytes) => {
-      if (spoil(file, response, bytes)) return;
-      response.writeHead(200, { 'content-type': 'application/zstd' });
-      response.end(zstdCompressSync(bytes));
-    });
+    return spoil(file, response, bytes);
   });
   dispatcher = createDispatcher(await server.identity());
 });
@@ -62,23 +54,6 @@ afterEach(async () => {
   await server.close();
   await rm(dir, { recursive: true, force: true });
 });
-
-async function publish(): Promise<Digest> {
-  const stagingDir = await createStagingFolder(published);
-  const disk = Buffer.alloc(DISK_BYTES);
-  disk.write('at the start', 0);
-  disk.write('at the end', DISK_BYTES - 10);
-  await writeFile(join(stagingDir, 'disk.raw'), disk);
-  await writeFile(join(stagingDir, 'vmlinuz'), 'a kernel');
-  const description = {
-    kind: 'image',
-    profile: 'small',
-    arch: 'x64',
-    guestKernel: '6.12',
-    kernelArguments: '',
-  } as const;
-  return publishArtifact({ storeDir: published, stagingDir, description });
-}
 
 function fetchInto(storeDir: string): Promise<string> {
   const source = { url: server.url, dispatcher };

@@ -1,18 +1,14 @@
 /** Artifacts that hosts hand on to one another through the chunk store. */
-import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { basename, join } from 'node:path';
+import { join } from 'node:path';
 import { zstdCompressSync } from 'node:zlib';
 import { pino } from 'pino';
 import type { Agent } from 'undici';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { ArtifactKeeper } from '../../../host-agent/artifacts/artifact-keeper.ts';
 import { ArtifactShelf, PIECE_BYTES } from '../../../host-agent/artifacts/artifact-shelf.ts';
-import {
-  createStagingFolder,
-  openArtifact,
-  publishArtifact,
-} from '../../../host-agent/artifacts/artifact-store.ts';
+import { openArtifact } from '../../../host-agent/artifacts/artifact-store.ts';
 import { fetchArtifact } from '../../../host-agent/artifacts/fetch.ts';
 import { openFolderBackend } from '../../../host-agent/chunks/folder-backend.ts';
 import type { ObjectBackend } from '../../../host-agent/chunks/object-backend.ts';
@@ -20,7 +16,8 @@ import { createDispatcher } from '../../../host-agent/control/tls.ts';
 import { artifactFolder } from '../../../host-agent/protocol/artifact.ts';
 import type { Digest } from '../../../host-agent/protocol/ids.ts';
 import { until } from '../local-provider/until.ts';
-import { startTlsServer, type TlsServer } from './tls-server.ts';
+import { publishImage, serveImage } from './published-image.ts';
+import type { TlsServer } from './tls-server.ts';
 
 const DISK_BYTES = 2 * PIECE_BYTES + 1_000;
 const logger = pino({ level: 'silent' });
@@ -38,16 +35,12 @@ const place = (file: string) => `artifacts/${digest.slice('sha256:'.length)}/${f
 beforeEach(async () => {
   dir = await mkdtemp(join(tmpdir(), 'artifact-shelf-'));
   published = join(dir, 'published');
-  digest = await build();
+  digest = await publishImage(published, DISK_BYTES);
   backend = await openFolderBackend(join(dir, 'chunks'));
   asked = 0;
-  server = await startTlsServer((request, response) => {
+  server = await serveImage(published, digest, () => {
     asked += 1;
-    const file = basename(request.url ?? '');
-    void readFile(join(published, artifactFolder(digest), file)).then((bytes) => {
-      response.writeHead(200, { 'content-type': 'application/zstd' });
-      response.end(zstdCompressSync(bytes));
-    });
+    return false;
   });
   dispatcher = createDispatcher(await server.identity());
 });
@@ -57,23 +50,6 @@ afterEach(async () => {
   backend.close();
   await rm(dir, { recursive: true, force: true });
 });
-
-async function build(): Promise<Digest> {
-  const stagingDir = await createStagingFolder(published);
-  const disk = Buffer.alloc(DISK_BYTES);
-  disk.write('in the first piece', 10);
-  disk.write('in the last', DISK_BYTES - 20);
-  await writeFile(join(stagingDir, 'disk.raw'), disk);
-  await writeFile(join(stagingDir, 'vmlinuz'), 'a kernel');
-  const description = {
-    kind: 'image',
-    profile: 'small',
-    arch: 'x64',
-    guestKernel: '6.12',
-    kernelArguments: '',
-  } as const;
-  return publishArtifact({ storeDir: published, stagingDir, description });
-}
 
 /** On a new host; rejects when it is not whole there. */
 async function fetchNew() {

@@ -5,6 +5,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { z } from 'zod';
 import { until } from '../../local-provider/until.ts';
+import { finishConversation } from './conversation.ts';
 import {
   createSwitchWorld,
   NUMBER,
@@ -23,14 +24,6 @@ const PACKETS_BETWEEN_MOVES = 300;
 /** Of the moves, at least, lose nothing. */
 const CLEAN_SHARE = 0.99;
 
-const Outcome = z.object({
-  bytes: z.int().min(1),
-  same: z.boolean(),
-  datagrams: z.int().min(1),
-  lost: z.int(),
-  lostAtMs: z.array(z.int()),
-});
-
 let world: SwitchWorld;
 let epoch = 1;
 beforeAll(async () => {
@@ -39,15 +32,6 @@ beforeAll(async () => {
   await world.start(world.netns.guest, 'echo-server.ts', String(SERVICE.guestPort));
 });
 afterAll(() => world?.destroy());
-
-/** Also fails when a connection broke. */
-async function finish({ child }: Awaited<ReturnType<SwitchWorld['start']>>) {
-  child.stdin.end();
-  const { stdout, stderr } = await child;
-  const last = stdout.trim().split('\n').at(-1) ?? '';
-  if (!last.startsWith('{')) throw new Error(`the conversation broke: ${stderr}`);
-  return Outcome.parse(JSON.parse(last));
-}
 
 async function converse(flows: number) {
   const { guest, peer } = world.netns;
@@ -83,7 +67,10 @@ test(
   async () => {
     const [outward, inward] = await converse(100);
     const beganAtMs = await moveAgainAndAgain(MOVES);
-    const [out, into] = await Promise.all([finish(outward), finish(inward)]);
+    const [out, into] = await Promise.all([
+      finishConversation(outward),
+      finishConversation(inward),
+    ]);
     expect([out.same, into.same]).toEqual([true, true]);
     const lossy = new Set(out.lostAtMs.map((at) => beganAtMs.findLast((began) => began <= at + 1)));
     const clean = 1 - lossy.size / MOVES;
@@ -98,7 +85,10 @@ test(
   async () => {
     const [outward, inward] = await converse(1_000);
     await moveAgainAndAgain(MANY_MOVES);
-    const [out, into] = await Promise.all([finish(outward), finish(inward)]);
+    const [out, into] = await Promise.all([
+      finishConversation(outward),
+      finishConversation(inward),
+    ]);
     expect([out.same, into.same]).toEqual([true, true]);
   },
   MOVES * MOVE_LIMIT_MS,

@@ -1,7 +1,7 @@
 /** The whole switch with real traffic: connections outlive moves, stale hosts are not heard. */
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { z } from 'zod';
 import { until } from '../../local-provider/until.ts';
+import { finishConversation } from './conversation.ts';
 import * as packets from './packets.ts';
 import {
   createSwitchWorld,
@@ -18,12 +18,6 @@ import {
 
 const ECHO_PORT = 7_000;
 const MOVES = 8;
-const Outcome = z.object({
-  bytes: z.int(),
-  same: z.boolean(),
-  datagrams: z.int(),
-  lost: z.int(),
-});
 
 let world: SwitchWorld;
 let epoch = 1;
@@ -33,14 +27,6 @@ beforeAll(async () => {
   await world.start(world.netns.guest, 'echo-server.ts', String(SERVICE.guestPort));
 });
 afterAll(() => world?.destroy());
-
-async function finish({ child }: Awaited<ReturnType<SwitchWorld['start']>>) {
-  child.stdin.end();
-  const { stdout, stderr } = await child;
-  const last = stdout.trim().split('\n').at(-1) ?? '';
-  if (!last.startsWith('{')) throw new Error(`the conversation broke: ${stderr}`);
-  return Outcome.parse(JSON.parse(last));
-}
 
 test('connections out of and into a guest live through moves, without a lost datagram', async () => {
   const outward = await world.start(world.netns.guest, 'converse.ts', PEER, String(ECHO_PORT));
@@ -58,7 +44,7 @@ test('connections out of and into a guest live through moves, without a lost dat
       (world.gateway.totals(NUMBER)?.inPackets ?? 0) > before + 500 ? true : undefined,
     );
   }
-  const [out, into] = await Promise.all([finish(outward), finish(inward)]);
+  const [out, into] = await Promise.all([finishConversation(outward), finishConversation(inward)]);
   expect(out).toMatchObject({ same: true, lost: 0 });
   expect(into).toMatchObject({ same: true });
   expect(Math.min(out.bytes, into.bytes, out.datagrams)).toBeGreaterThan(0);
@@ -74,7 +60,7 @@ test('a connection goes on where it was when its VM’s moves are given up after
     );
     expect(await world.gateway.list()).toMatchObject([{ seat: seatAt(0, epoch) }]);
   }
-  expect(await finish(talk)).toMatchObject({ same: true });
+  expect(await finishConversation(talk)).toMatchObject({ same: true });
 });
 
 function ask(from: string, address: string, port: number, bytes = 10): Promise<string> {
@@ -133,7 +119,7 @@ test('a gateway’s agent that starts again finds its VMs and their connections'
   await world.reopenGateway();
   expect(await world.gateway.list()).toEqual(before);
   expect(before).toMatchObject([{ number: NUMBER, seat: seatAt(0, epoch), ports: [SERVICE] }]);
-  expect(await finish(talk)).toMatchObject({ same: true, lost: 0 });
+  expect(await finishConversation(talk)).toMatchObject({ same: true, lost: 0 });
 });
 
 test('what a peer’s datagrams miss is what the host says that it dropped', async () => {
