@@ -7,21 +7,31 @@ import type { MoveFigures } from './worker/data-commands.ts';
 const KEEP_MS = 10 * 60_000;
 const MAX_KEPT = 400;
 
+interface MoveLogParts {
+  /** Wall clock, for what is said. */
+  readonly nowMs: () => number;
+  /** A clock that does not jump, for what is kept. */
+  readonly steadyMs?: () => number;
+  readonly onChange: () => void;
+}
+
 export class MoveLog {
   readonly #moves = new Map<MigrationId, MigrationReport>();
+  /** When a move's end was heard of, by the steady clock. */
+  readonly #overSince = new Map<MigrationId, number>();
   readonly #nowMs: () => number;
+  readonly #steadyMs: () => number;
   readonly #onChange: () => void;
 
-  constructor({
-    nowMs,
-    onChange,
-  }: { readonly nowMs: () => number; readonly onChange: () => void }) {
+  constructor({ nowMs, steadyMs = () => performance.now(), onChange }: MoveLogParts) {
     this.#nowMs = nowMs;
+    this.#steadyMs = steadyMs;
     this.#onChange = onChange;
   }
 
   begin(move: Pick<MigrationReport, 'migrationId' | 'vmId' | 'role' | 'peer' | 'epoch'>): void {
     this.#forgetOld();
+    this.#overSince.delete(move.migrationId);
     this.#moves.set(move.migrationId, {
       ...move,
       phase: 'reserving',
@@ -50,6 +60,7 @@ export class MoveLog {
     const next = { ...move, ...change };
     const endedAtMs = isOver(next) ? Math.round(this.#nowMs()) : null;
     this.#moves.set(migrationId, { ...next, endedAtMs });
+    if (isOver(next)) this.#overSince.set(migrationId, this.#steadyMs());
     this.#onChange();
   }
 
@@ -65,10 +76,11 @@ export class MoveLog {
   }
 
   #forgetOld(): void {
-    const oldMs = this.#nowMs() - KEEP_MS;
-    for (const [id, { endedAtMs }] of this.#moves) {
-      const isOld = endedAtMs !== null && endedAtMs < oldMs;
-      if (isOld || (endedAtMs !== null && this.#moves.size > MAX_KEPT)) this.#moves.delete(id);
+    const oldMs = this.#steadyMs() - KEEP_MS;
+    for (const [id, overMs] of this.#overSince) {
+      if (overMs >= oldMs && this.#moves.size <= MAX_KEPT) continue;
+      this.#moves.delete(id);
+      this.#overSince.delete(id);
     }
   }
 }
