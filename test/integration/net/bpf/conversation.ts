@@ -1,6 +1,9 @@
-/** The end of a `converse.ts`. */
+/** Conversations by `converse.ts`: a world that echoes, and their end. */
 import { z } from 'zod';
-import type { SwitchWorld } from './switch-world.ts';
+import { createSwitchWorld, SERVICE, type SwitchWorld } from './switch-world.ts';
+
+/** The peer's; the guest's is SERVICE. */
+export const ECHO_PORT = 7_000;
 
 const Outcome = z.object({
   bytes: z.int().min(1),
@@ -9,6 +12,19 @@ const Outcome = z.object({
   lost: z.int(),
   lostAtMs: z.array(z.int()),
 });
+
+/** The caller destroys it. */
+export async function createEchoingWorld(): Promise<SwitchWorld> {
+  const world = await createSwitchWorld();
+  try {
+    await world.start(world.netns.peer, 'echo-server.ts', String(ECHO_PORT));
+    await world.start(world.netns.guest, 'echo-server.ts', String(SERVICE.guestPort));
+    return world;
+  } catch (error) {
+    await world.destroy();
+    throw error;
+  }
+}
 
 /** What it says at its end, which this brings about. Rejects when a connection broke. */
 export async function finishConversation({

@@ -5,17 +5,9 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { z } from 'zod';
 import { until } from '../../local-provider/until.ts';
-import { finishConversation } from './conversation.ts';
-import {
-  createSwitchWorld,
-  NUMBER,
-  PEER,
-  PUBLIC,
-  SERVICE,
-  type SwitchWorld,
-} from './switch-world.ts';
+import { createEchoingWorld, ECHO_PORT, finishConversation } from './conversation.ts';
+import { NUMBER, PEER, PUBLIC, SERVICE, type SwitchWorld } from './switch-world.ts';
 
-const ECHO_PORT = 7_000;
 /** `npm run soak -- --flows` wants more. */
 const MOVES = z.coerce.number().int().min(1).default(20).parse(process.env.ARCHITECT_TEST_MOVES);
 const MANY_MOVES = Math.ceil(MOVES / 2);
@@ -27,9 +19,7 @@ const CLEAN_SHARE = 0.99;
 let world: SwitchWorld;
 let epoch = 1;
 beforeAll(async () => {
-  world = await createSwitchWorld();
-  await world.start(world.netns.peer, 'echo-server.ts', String(ECHO_PORT));
-  await world.start(world.netns.guest, 'echo-server.ts', String(SERVICE.guestPort));
+  world = await createEchoingWorld();
 });
 afterAll(() => world?.destroy());
 

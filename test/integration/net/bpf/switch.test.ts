@@ -1,10 +1,9 @@
 /** The whole switch with real traffic: connections outlive moves, stale hosts are not heard. */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { until } from '../../local-provider/until.ts';
-import { finishConversation } from './conversation.ts';
+import { createEchoingWorld, ECHO_PORT, finishConversation } from './conversation.ts';
 import * as packets from './packets.ts';
 import {
-  createSwitchWorld,
   FORBIDDEN,
   GUEST,
   NUMBER,
@@ -16,15 +15,12 @@ import {
   UNDERLAY,
 } from './switch-world.ts';
 
-const ECHO_PORT = 7_000;
 const MOVES = 8;
 
 let world: SwitchWorld;
 let epoch = 1;
 beforeAll(async () => {
-  world = await createSwitchWorld();
-  await world.start(world.netns.peer, 'echo-server.ts', String(ECHO_PORT));
-  await world.start(world.netns.guest, 'echo-server.ts', String(SERVICE.guestPort));
+  world = await createEchoingWorld();
 });
 afterAll(() => world?.destroy());
 
