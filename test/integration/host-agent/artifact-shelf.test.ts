@@ -102,7 +102,8 @@ test('without one of its pieces it comes from the control plane', async () => {
 });
 
 test.each([
-  ['other bytes', Buffer.from('another kernel')],
+  ['other bytes', Buffer.from('A KERNEL')],
+  ['more bytes than listed', Buffer.from('another kernel')],
   ['more than a piece may have', Buffer.alloc(PIECE_BYTES + 1)],
   ['less than listed', Buffer.from('a ker')],
 ])('%s are not taken', async (_name, bytes) => {
