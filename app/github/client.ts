@@ -9,14 +9,15 @@ import type { Logger } from 'pino';
 import { z } from 'zod';
 import type { Config } from '../config.ts';
 import { AnswerCache } from './answer-cache.ts';
-import { GithubRateLimitedError, toGithubError } from './errors.ts';
+import { GithubPacedError, GithubRateLimitedError, toGithubError } from './errors.ts';
 import { mayPoll, parseRateStanding, type RateStanding } from './rate-standing.ts';
 import { pointsOf, SpentPoints } from './spent-points.ts';
 
 const REQUEST_TIMEOUT_MS = 10_000;
 const MAX_INSTALLATIONS = 1_000;
 const USER_AGENT = 'architect/0.1.0';
-/** Of GitHub's 900 points a minute: polling leaves the rest to what is minted. */
+const MAX_POINTS_PER_MINUTE = 900;
+/** Of those: polling leaves the rest to what is minted. */
 const POLL_UNTIL_POINTS = 600;
 /** So many repositories are looked at in a minute, however much is minted. */
 const POLLS_ALWAYS_PER_MINUTE = 60;
@@ -152,12 +153,19 @@ class OctokitClient implements GithubClient {
     const send = fetchWithin(this.#options.requestTimeoutMs ?? REQUEST_TIMEOUT_MS);
     return (url, init = {}) =>
       this.#answers.fetch({ caller: String(caller), url, init }, async (conditional) => {
-        this.#points.note(pointsOf(conditional.method ?? 'GET'), this.#now());
-        const answer = await send(url, conditional);
+        const counted = this.#beginRequest(pointsOf(conditional.method ?? 'GET'));
+        const answer = await send(url, conditional).finally(() => counted(this.#now()));
         const standing = parseRateStanding(answer.headers);
         if (standing !== undefined) this.#standings.set(caller, standing);
         return answer;
       });
+  }
+
+  #beginRequest(points: number): (nowMs: number) => void {
+    if (this.#points.lastMinute(this.#now()) + points > MAX_POINTS_PER_MINUTE) {
+      throw new GithubPacedError("The App's points of this minute are spent; nothing was sent.");
+    }
+    return this.#points.begin(points);
   }
 }
 

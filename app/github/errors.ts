@@ -79,6 +79,8 @@ function clampWait(waitMs: number): number {
 /** `what` says what was tried, for the message: "register a runner with octo". */
 export function toGithubError(error: unknown, what: string, nowMs: number): ArchitectError {
   if (error instanceof ArchitectError) return error;
+  // Octokit wraps what stopped a request before it was sent.
+  if (error instanceof Error && error.cause instanceof GithubPacedError) return error.cause;
   const answer = answerOf(error);
   const retryAtMs = parseRateLimit(answer, nowMs);
   if (retryAtMs !== undefined) {

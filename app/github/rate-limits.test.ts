@@ -60,6 +60,38 @@ describe('SpentPoints', () => {
   });
 });
 
+describe('requests underway', () => {
+  const LIMIT = 5;
+  const request = fc.record({
+    ...{ waitMs: fc.nat(9_000), countedAfterMs: fc.nat(20_000), answeredAfterMs: fc.nat(20_000) },
+  });
+
+  it("keep any minute of GitHub's within the limit, whenever it counts them", () => {
+    fc.assert(
+      fc.property(fc.array(request, { minLength: 30, maxLength: 60 }), (asked) => {
+        const spent = new SpentPoints();
+        let underway: { readonly atMs: number; readonly end: (nowMs: number) => void }[] = [];
+        const countedMs: number[] = [];
+        let nowMs = 0;
+        for (const { waitMs, countedAfterMs, answeredAfterMs } of asked) {
+          nowMs += waitMs;
+          const answered = underway.filter(({ atMs }) => atMs <= nowMs);
+          for (const { atMs, end } of answered.toSorted((a, b) => a.atMs - b.atMs)) end(atMs);
+          underway = underway.filter(({ atMs }) => atMs > nowMs);
+          if (spent.lastMinute(nowMs) === LIMIT) continue;
+          const atMs = nowMs + countedAfterMs + answeredAfterMs;
+          underway.push({ atMs, end: spent.begin(1) });
+          countedMs.push(nowMs + countedAfterMs);
+        }
+        for (const fromMs of countedMs) {
+          const minute = countedMs.filter((ms) => ms >= fromMs && ms - fromMs < 60_000);
+          expect(minute.length).toBeLessThanOrEqual(LIMIT);
+        }
+      }),
+    );
+  });
+});
+
 describe('AnswerCache', () => {
   const answer = (status: number, body: string, etag?: string) =>
     new Response(status === 304 ? null : body, { status, headers: etag ? { etag } : {} });

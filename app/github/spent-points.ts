@@ -11,8 +11,9 @@ export class SpentPoints {
   /** Oldest first; `sum` is kept with them. */
   #spent: { readonly atMs: number; readonly points: number }[] = [];
   #sum = 0;
+  #underway = 0;
 
-  /** Points of the minute that ends at `nowMs`. */
+  /** Points of the minute that ends at `nowMs`, and of requests without an answer yet. */
   lastMinute(nowMs: number): number {
     let old = 0;
     for (const { atMs, points } of this.#spent) {
@@ -21,13 +22,25 @@ export class SpentPoints {
       old += 1;
     }
     if (old > 0) this.#spent = this.#spent.slice(old);
-    return this.#sum;
+    return this.#sum + this.#underway;
   }
 
   note(points: number, nowMs: number): void {
     this.lastMinute(nowMs);
     this.#spent.push({ atMs: nowMs, points });
     this.#sum += points;
+  }
+
+  /**
+   * For a request that is sent now. What is returned is called at its end: GitHub may have counted it
+   * at any moment in between, so its minute begins then.
+   */
+  begin(points: number): (nowMs: number) => void {
+    this.#underway += points;
+    return (nowMs) => {
+      this.#underway -= points;
+      this.note(points, nowMs);
+    };
   }
 
   /** Notes them if the minute stays within `limit`; false: not now. */

@@ -124,6 +124,18 @@ describe('runners', () => {
     expect(await runners().remove(origin, 9)).toBe(outcome);
   });
 
+  test('nothing is sent that the points of the minute have no room for', async () => {
+    let nowMs = Date.now();
+    api.answers[MINT] = [minted];
+    const github = runners(() => nowMs);
+    const writes = 180;
+    for (let sent = 1; sent < writes; sent += 1) await github.mint(wanted);
+    await expect(github.mint(wanted)).rejects.toMatchObject({ code: 'GITHUB_PACED' });
+    expect(calls()).toHaveLength(writes);
+    nowMs += 60_000;
+    expect(await github.mint(wanted)).toMatchObject({ runnerId: 31 });
+  });
+
   test('a rate limit stops requests until GitHub takes them again', async () => {
     let nowMs = Date.now();
     api.answers[MINT] = [
