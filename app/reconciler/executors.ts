@@ -154,9 +154,11 @@ async function recordNewVm(
   return record;
 }
 
+/** The plan may be of a look from before the VM's configuration was handed in. */
 async function assignJob(ports: ExecutorPorts, step: StepOf<'assign-job'>): Promise<SlowPart> {
   const job = await ports.store.readJob(step.jobId);
-  if (job?.state !== 'queued') return undefined;
+  const known = await ports.store.readVm(step.vmId);
+  if (job?.state !== 'queued' || known?.phase !== 'idle') return undefined;
   const vm = await changeVm(ports, step.vmId, (stored) => ({ ...stored, forJob: step.jobId }));
   return vm === undefined ? undefined : () => mintAndHandIn(ports, step, job);
 }

@@ -15,7 +15,7 @@ import type { SlowPart } from './executor.ts';
 
 export const MAX_STEPS_IN_FLIGHT = 256;
 const PAUSE_MS = 3_000;
-const DONE_PAUSE_MS = 1_000;
+export const DONE_PAUSE_MS = 1_000;
 /** A configuration that may have been handed in must show in a report before another is minted. */
 const ASSIGN_PAUSE_MS = 12_000;
 

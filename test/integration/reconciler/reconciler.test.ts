@@ -1,5 +1,7 @@
+import { setImmediate as yieldTurn } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { closeInstallations } from '../../../app/intake/close-installation.ts';
+import { DONE_PAUSE_MS } from '../../../app/reconciler/step-runner.ts';
 import { JobId, type VmId } from '../../../host-agent/protocol/ids.ts';
 import { startTestRedis, type TestRedis } from '../records/redis-server.ts';
 import { World } from './world.ts';
@@ -22,6 +24,7 @@ beforeEach(() => {
   world = new World(redis, `w${count}`);
 });
 afterEach(async () => {
+  vi.restoreAllMocks();
   await world.close();
 });
 
@@ -161,6 +164,41 @@ describe('reconciler', () => {
     await world.tell(world.github.set(99, 'completed', vmId));
     await until(() => expect(world.fleet.vms.has(vmId)).toBe(false));
     expect(await stateOf(1)).toBe('queued');
+  });
+
+  it('registers no second runner after a look that began before the first was handed in', async () => {
+    const { now } = Date;
+    let aheadMs = 0;
+    vi.spyOn(Date, 'now').mockImplementation(() => now.call(Date) + aheadMs);
+    const looked = Promise.withResolvers<void>();
+    let asked = false;
+    let looksSince = 0;
+    world.fleet.intercept = (_host, request) => {
+      if (request.kind !== 'assign-job' || asked) return undefined;
+      asked = true;
+      return looked.promise.then(() => {
+        world.fleet.change(request.vmId, { phase: 'assigned', runner: { state: 'running' } });
+        return { kind: 'taken' };
+      });
+    };
+    const listVms = world.store.listVms.bind(world.store);
+    vi.spyOn(world.store, 'listVms').mockImplementation(async () => {
+      const vms = await listVms();
+      if (aheadMs > 0) looksSince += 1;
+      if (asked && aheadMs === 0) {
+        looked.resolve();
+        const moments = () => world.evidence.timeline(JobId.parse('1')).map(({ moment }) => moment);
+        await until(() => expect(moments()).toContain('runner-assigned'));
+        await world.evidence.written();
+        await yieldTurn();
+        aheadMs = DONE_PAUSE_MS;
+      }
+      return vms;
+    });
+    world.newReconciler().start();
+    await world.tell(world.github.set(1, 'queued'));
+    await until(() => expect(looksSince).toBeGreaterThan(2));
+    expect(world.github.mints).toBe(1);
   });
 
   it('refuses a job whose labels GitHub takes no runner with, and tells its author', async () => {
