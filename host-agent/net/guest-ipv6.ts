@@ -15,6 +15,8 @@ export const GUEST_PREFIX6 = `${PREFIX}/96`;
 export const GUEST_GATEWAY6 = 'fe80::1';
 
 const PREFIX_GROUPS = toGroups(PREFIX).slice(0, 6);
+/** The same 96 bits as one number, in nft's words. */
+export const GUEST_PREFIX_BITS6 = `0x${PREFIX_GROUPS.map((group) => group.toString(16).padStart(4, '0')).join('')}`;
 const ALL_ONES = 0xffff;
 
 export function guestAddress6(guestAddress: string): string {

@@ -24,6 +24,7 @@ import { planHostGuard } from './host-guard.ts';
 import { AddressesExhaustedError, NoSwitchError } from './net-errors.ts';
 import {
   enableForwarding,
+  hasIpv6,
   listLinks,
   loadRuleset,
   runIpBatch,
@@ -43,6 +44,7 @@ import {
   type VmLink,
   type VmPlace,
 } from './vm-link-plan.ts';
+import { planVmSide6 } from './vm-link-plan6.ts';
 import { openUplink, type VmUplink } from './vm-uplink.ts';
 import { vmNumber, vniOf } from './vni.ts';
 
@@ -213,7 +215,7 @@ async function create(wanted: Seated, options: VmNetworkOptions): Promise<void> 
   const guard = planGuard(guardOf(link, options));
   await runIpBatch(planHostSide(link));
   await Promise.all([
-    runIpBatch(planVmSide(link), netns).then(() => loadRuleset(guard, pathOf(netns))),
+    runIpBatch(planInside(link), netns).then(() => loadRuleset(guard, pathOf(netns))),
     enableForwarding(pathOf(netns)),
     seat(wanted, options),
   ]);
@@ -229,10 +231,15 @@ async function repair(wanted: Seated, options: VmNetworkOptions): Promise<void> 
     return;
   }
   await tryIpBatch(planHostSide(link));
-  await tryIpBatch(planVmSide(link), netns);
+  await tryIpBatch(planInside(link), netns);
   await loadRuleset(planGuardAnew(guardOf(link, options)), pathOf(netns));
   await enableForwarding(pathOf(netns));
   await seat(wanted, options);
+}
+
+function planInside(link: VmLink): string {
+  const ipv6 = link.gateway !== undefined && hasIpv6();
+  return `${planVmSide(link)}${ipv6 ? planVmSide6(link.guestAddress, TAP_NAME) : ''}`;
 }
 
 /** Joins the VM's link to its gateway, where it has one. */
