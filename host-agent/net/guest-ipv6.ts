@@ -20,7 +20,7 @@ export const GUEST_PREFIX_BITS6 = `0x${PREFIX_GROUPS.map((group) => group.toStri
 const ALL_ONES = 0xffff;
 
 export function guestAddress6(guestAddress: string): string {
-  return `${PREFIX}${guestAddress}`;
+  return fromGroups(toGroups(`${PREFIX}${guestAddress}`));
 }
 
 /** The first six groups of guests' addresses as the outside sees them, under the operator's /64. */

@@ -32,9 +32,9 @@ export function isPrefix6(prefix: string): boolean {
   return prefix.includes(':');
 }
 
-const PROTOCOLS = '{ tcp, udp, icmpv6 }';
+const PROTOCOLS = '{ tcp, udp, ipv6-icmp }';
 /** A header that could hide the ports is none of these; a fragment's hides none. */
-const NEXT_HEADERS = '{ tcp, udp, icmpv6, 44 }';
+const NEXT_HEADERS = '{ tcp, udp, ipv6-icmp, 44 }';
 const DISCOVERY_HOP_LIMIT = 255;
 /** RFC 4861, 4.3: behind type, code, checksum and 32 reserved bits. */
 const SOLICITED = '@th,64,128';
@@ -49,7 +49,7 @@ export function planIngress6(guest: {
   const gateway = `0x${bitsOf(GUEST_GATEWAY6)}`;
   // Askers are few, so that no guest fills the kernel's table of neighbours.
   const askers = `{ ${address}, ${linkLocalOf(guest.guestMac)} }`;
-  return `${own} saddr ${askers} ip6 nexthdr icmpv6 ip6 hoplimit ${DISCOVERY_HOP_LIMIT} icmpv6 type nd-neighbor-solicit ${SOLICITED} ${gateway} accept
+  return `${own} saddr ${askers} ip6 nexthdr ipv6-icmp ip6 hoplimit ${DISCOVERY_HOP_LIMIT} icmpv6 type nd-neighbor-solicit ${SOLICITED} ${gateway} accept
 ${own} saddr ${address} icmpv6 type { nd-router-solicit, nd-router-advert, nd-neighbor-solicit, nd-neighbor-advert, nd-redirect } drop
 ${own} saddr ${address} ip6 nexthdr ${NEXT_HEADERS} accept
 `;

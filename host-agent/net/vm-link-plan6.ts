@@ -15,6 +15,11 @@ export const VM_TRANSIT6 = 'fe80::2:2';
 export const LINK_MAC = '02:61:72:00:00:03';
 export const UP_MAC = '02:61:72:00:00:04';
 
+/** Run in the guest: idempotent. The default route's MAC is asked for by neighbour discovery. */
+export function planGuestSide6(address: string, link: string): string {
+  return `addr replace ${address}/128 dev ${link} nodad\nroute replace default via ${GUEST_GATEWAY6} dev ${link}\n`;
+}
+
 /** Run in the VM's namespace, after `planVmSide`. */
 export function planVmSide6(guestAddress: string, tap: string): string {
   const guest = guestAddress6(guestAddress);

@@ -19,6 +19,7 @@ import { chooseGuestAddress, GUEST_RANGE } from '../protocol/guest-addresses.ts'
 import { GUEST_MAC } from '../protocol/guest-contract.ts';
 import type { GatewayTurn } from '../protocol/messages.ts';
 import type { VmNetwork } from '../vm/vm-driver.ts';
+import { guestAddress6 } from './guest-ipv6.ts';
 import { GUEST_GATEWAY, planGuard, planGuardAnew } from './guest-policy.ts';
 import { planHostGuard } from './host-guard.ts';
 import { AddressesExhaustedError, NoSwitchError } from './net-errors.ts';
@@ -69,6 +70,8 @@ export interface Attachment {
   readonly guestAddress?: string | undefined;
   /** Underlay address of its gateway. Undefined: none, or what it has here already. */
   readonly gateway?: string | undefined;
+  /** A guest that starts is to have IPv6; one that moves here has what it has. */
+  readonly ipv6?: boolean | undefined;
   /** In which this host holds it; 1 unless said. */
   readonly epoch?: number | undefined;
   /** Underlay address of the host that it comes from. */
@@ -118,7 +121,8 @@ export async function openVmNetworks(options: VmNetworkOptions): Promise<VmNetwo
     else if (complete.get(vmId)?.epoch !== epoch) await seat(wanted, options);
     complete.set(vmId, wanted);
     await turnAll();
-    return describe(link, options.dns);
+    const ipv6 = wish.ipv6 === true && { guestAddress6: guestAddress6(link.guestAddress) };
+    return { ...describe(link, options.dns), ...ipv6 };
   };
   const turnAll = async (): Promise<void> => {
     let aliases = '';

@@ -12,7 +12,7 @@ export function planForward6(prefix64: string | undefined): string {
   if (prefix64 === undefined) return `${guest} drop\n`;
   return `    iifname "${TUNNEL_LINK}" ip6 saddr != ${GUEST_PREFIX6} drop
     iifname "${TUNNEL_LINK}" ip6 daddr ${prefix64} drop
-${guest} meta l4proto != { tcp, udp, icmpv6 } drop
+${guest} meta l4proto != { tcp, udp, ipv6-icmp } drop
 ${guest} ct state { invalid, untracked } drop
 `;
 }
