@@ -13,13 +13,14 @@
 #include <linux/types.h>
 
 #define VNI_EPOCH_BITS 4
+#define VM_NUMBER_MASK 0xfffff
 
 /* Numbers are an interface: add at the end, never renumber. */
 enum drop_reason {
 	DROP_NONE,
 	DROP_MALFORMED,		/* not a whole Ethernet frame with a plain IPv4 header */
-	DROP_ETHERTYPE,		/* neither IPv4 nor ARP for the gateway; VLAN tags too */
-	DROP_IPV6,
+	DROP_ETHERTYPE,		/* neither IP nor ARP for the gateway; VLAN tags too */
+	DROP_IPV6,		/* where there is none */
 	DROP_IP_OPTIONS,
 	DROP_SOURCE_MAC,
 	DROP_SOURCE_ADDRESS,
@@ -36,6 +37,8 @@ enum drop_reason {
 	DROP_NO_PORT,		/* every port tried in the VM's slice is taken for this peer */
 	DROP_FRAGMENT,		/* its first fragment has not passed */
 	DROP_REWRITE,		/* the kernel refused to change the packet */
+	DROP_EXTENSION,		/* an IPv6 header before the ports that is not a fragment's */
+	DROP_DISCOVERY,		/* IPv6 neighbour discovery, but a question for the default route */
 	DROP_REASONS,
 };
 
@@ -75,6 +78,12 @@ struct guard_key {
 	__be32 address;
 };
 
+struct guard6_key {
+	__u32 prefix_bits;
+	__u32 policy;
+	__be32 address[4];
+};
+
 struct guard_rule {
 	__u8 pass;
 	__u8 dns;			/* passes to port 53 whatever `pass` says */
@@ -109,6 +118,8 @@ struct gateway_config {
 	__u32 outside_ifindex;
 	__u32 underlay;			/* this gateway's own */
 	__u32 idle_seconds[NAT_CLASSES * NAT_STATES];
+	__be32 public6[3];		/* takes the place of guests' fd61:7200::/96; zeroes: no IPv6 */
+	__u32 mtu;			/* of the VXLAN device */
 };
 
 struct gateway_vm {
@@ -159,6 +170,16 @@ struct flow_key {
 	__u8 pad[3];
 };
 
+/* A flow that a guest began; its value is a nat_in. Echo as in flow_key. */
+struct flow6_key {
+	__be32 peer[4];
+	__be32 guest_address;		/* IPv4 */
+	__be16 guest_port;
+	__be16 peer_port;
+	__u8 protocol;
+	__u8 pad[3];
+};
+
 struct nat_out {
 	__be16 public_port;
 };
@@ -184,6 +205,13 @@ struct fragment_key {
 struct fragment {
 	__u32 number;
 	__be32 address;			/* takes the place of the source (outbound) or destination */
+};
+
+/* Of a packet for a guest whose first fragment has passed. */
+struct fragment6_key {
+	__be32 peer[4];
+	__be32 guest_address;		/* IPv4 */
+	__be32 id;
 };
 
 struct prefix_key {

@@ -5,6 +5,7 @@
 #include "program.h"
 
 #define FLOWS 262144
+#define FLOWS6 65536
 #define FRAGMENTS 16384
 #define PREFIXES 65536
 
@@ -20,6 +21,8 @@ MAP(nat_out, BPF_MAP_TYPE_LRU_HASH, sizeof(struct flow_key), sizeof(struct nat_o
 MAP(nat_in, BPF_MAP_TYPE_LRU_HASH, sizeof(struct flow_key), sizeof(struct nat_in), FLOWS, 0);
 MAP(fragments, BPF_MAP_TYPE_LRU_HASH, sizeof(struct fragment_key), sizeof(struct fragment),
     FRAGMENTS, 0);
+MAP(flows6, BPF_MAP_TYPE_LRU_HASH, sizeof(struct flow6_key), sizeof(struct nat_in), FLOWS6, 0);
+MAP(fragments6, BPF_MAP_TYPE_LRU_HASH, sizeof(struct fragment6_key), sizeof(__u32), FRAGMENTS, 0);
 MAP(prefix_counters, BPF_MAP_TYPE_LRU_HASH, sizeof(struct prefix_key),
     sizeof(struct prefix_counters), PREFIXES, 0);
 

@@ -2,9 +2,10 @@
  * Ingress of a gateway's outside device: what peers send to a public address.
  *
  *   to a mapped port, or of a flow that a guest began → the VM's host of this moment
- *   to another port of the slices → dropped, never refused
+ *   to another port of the slices, or to a guest's IPv6 address → dropped, never refused
  *   anything else → the kernel's: it is the gateway's own
  */
+#include "carry6.h"
 #include "counters.h"
 #include "fragments.h"
 #include "nat.h"
@@ -123,13 +124,22 @@ INLINE void translate_error(struct __sk_buff *skb, const struct packet *packet,
 		to->reason = rewrite_quoted(skb, quoted.protocol, SOURCE, &old, &to->guest);
 }
 
+INLINE int send_to_host(struct __sk_buff *skb, const struct gateway_vm *vm, __u32 number,
+			const struct gateway_config *config)
+{
+	struct entrance at = { config->vxlan_ifindex, config->underlay };
+	struct tunnel tunnel = { vm->host, vm->vni };
+
+	count_in(skb, number);
+	count_seat(skb, tunnel.vni, false);
+	return send_into_tunnel(skb, at, tunnel);
+}
+
 INLINE int deliver(struct __sk_buff *skb, const struct packet *packet, const struct recipient *to,
 		   const struct gateway_config *config)
 {
 	struct gateway_vm *vm = gateway_vm_of(to->number);
 	enum drop_reason reason = to->reason;
-	struct entrance at = { config->vxlan_ifindex, config->underlay };
-	struct tunnel tunnel;
 
 	if (reason == DROP_NONE && !vm)
 		reason = DROP_UNKNOWN_VM;
@@ -139,12 +149,50 @@ INLINE int deliver(struct __sk_buff *skb, const struct packet *packet, const str
 		reason = decrease_ttl(skb, packet);
 	if (reason != DROP_NONE || !vm)
 		return drop(to->number, reason);
-	count_in(skb, to->number);
 	count_prefix(skb, to->number, packet->source, false);
-	tunnel.remote = vm->host;
-	tunnel.vni = vm->vni;
-	count_seat(skb, tunnel.vni, false);
-	return send_into_tunnel(skb, at, tunnel);
+	return send_to_host(skb, vm, to->number, config);
+}
+
+INLINE bool is_too_big(struct __sk_buff *skb, const struct gateway_config *config)
+{
+	/* Volatile, or the compiler chooses between offsets, which the verifier refuses. */
+	__u32 segment = *(volatile __u32 *)&skb->gso_size;
+	__u32 whole = *(volatile __u32 *)&skb->len;
+
+	return (segment ? segment + sizeof(struct ipv6hdr) : whole - ETH_HLEN) > config->mtu;
+}
+
+/* To a public address of the guests' /64. */
+INLINE int deliver6(struct __sk_buff *skb, const struct address6 *to,
+		    const struct gateway_config *config)
+{
+	__u32 number = bpf_ntohl(to->words[3]) & VM_NUMBER_MASK;
+	struct gateway_vm *vm = gateway_vm_of(number);
+	struct packet6 packet;
+	enum drop_reason reason;
+
+	if (!vm || !is_public6(config, to) || vm->guest_address != to->words[3])
+		return drop(0, DROP_UNKNOWN_VM);
+	reason = vm->host ? read_packet6(skb, &packet) : DROP_PARKED;
+	if (reason == DROP_NONE && is_too_big(skb, config)) {
+		reason = admit_flow6(&packet, number);
+		/* The kernel, whose route to the guests has this MTU, tells the peer. */
+		if (reason == DROP_NONE)
+			return TC_ACT_OK;
+	}
+	if (reason == DROP_NONE)
+		reason = admit6(skb, &packet, number);
+	return reason == DROP_NONE ? send_to_host(skb, vm, number, config) : drop(number, reason);
+}
+
+INLINE int inward6(struct __sk_buff *skb, const struct gateway_config *config)
+{
+	struct address6 to;
+
+	if (bpf_skb_load_bytes(skb, IP6_DESTINATION_OFFSET, &to, sizeof(to)) ||
+	    !is_in_public64(config, &to))
+		return TC_ACT_OK;
+	return deliver6(skb, &to, config);
 }
 
 SEC("tc") int gateway_outside(struct __sk_buff *skb)
@@ -153,9 +201,13 @@ SEC("tc") int gateway_outside(struct __sk_buff *skb)
 	struct recipient to = {};
 	struct packet packet;
 	struct frame frame;
+	enum drop_reason reason;
 
-	if (!config || read_frame(skb, &frame) != DROP_NONE)
+	if (!config)
 		return TC_ACT_OK;
+	reason = read_frame(skb, &frame);
+	if (reason != DROP_NONE)
+		return reason == DROP_IPV6 ? inward6(skb, config) : TC_ACT_OK;
 	if (!bpf_map_lookup_elem(&gateway_ports, &frame.ip.daddr))
 		return TC_ACT_OK;
 	if (read_packet(skb, &frame, &packet) != DROP_NONE)

@@ -3,8 +3,9 @@
  *
  *   fence: the tunnel's source is the host that holds the VM, with the epoch it holds it in
  *   (during a move the previous host too) → source: the VM's service port, or a port of its slice
- *   → the outside device, by the kernel's routes
+ *   → the outside device, by the kernel's routes; IPv6: carry6.h
  */
+#include "carry6.h"
 #include "counters.h"
 #include "fragments.h"
 #include "nat.h"
@@ -107,12 +108,15 @@ INLINE enum drop_reason translate_error(struct __sk_buff *skb, const struct gate
 	return rewrite_quoted(skb, quoted.protocol, DESTINATION, &old, &new);
 }
 
-INLINE enum drop_reason carry(struct __sk_buff *skb, const struct gateway_vm *vm, __u32 number)
+INLINE enum drop_reason carry(struct __sk_buff *skb, const struct gateway_config *config,
+			      const struct gateway_vm *vm, __u32 number)
 {
 	struct frame frame;
 	struct packet packet;
 	enum drop_reason reason = read_frame(skb, &frame);
 
+	if (reason == DROP_IPV6)
+		return carry6(skb, config, vm, number);
 	if (reason == DROP_NONE)
 		reason = read_packet(skb, &frame, &packet);
 	if (reason != DROP_NONE)
@@ -147,7 +151,7 @@ SEC("tc") int gateway_vxlan(struct __sk_buff *skb)
 	if (!holds_vm(&tunnel, vm))
 		return drop(number, DROP_FENCED);
 	count_seat(skb, tunnel.vni, true);
-	reason = carry(skb, vm, number);
+	reason = carry(skb, config, vm, number);
 	if (reason != DROP_NONE)
 		return drop(number, reason);
 	count_out(skb, number);

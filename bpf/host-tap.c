@@ -1,7 +1,7 @@
 /*
  * Ingress of a VM's tap: everything that its guest sends, which is hostile. One program per VM.
  *
- *   ARP for the default route → answered
+ *   ARP and neighbour discovery for the default route → answered
  *   from another MAC or address, to what the guard forbids, too fast → dropped, never refused
  *   the rest → the VM's link to the host's namespace (host-link.c encapsulates it there)
  *
@@ -11,11 +11,14 @@
 #include "arp.h"
 #include "counters.h"
 #include "guard.h"
+#include "tap6.h"
 
-INLINE bool is_left_over(const struct frame *frame, const struct host_vm *vm)
+INLINE bool is_left_over(struct __sk_buff *skb, const struct frame *frame,
+			 const struct host_vm *vm, enum drop_reason read)
 {
-	return vm->forward_host && is_tap_mac(frame->eth.h_source) &&
-	       frame->ip.daddr == vm->guest_address;
+	if (!vm->forward_host || !is_tap_mac(frame->eth.h_source))
+		return false;
+	return read == DROP_IPV6 ? is_left_over6(skb, vm) : frame->ip.daddr == vm->guest_address;
 }
 
 INLINE enum drop_reason judge(struct __sk_buff *skb, const struct host_vm *vm,
@@ -35,11 +38,12 @@ SEC("tc") int host_tap(struct __sk_buff *skb)
 	struct frame frame;
 	struct packet packet;
 	enum drop_reason reason;
+	__u32 ifindex;
 
 	if (!vm)
 		return drop(number, DROP_UNKNOWN_VM);
 	reason = read_frame(skb, &frame);
-	if (reason == DROP_NONE && is_left_over(&frame, vm))
+	if ((reason == DROP_NONE || reason == DROP_IPV6) && is_left_over(skb, &frame, vm, reason))
 		return send_to(skb, vm->up_ifindex);
 	if (reason == DROP_MALFORMED)
 		return drop(number, reason);
@@ -48,6 +52,10 @@ SEC("tc") int host_tap(struct __sk_buff *skb)
 	if (reason == DROP_ETHERTYPE && frame.eth.h_proto == bpf_htons(ETH_P_ARP)) {
 		reason = answer_arp(skb, vm);
 		return reason == DROP_NONE ? send_to(skb, vm->tap_ifindex) : drop(number, reason);
+	}
+	if (reason == DROP_IPV6) {
+		reason = outward6(skb, vm, &ifindex);
+		return reason == DROP_NONE ? send_to(skb, ifindex) : drop(number, reason);
 	}
 	if (reason == DROP_NONE)
 		reason = read_packet(skb, &frame, &packet);

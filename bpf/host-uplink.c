@@ -18,7 +18,7 @@ SEC("tc") int host_uplink(struct __sk_buff *skb)
 
 	if (!vm)
 		return drop(number, DROP_UNKNOWN_VM);
-	if (skb->protocol != bpf_htons(ETH_P_IP))
+	if (skb->protocol != bpf_htons(ETH_P_IP) && skb->protocol != bpf_htons(ETH_P_IPV6))
 		return drop(number, DROP_ETHERTYPE);
 	__builtin_memcpy(macs.destination, vm->guest_mac, ETH_ALEN);
 	if (bpf_skb_store_bytes(skb, 0, &macs, sizeof(macs), 0))

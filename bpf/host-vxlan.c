@@ -4,6 +4,7 @@
  */
 #include "counters.h"
 #include "host-maps.h"
+#include "ip6.h"
 #include "packet.h"
 #include "tunnel.h"
 
@@ -15,13 +16,28 @@ INLINE bool is_let_in(const struct tunnel *tunnel, const struct host_vm *vm)
 	       (vm->straggler_source && tunnel->remote == vm->straggler_source);
 }
 
+INLINE enum drop_reason judge(struct __sk_buff *skb, const struct host_vm *vm)
+{
+	struct frame frame;
+	struct packet6 packet;
+	enum drop_reason reason = read_frame(skb, &frame);
+
+	if (reason == DROP_IPV6) {
+		reason = read_packet6(skb, &packet);
+		if (reason == DROP_NONE && !is_guest6(&packet.destination, vm->guest_address))
+			return DROP_DESTINATION;
+		return reason;
+	}
+	return reason == DROP_NONE && frame.ip.daddr != vm->guest_address ? DROP_DESTINATION
+									  : reason;
+}
+
 SEC("tc") int host_vxlan(struct __sk_buff *skb)
 {
 	struct host_config *config = host_configuration();
 	struct tunnel tunnel, onward;
 	struct entrance at;
 	struct host_vm *vm;
-	struct frame frame;
 	enum drop_reason reason;
 	__u32 number;
 
@@ -33,11 +49,9 @@ SEC("tc") int host_vxlan(struct __sk_buff *skb)
 		return drop(number, DROP_UNKNOWN_VM);
 	if (!is_let_in(&tunnel, vm))
 		return drop(number, DROP_FENCED);
-	reason = read_frame(skb, &frame);
+	reason = judge(skb, vm);
 	if (reason != DROP_NONE)
 		return drop(number, reason);
-	if (frame.ip.daddr != vm->guest_address)
-		return drop(number, DROP_DESTINATION);
 	if (tunnel.remote == vm->gateway)
 		count_in(skb, number);
 	if (!vm->forward_host)

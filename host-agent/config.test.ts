@@ -13,6 +13,7 @@ test('an empty environment gives the defaults of a static host', () => {
     fleet: 'main',
     flipPort: 49_216,
     gatewayPublicAddress: undefined,
+    gatewayPrefix6: undefined,
     logLevel: 'info',
     guestDns: [],
     guestAllow: [],
@@ -28,11 +29,13 @@ test('lists are comma-separated and capacity reads as a class name', () => {
   const config = readAgentConfig({
     ARCHITECT_AGENT_CAPACITY: '4cpu-8gb',
     ARCHITECT_GUEST_DNS: '192.0.2.1, 192.0.2.2',
-    ARCHITECT_GUEST_ALLOW: '10.1.0.0/16',
+    ARCHITECT_GUEST_ALLOW: '10.1.0.0/16,fd12::/16',
+    ARCHITECT_GATEWAY_PREFIX6: '2001:db8:1:2::/64',
   });
   expect(config.capacity).toEqual({ vcpus: 4, memoryMib: 8192 });
   expect(config.guestDns).toEqual(['192.0.2.1', '192.0.2.2']);
-  expect(config.guestAllow).toEqual(['10.1.0.0/16']);
+  expect(config.guestAllow).toEqual(['10.1.0.0/16', 'fd12::/16']);
+  expect(config.gatewayPrefix6).toBe('2001:db8:1:2::/64');
   expect(Object.isFrozen(config)).toBe(true);
 });
 
@@ -42,6 +45,9 @@ test.each([
   ['ARCHITECT_FLEET', 'Main Fleet'],
   ['ARCHITECT_GUEST_DNS', 'resolver.example'],
   ['ARCHITECT_GUEST_ALLOW', '10.0.0.0/33'],
+  ['ARCHITECT_GATEWAY_PREFIX6', '2001:db8:1::/48'],
+  ['ARCHITECT_GATEWAY_PREFIX6', '2001:db8:1:2::5/64'],
+  ['ARCHITECT_GATEWAY_PREFIX6', 'fd12:3456:789a:1::/64'],
   ['ARCHITECT_UNDERLAY_MTU', '100'],
   ['ARCHITECT_PEER_PORTS', '49152'],
   ['ARCHITECT_PEER_PORTS', '5000-4000'],

@@ -53,6 +53,13 @@ const PortRange = z
     error: 'wants two ports of 1024–65535, the lower one first',
   });
 
+/** Of addresses that the internet routes (2000::/3). */
+const GuestPrefix6 = z
+  .cidrv6()
+  .refine((text) => text.endsWith('::/64') && /^[23][0-9a-f]{3}:/i.test(text), {
+    error: 'wants a public /64, for example 2001:db8:1:2::/64',
+  });
+
 const Environment = z.object({
   ARCHITECT_AGENT_DIR: AbsolutePath.default('/var/lib/architect/agent'),
   ARCHITECT_ARTIFACTS: AbsolutePath.default('/var/lib/architect/artifacts'),
@@ -65,7 +72,7 @@ const Environment = z.object({
     .default('main'),
   ARCHITECT_LOG_LEVEL: z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info'),
   ARCHITECT_GUEST_DNS: list(z.ipv4(), 3).default([]),
-  ARCHITECT_GUEST_ALLOW: list(z.cidrv4(), 64).default([]),
+  ARCHITECT_GUEST_ALLOW: list(z.union([z.cidrv4(), z.cidrv6()]), 64).default([]),
   ARCHITECT_PEER_PORTS: PortRange.default(PortRange.parse(DEFAULT_PEER_PORTS)),
   ARCHITECT_UNDERLAY_MTU: z.coerce.number().int().min(1280).max(9216).default(1500),
   ARCHITECT_CHECKPOINT_SECONDS: z.coerce
@@ -74,6 +81,7 @@ const Environment = z.object({
     .max(MAX_INTERVAL_MS / 1000)
     .default(DEFAULT_INTERVAL_MS / 1000),
   ARCHITECT_GATEWAY_PUBLIC: z.ipv4().optional(),
+  ARCHITECT_GATEWAY_PREFIX6: GuestPrefix6.optional(),
   ARCHITECT_GATEWAY_OUTSIDE: z
     .string()
     .regex(/^[^\s/]{1,15}$/, 'wants an interface')
@@ -108,6 +116,8 @@ export interface AgentConfig {
   readonly checkpointIntervalMs: number;
   /** Of a gateway: what guests' connections come from; undefined: its own address. */
   readonly gatewayPublicAddress: string | undefined;
+  /** Of a gateway: the /64 that guests' IPv6 addresses are in, outside; undefined: they have none. */
+  readonly gatewayPrefix6: string | undefined;
   /**
    * Of a gateway: the device that it puts that address on while it acts, and takes it off again;
    * undefined: the address is the machine's for good, and nothing stands in for it.
@@ -140,6 +150,7 @@ export function readAgentConfig(environment: NodeJS.ProcessEnv): AgentConfig {
     peerPorts: Object.freeze(env.ARCHITECT_PEER_PORTS),
     checkpointIntervalMs: env.ARCHITECT_CHECKPOINT_SECONDS * 1000,
     gatewayPublicAddress: env.ARCHITECT_GATEWAY_PUBLIC,
+    gatewayPrefix6: env.ARCHITECT_GATEWAY_PREFIX6,
     gatewayOutside: env.ARCHITECT_GATEWAY_OUTSIDE,
     flipPort: env.ARCHITECT_GATEWAY_PORT,
     notices: env.ARCHITECT_NOTICES,

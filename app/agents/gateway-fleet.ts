@@ -67,9 +67,9 @@ export class GatewayFleet implements GatewayPort {
   gateways(): readonly Gateway[] {
     return [...this.#entries.values()].map(({ id, hostname, hello, vms, hears, sinceMs }) => {
       const state = hello === undefined ? ('away' as const) : ('connected' as const);
-      const { underlay, flipPort, publicAddress } = hello ?? {};
+      const { underlay, flipPort, publicAddress, ipv6 } = hello ?? {};
       const floating = hello?.floating ?? undefined;
-      const said = { underlay, flipPort, publicAddress, floating, hears, vms };
+      const said = { underlay, flipPort, publicAddress, ipv6, floating, hears, vms };
       return { id, hostname, state, ...said, stateSinceMs: sinceMs };
     });
   }

@@ -89,7 +89,8 @@ export class GatewayKeeper {
     const [oldest] = this.#fresh;
     if (this.#fresh.size >= MAX_FRESH && oldest !== undefined) this.#fresh.delete(oldest);
     this.#fresh.add(guestAddress);
-    return { guestAddress, gateway: gateway.id, gatewayAddress: gateway.underlay };
+    const ipv6 = gateway.ipv6 === true && { ipv6: true };
+    return { guestAddress, gateway: gateway.id, gatewayAddress: gateway.underlay, ...ipv6 };
   }
 
   /** Where the move's source asks for its flips; undefined: the VM's gateway is not to be had now. */

@@ -17,7 +17,9 @@ export interface Gateway {
   readonly flipPort: number | undefined;
   /** Undefined while it is away. */
   readonly publicAddress: string | undefined;
-  /** The same, if it takes and gives it up as it is told; undefined: it has its own for good. */
+  /** It has a prefix for guests' IPv6. */
+  readonly ipv6?: boolean | undefined;
+  /** The same as `publicAddress`, if it takes and gives it up as it is told; undefined: it has its own for good. */
   readonly floating: string | undefined;
   /** A standby's last word on the one that acts; undefined: it has said none. */
   readonly hears: ActiveWord | undefined;

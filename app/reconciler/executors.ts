@@ -112,7 +112,9 @@ async function startVm(ports: ExecutorPorts, step: StepOf<'start-vm'>): Promise<
 
 function networkOf({ gateways }: ExecutorPorts, vm: VmRecord) {
   const network = gateways?.networkNow(vm.network) ?? vm.network;
-  return network && { guestAddress: network.guestAddress, gateway: network.gatewayAddress };
+  if (network === null) return null;
+  const { guestAddress, gatewayAddress: gateway, ipv6 } = network;
+  return { guestAddress, gateway, ...(ipv6 !== undefined && { ipv6 }) };
 }
 
 async function recordNewVm(

@@ -94,6 +94,8 @@ export const VmRecord = z.object({
       gateway: HostId,
       /** The gateway's address on the hosts' network. */
       gatewayAddress: z.ipv4(),
+      /** The gateway had a prefix when the VM began, so its guest has an address of both kinds. */
+      ipv6: z.boolean().optional(),
       /** Public ports that lead to the VM. */
       ports: z.array(OfferedPort).max(MAX_PORTS_PER_VM).optional(),
     })

@@ -46,7 +46,7 @@ async function serve(parts: GatewayParts, identity: Identity, status: StatusFile
   const outside = config.gatewayOutside;
   const backend = await openGatewaySwitch({
     ...{ fleet: config.fleet, underlay, mtu: guestMtu(config.underlayMtu), logger },
-    ...{ guestRange: GUEST_RANGE, publicAddress, outside },
+    ...{ guestRange: GUEST_RANGE, publicAddress, outside, prefix6: config.gatewayPrefix6 },
   });
   const desk = await GatewayDesk.open({ backend, logger });
   const floating = outside === undefined ? undefined : { address: publicAddress, device: outside };
@@ -61,6 +61,7 @@ async function serve(parts: GatewayParts, identity: Identity, status: StatusFile
     type: 'hello',
     ...{ protocol: GATEWAY_PROTOCOL_VERSION, agentVersion, underlay },
     ...{ flipPort: config.flipPort, publicAddress, floating: floating?.address ?? null },
+    ipv6: config.gatewayPrefix6 !== undefined,
   };
   try {
     await keepGatewayLink({

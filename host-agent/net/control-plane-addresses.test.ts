@@ -3,12 +3,12 @@ import { expect, test } from 'vitest';
 import { controlPlanePrefixes } from './control-plane-addresses.ts';
 
 const logger = pino({ level: 'silent' });
-const resolve = async () => [{ address: '203.0.113.9' }, { address: '203.0.113.10' }];
+const resolve = async () => [{ address: '203.0.113.9' }, { address: '2001:db8::9' }];
 
 test.each([
   ['https://203.0.113.7:3443', ['203.0.113.7/32']],
-  ['https://[2001:db8::1]:3443', []],
-  ['https://architect.example:3443/', ['203.0.113.9/32', '203.0.113.10/32']],
+  ['https://[2001:db8::1]:3443', ['2001:db8::1/128']],
+  ['https://architect.example:3443/', ['203.0.113.9/32', '2001:db8::9/128']],
 ])('of %s guests are denied %j', async (url, prefixes) => {
   expect(await controlPlanePrefixes(url, logger, resolve)).toEqual(prefixes);
 });

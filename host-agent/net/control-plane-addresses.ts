@@ -3,7 +3,7 @@
  * no rule about private ranges covers it.
  */
 import { lookup } from 'node:dns/promises';
-import { isIP, isIPv4 } from 'node:net';
+import { isIP } from 'node:net';
 import type { Logger } from 'pino';
 
 const LOOKUP_TIMEOUT_MS = 5_000;
@@ -11,7 +11,7 @@ const LOOKUP_TIMEOUT_MS = 5_000;
 type Resolve = (name: string) => Promise<readonly { readonly address: string }[]>;
 
 /**
- * The endpoint's IPv4 addresses as prefixes for the guard; guests have no IPv6. None, with a
+ * The endpoint's addresses as prefixes for the guard. None, with a
  * warning, when its name cannot be resolved in LOOKUP_TIMEOUT_MS: VMs of an earlier agent must be
  * found even then.
  */
@@ -20,13 +20,13 @@ export async function controlPlanePrefixes(
   logger: Logger,
   resolve: Resolve = resolveAll,
 ): Promise<readonly string[]> {
-  const name = new URL(url).hostname;
-  if (isIP(name.replaceAll(/[[\]]/g, '')) !== 0) return isIPv4(name) ? [`${name}/32`] : [];
+  const name = new URL(url).hostname.replaceAll(/[[\]]/g, '');
+  if (isIP(name) !== 0) return [prefixOf(name)];
   const { promise: late, reject } = Promise.withResolvers<never>();
   const timer = setTimeout(() => reject(new Error('no answer in time')), LOOKUP_TIMEOUT_MS);
   try {
     const found = await Promise.race([resolve(name), late]);
-    return found.map(({ address }) => `${address}/32`);
+    return found.map(({ address }) => prefixOf(address));
   } catch (err) {
     logger.warn({ err, name }, "guests are not kept from the control plane's public address");
     return [];
@@ -36,5 +36,9 @@ export async function controlPlanePrefixes(
 }
 
 function resolveAll(name: string) {
-  return lookup(name, { all: true, family: 4 });
+  return lookup(name, { all: true });
+}
+
+function prefixOf(address: string): string {
+  return `${address}/${isIP(address) === 6 ? 128 : 32}`;
 }

@@ -7,7 +7,7 @@
  *               │         │                      itself or to another guest, masquerading
  *               │         └ forward: destinations that no guest may reach; replies only inwards (with
  *               │           a gateway that one sees to it: here a moved VM's flows are not known yet)
- *               └ ingress: the guest's own MAC and address only, in ARP too; no IPv6
+ *               └ ingress: the guest's own MAC and addresses only, in ARP and ND too
  *
  * Invariants:
  *   - Everything is dropped, nothing rejected: a refused connection makes the official runner cancel
@@ -19,10 +19,18 @@
  *     metadata addresses. Configured resolvers are reachable on port 53 wherever they are.
  *   - The guest API is one port of one address in the VM's own namespace, for its own guest alone.
  *     Only there a reset is sent: it tells a moved guest at once that its connection is not known.
- *   - No connection comes in from outside. IPv6 is dropped altogether for now.
+ *   - No connection comes in from outside. IPv6 (guest-policy6.ts) is dropped where there is no gateway.
  *   - TEST-NET-2 (198.51.100.0/24) stays reachable: simulated fleets put their outside there.
  */
 import { GUEST_API_ADDRESS, GUEST_API_PORT } from '../protocol/guest-api-address.ts';
+import {
+  isPrefix6,
+  planIngress6,
+  planInput6,
+  planNever6,
+  planOutbound6,
+  planOutput6,
+} from './guest-policy6.ts';
 
 /** No guest, whatever the operator allows. */
 export const NEVER = [
@@ -79,14 +87,14 @@ delete table inet guard
 ${planGuard(policy)}`;
 }
 
-function planIngress({ guestMac, guestAddress }: GuestPolicy): string {
+function planIngress({ guestMac, guestAddress, hasGateway = false }: GuestPolicy): string {
   const own = `ether saddr ${guestMac}`;
   return `table netdev guard {
   chain from-guest {
     type filter hook ingress device "tap0" priority 0; policy drop;
     ${own} ip saddr ${guestAddress} accept
     ${own} arp saddr ether ${guestMac} arp saddr ip ${guestAddress} arp daddr ip ${GUEST_GATEWAY} accept
-  }
+${hasGateway ? planIngress6({ guestMac, guestAddress }) : ''}  }
 }
 `;
 }
@@ -96,30 +104,33 @@ function planRest({ guestAddress, dns, allow, deny, hasGateway = false }: GuestP
   const resolvers = dns.map(
     (address) => `    ip daddr ${address} meta l4proto { tcp, udp } th dport 53 accept\n`,
   );
-  const allowed = allow.map((prefix) => `    ip daddr ${prefix} accept\n`);
+  const allowed = allow.filter(isPrefix4).map((prefix) => `    ip daddr ${prefix} accept\n`);
   return `table inet guard {
-  set never { type ipv4_addr; flags interval; auto-merge; elements = { ${[...NEVER, ...deny].join(', ')} }; }
-  set private { type ipv4_addr; flags interval; auto-merge; elements = { ${PRIVATE.join(', ')} }; }
+  set never { type ipv4_addr; flags interval; auto-merge; elements = { ${[...NEVER, ...deny.filter(isPrefix4)].join(', ')} }; }
+${hasGateway ? planNever6(deny) : ''}  set private { type ipv4_addr; flags interval; auto-merge; elements = { ${PRIVATE.join(', ')} }; }
   chain input {
     type filter hook input priority 0; policy drop;
     iifname "tap0" ip saddr ${guestAddress} ip daddr ${GUEST_API_ADDRESS} tcp dport ${GUEST_API_PORT} accept
-  }
+${hasGateway ? planInput6() : ''}  }
   chain output {
     type filter hook output priority 0; policy drop;
     icmp type destination-unreachable icmp code frag-needed accept
-    oifname "tap0" ip saddr ${GUEST_API_ADDRESS} ip daddr ${guestAddress} tcp sport ${GUEST_API_PORT} accept
+${hasGateway ? planOutput6() : ''}    oifname "tap0" ip saddr ${GUEST_API_ADDRESS} ip daddr ${guestAddress} tcp sport ${GUEST_API_PORT} accept
   }
   chain forward {
     type filter hook forward priority 0; policy drop;
-    meta nfproto ipv6 drop
-    iifname "tap0" oifname "up0" jump outbound
+${hasGateway ? '' : '    meta nfproto ipv6 drop\n'}    iifname "tap0" oifname "up0" jump outbound
     iifname "up0" oifname "tap0"${replies} accept
   }
-  chain outbound {
-${resolvers.join('')}    ip daddr @never drop
+${hasGateway ? planOutbound6(allow) : ''}  chain outbound {
+${hasGateway ? '    meta nfproto ipv6 goto outbound6\n' : ''}${resolvers.join('')}    ip daddr @never drop
 ${allowed.join('')}    ip daddr @private drop
     accept
   }
 }
 `;
+}
+
+function isPrefix4(prefix: string): boolean {
+  return !isPrefix6(prefix);
 }

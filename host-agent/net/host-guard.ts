@@ -3,8 +3,9 @@
  * that the agent runs in (on a static host: the machine's own). It keeps guests away from every
  * address of the host and from each other, whatever addresses the host gets later, lets only replies
  * in, and masquerades what leaves. VM links are those named `arv*`. See guest-policy.ts. What goes
- * through the tunnel to a gateway is let through both ways, and not masqueraded here.
+ * through the tunnel to a gateway is let through both ways, and not masqueraded here. IPv6 goes nowhere else.
  */
+import { GUEST_PREFIX6 } from './guest-ipv6.ts';
 import { TUNNEL_LINK } from './tunnel.ts';
 
 /** All links to VMs start with it, so that one rule covers VMs that come later. */
@@ -40,7 +41,8 @@ ${table} {
     type filter hook forward priority -5; policy accept;
     iifname ${guest} oifname ${guest} drop
     iifname ${guest} ip saddr != ${guestRange} drop
-    iifname ${guest} meta nfproto ipv6 drop
+    iifname ${guest} ip6 saddr != ${GUEST_PREFIX6} drop
+    iifname ${guest} oifname != "${TUNNEL_LINK}" meta nfproto ipv6 drop
     iifname "${TUNNEL_LINK}" accept
     oifname ${guest} ct state != { established, related } drop
   }

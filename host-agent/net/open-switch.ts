@@ -19,7 +19,7 @@ import type { GatewayAddresses } from './kernel/gateway-plan.ts';
 import { openKernelGateway } from './kernel/gateway-switch.ts';
 import { openKernelHost } from './kernel/host-switch.ts';
 import { NetworkCommandError } from './net-errors.ts';
-import { readNetwork, tryIpBatch } from './network-commands.ts';
+import { enableForwarding6, readNetwork, runIpBatch, tryIpBatch } from './network-commands.ts';
 import type { GatewaySwitch, HostSwitch } from './switch-backend.ts';
 import { planTunnel, TUNNEL_LINK, type Tunnel } from './tunnel.ts';
 
@@ -72,6 +72,7 @@ export function openGatewaySwitch(
       const outside = options.outside ?? (await findDeviceOf(options.publicAddress));
       const opened = await openBpfGateway({ ...options, outside, vxlan: TUNNEL_LINK });
       await reserveSlicePorts();
+      if (options.prefix6 !== undefined) await openWayForBigPackets(options.prefix6);
       return opened;
     },
     openKernel: () => openKernelGateway(options),
@@ -118,6 +119,15 @@ async function findDeviceOf(address: string): Promise<string> {
   const [name] = names;
   if (name === undefined) throw new NetworkCommandError(`No interface has the address ${address}.`);
   return name;
+}
+
+/**
+ * Packets that are too big for the tunnel are left to the kernel (bpf/gateway-outside.c): it tells
+ * the peer so because the route that they would take has the tunnel's MTU.
+ */
+async function openWayForBigPackets(prefix64: string): Promise<void> {
+  await enableForwarding6();
+  await runIpBatch(`route replace ${prefix64} dev ${TUNNEL_LINK}\n`);
 }
 
 /** The gateway's own programs get no port of a slice by chance. */

@@ -43,11 +43,15 @@ export function planPeer(underlay: string): string {
 }
 
 /** The part of a route that sends what takes it to a peer, under a VNI. */
-export function viaTunnel({ host, vni }: VmSeat): string {
-  return `encap ip id ${vni} dst ${host} ttl ${TUNNEL_TTL} via inet ${host} dev ${TUNNEL_LINK} onlink`;
+export function viaTunnel(seat: VmSeat): string {
+  return `${inTunnel(seat)} via inet ${seat.host} dev ${TUNNEL_LINK} onlink`;
 }
 
-function macOf(underlay: string): string {
+export function inTunnel({ host, vni }: VmSeat): string {
+  return `encap ip id ${vni} dst ${host} ttl ${TUNNEL_TTL}`;
+}
+
+export function macOf(underlay: string): string {
   const digits = toInteger(underlay).toString(16).padStart(8, '0');
   return `02:61:${digits.match(/../g)?.join(':')}`;
 }

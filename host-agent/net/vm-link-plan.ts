@@ -16,6 +16,7 @@ import { GUEST_MAC } from '../protocol/guest-contract.ts';
 import { qemuUser } from '../vm/qemu-user.ts';
 import { GUEST_GATEWAY, TAP_MAC } from './guest-policy.ts';
 import { VM_LINK_PREFIX } from './host-guard.ts';
+import { LINK_MAC, UP_MAC } from './vm-link-plan6.ts';
 
 const HOST_TRANSIT = '169.254.2.1';
 export const VM_TRANSIT = '169.254.2.2';
@@ -65,7 +66,7 @@ export function planHostSide(vm: VmLink): string {
   const link = hostLinkName(vm);
   return lines([
     `netns add ${netns}`,
-    `link add ${link} mtu ${mtu} type veth peer name up0 mtu ${mtu} netns ${netns}`,
+    `link add ${link} address ${LINK_MAC} mtu ${mtu} type veth peer name up0 address ${UP_MAC} mtu ${mtu} netns ${netns}`,
     `link set ${link} alias "${aliasOf(vm)}" addrgenmode none up`,
     `addr add ${HOST_TRANSIT}/32 dev ${link}`,
     `route replace ${guestAddress}/32 via ${VM_TRANSIT} dev ${link} onlink`,

@@ -19,11 +19,13 @@ import { chooseGuestAddress, GUEST_RANGE } from '../protocol/guest-addresses.ts'
 import { GUEST_MAC } from '../protocol/guest-contract.ts';
 import type { GatewayTurn } from '../protocol/messages.ts';
 import type { VmNetwork } from '../vm/vm-driver.ts';
+import { guestAddress6 } from './guest-ipv6.ts';
 import { GUEST_GATEWAY, planGuard, planGuardAnew } from './guest-policy.ts';
 import { planHostGuard } from './host-guard.ts';
 import { AddressesExhaustedError, NoSwitchError } from './net-errors.ts';
 import {
   enableForwarding,
+  hasIpv6,
   listLinks,
   loadRuleset,
   runIpBatch,
@@ -43,6 +45,7 @@ import {
   type VmLink,
   type VmPlace,
 } from './vm-link-plan.ts';
+import { planVmSide6 } from './vm-link-plan6.ts';
 import { openUplink, type VmUplink } from './vm-uplink.ts';
 import { vmNumber, vniOf } from './vni.ts';
 
@@ -67,6 +70,8 @@ export interface Attachment {
   readonly guestAddress?: string | undefined;
   /** Underlay address of its gateway. Undefined: none, or what it has here already. */
   readonly gateway?: string | undefined;
+  /** A guest that starts is to have IPv6; one that moves here has what it has. */
+  readonly ipv6?: boolean | undefined;
   /** In which this host holds it; 1 unless said. */
   readonly epoch?: number | undefined;
   /** Underlay address of the host that it comes from. */
@@ -116,7 +121,8 @@ export async function openVmNetworks(options: VmNetworkOptions): Promise<VmNetwo
     else if (complete.get(vmId)?.epoch !== epoch) await seat(wanted, options);
     complete.set(vmId, wanted);
     await turnAll();
-    return describe(link, options.dns);
+    const ipv6 = wish.ipv6 === true && { guestAddress6: guestAddress6(link.guestAddress) };
+    return { ...describe(link, options.dns), ...ipv6 };
   };
   const turnAll = async (): Promise<void> => {
     let aliases = '';
@@ -213,7 +219,7 @@ async function create(wanted: Seated, options: VmNetworkOptions): Promise<void> 
   const guard = planGuard(guardOf(link, options));
   await runIpBatch(planHostSide(link));
   await Promise.all([
-    runIpBatch(planVmSide(link), netns).then(() => loadRuleset(guard, pathOf(netns))),
+    runIpBatch(planInside(link), netns).then(() => loadRuleset(guard, pathOf(netns))),
     enableForwarding(pathOf(netns)),
     seat(wanted, options),
   ]);
@@ -229,10 +235,15 @@ async function repair(wanted: Seated, options: VmNetworkOptions): Promise<void> 
     return;
   }
   await tryIpBatch(planHostSide(link));
-  await tryIpBatch(planVmSide(link), netns);
+  await tryIpBatch(planInside(link), netns);
   await loadRuleset(planGuardAnew(guardOf(link, options)), pathOf(netns));
   await enableForwarding(pathOf(netns));
   await seat(wanted, options);
+}
+
+function planInside(link: VmLink): string {
+  const ipv6 = link.gateway !== undefined && hasIpv6();
+  return `${planVmSide(link)}${ipv6 ? planVmSide6(link.guestAddress, TAP_NAME) : ''}`;
 }
 
 /** Joins the VM's link to its gateway, where it has one. */

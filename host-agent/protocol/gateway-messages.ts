@@ -69,6 +69,8 @@ export const GatewayHello = z.object({
   publicAddress: z.ipv4(),
   /** The same, if it is one that it takes and gives up as it is told; null: it is its own, for good. */
   floating: z.ipv4().nullable(),
+  /** It has a prefix for guests' IPv6. */
+  ipv6: z.boolean().optional(),
 });
 export type GatewayHello = Readonly<z.infer<typeof GatewayHello>>;
 

@@ -80,7 +80,14 @@ export const StartVm = z.object({
   /** Its job may be resumed from a checkpoint: checkpoints are taken and a run lease is held. */
   rewindable: z.boolean().optional(),
   /** Unique in the fleet. Absent: the host chooses an address and masquerades it. */
-  network: z.object({ guestAddress: z.ipv4(), gateway: z.ipv4() }).optional(),
+  network: z
+    .object({
+      guestAddress: z.ipv4(),
+      gateway: z.ipv4(),
+      /** The guest is given an IPv6 address, too (net/guest-ipv6.ts). */
+      ipv6: z.boolean().optional(),
+    })
+    .optional(),
 });
 export const AssignJob = z.object({
   kind: z.literal('assign-job'),

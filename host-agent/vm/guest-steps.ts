@@ -1,6 +1,7 @@
 /** What the driver does inside a guest, in the words of guest-contract.ts. */
 import { randomBytes, randomUUID } from 'node:crypto';
 import type { Logger } from 'pino';
+import { planGuestSide6 } from '../net/vm-link-plan6.ts';
 import {
   ACCEPT_JOB_PATH,
   RENEW_IDENTITY_PATH,
@@ -17,6 +18,10 @@ const ACCEPT_TIMEOUT_MS = 30_000;
 const CLOCK_TIMEOUT_MS = 10_000;
 /** Of coreutils. */
 const DATE_PATH = '/bin/date';
+const IPV6_TIMEOUT_MS = 30_000;
+/** Of iproute2. */
+const IP_PATH = '/sbin/ip';
+const GUEST_LINK = 'eth0';
 const SEED_BYTES = 64;
 const MAX_STDERR = 300;
 const MAX_RELEASE = 128;
@@ -62,6 +67,23 @@ export async function renewIdentity(guest: GuestAgent, spec: VmStart): Promise<s
   if (result.exitCode === 0) return result.stdout.trim().slice(0, MAX_RELEASE);
   const why = result.stderr.trim().slice(0, MAX_STDERR);
   throw new GuestAgentError(`The guest could not renew its identity: ${why}`);
+}
+
+/**
+ * To a guest that is to have IPv6 its address and its default route. Another program than
+ * renew-identity, which an image may have in an older version. Rejects with GuestAgentError.
+ */
+export async function giveIpv6(guest: GuestAgent, { network }: VmStart): Promise<void> {
+  if (network.guestAddress6 === undefined) return;
+  const result = await guest.exec({
+    path: IP_PATH,
+    args: ['-6', '-batch', '-'],
+    stdin: planGuestSide6(network.guestAddress6, GUEST_LINK),
+    timeoutMs: IPV6_TIMEOUT_MS,
+  });
+  if (result.exitCode === 0) return;
+  const why = result.stderr.trim().slice(0, MAX_STDERR);
+  throw new GuestAgentError(`The guest could not take its IPv6 address: ${why}`);
 }
 
 /** The configuration is a secret: it goes in on standard input and into no message of ours. */

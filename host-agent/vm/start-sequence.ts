@@ -15,7 +15,7 @@ import { z } from 'zod';
 import { markDiskWrites } from '../migration/disk/disk-tracking.ts';
 import { type GrowthPlan, growDisk, planGrowth, plugHardware, readCpuSlots } from './growth.ts';
 import { connectGuestAgent, type GuestAgent } from './guest-agent/guest-agent.ts';
-import { renewIdentity } from './guest-steps.ts';
+import { giveIpv6, renewIdentity } from './guest-steps.ts';
 import type { LaunchedQemu } from './launch.ts';
 import { type Artifacts, launchMachine, readArtifacts, withVmFolder } from './machine.ts';
 import { loadDeviceState } from './migration-file.ts';
@@ -89,6 +89,7 @@ export async function runStartSequence(request: StartRequest): Promise<StartedVm
   const growth = await planFor(request.spec, artifacts, qmp);
   await growDisk(qmp, growth);
   const guestKernel = await renewIdentity(guest, request.spec);
+  await giveIpv6(guest, request.spec);
   signal.throwIfAborted();
   const before = { cpus: [], dimmsMib: [] };
   const plugged = await plugHardware(qmp, growth, { before, onPlugged: async () => undefined });

@@ -31,6 +31,8 @@ export const VmNetwork = z.object({
   /** A tap in that namespace which the VM's `qemuUser` may open. */
   tapName: z.string().max(15),
   guestAddress: z.ipv4(),
+  /** For a guest that starts; absent: it has no IPv6. */
+  guestAddress6: z.ipv6().optional(),
   gateway: z.ipv4(),
   mtu: z.int().min(1280).max(9216),
   dns: z.array(z.ipv4()).max(3),

@@ -2,7 +2,9 @@
 import { DROP_REASONS } from './drop-reasons.ts';
 import {
   address,
+  address6,
   array,
+  groups,
   layout,
   mac,
   port,
@@ -40,6 +42,7 @@ export type HostVmEntry = Shape<typeof hostVm>;
 export const hostBucket = layout('host_bucket', { tokens: u64, filledNs: u64 });
 
 export const guardKey = layout('guard_key', { prefixBits: u32, policy: u32, address });
+export const guard6Key = layout('guard6_key', { prefixBits: u32, policy: u32, address: address6 });
 export const guardRule = layout('guard_rule', { pass: u8, dns: u8 });
 
 export const vmCounters = layout('vm_counters', {
@@ -60,6 +63,8 @@ export const gatewayConfig = layout('gateway_config', {
   outsideIfindex: u32,
   underlay,
   idleSeconds: array(u32, NAT_CLASSES.length * NAT_STATES.length),
+  public6: groups(6),
+  mtu: u32,
 });
 
 export const gatewayVm = layout('gateway_vm', {
@@ -101,6 +106,14 @@ export const natIn = layout('nat_in', {
   guestAddress: address,
   guestPort: port,
   state: u8,
+});
+
+export const flow6Key = layout('flow6_key', {
+  peer: address6,
+  guestAddress: address,
+  guestPort: port,
+  peerPort: port,
+  protocol: u8,
 });
 
 export const prefixKey = layout('prefix_key', { number: u32, prefix: address });

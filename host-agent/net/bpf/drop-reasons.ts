@@ -20,6 +20,8 @@ export const DROP_REASONS = [
   'no-port',
   'fragment',
   'rewrite',
+  'extension',
+  'discovery',
 ] as const;
 
 export type DropReason = (typeof DROP_REASONS)[number];

@@ -35,6 +35,8 @@ export function importFlow(tables: GatewayTables, flow: FlowSpec): void {
 
 export function forgetFlows(tables: GatewayTables, number: number): void {
   for (const flow of exportFlows(tables)) if (flow.number === number) forget(tables, flow);
+  for (const [key, entry] of tables.flows6.all())
+    if (entry.number === number) tables.flows6.delete(key);
 }
 
 function forget(tables: GatewayTables, flow: FlowSpec): void {

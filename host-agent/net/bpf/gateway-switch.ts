@@ -5,10 +5,11 @@
  *   host ◀═ VXLAN ◀─ [gateway-outside: reverse NAT, mapped ports] outside
  *
  * A move is `flip`, one update of one entry. A VM on no host (parked) has its packets dropped, never
- * refused. Ports of slices (port-slices.ts) belong to the switch alone. All state is in the maps of
+ * refused. Guests speak IPv6 where the operator gave a prefix (bpf/carry6.h). Ports of slices (port-slices.ts) belong to the switch alone. All state is in the maps of
  * the program on the VXLAN device: an agent that starts again finds it there.
  */
 import { closeSync } from 'node:fs';
+import { publicGroups } from '../guest-ipv6.ts';
 import type { FlowTable, GatewaySwitch, GatewayVm, VmSeat } from '../switch-backend.ts';
 import type { GatewayVmEntry } from './abi.ts';
 import { attach, detach, readIndexes } from './attachment.ts';
@@ -32,6 +33,10 @@ export interface BpfGatewayOptions {
   readonly outside: string;
   /** What guests' connections come from, as the outside sees them. */
   readonly publicAddress: string;
+  /** The operator's /64 for guests; undefined: they have no IPv6. */
+  readonly prefix6?: string | undefined;
+  /** Of the VXLAN device. */
+  readonly mtu: number;
   /** The gateway's namespace; undefined: the caller's. */
   readonly netnsPath?: string | undefined;
   /** Where the compiled programs are, if not where `make -C bpf` puts them. */
@@ -86,13 +91,15 @@ export async function openBpfGateway(options: BpfGatewayOptions): Promise<BpfGat
 }
 
 async function configure(tables: GatewayTables, options: BpfGatewayOptions): Promise<void> {
-  const { vxlan, outside, underlay, publicAddress, netnsPath } = options;
+  const { vxlan, outside, underlay, publicAddress, netnsPath, prefix6, mtu } = options;
   const indexes = await readIndexes([vxlan, outside], netnsPath);
   const config = {
     vxlanIfindex: indexes[vxlan] ?? 0,
     outsideIfindex: indexes[outside] ?? 0,
     underlay,
     idleSeconds: flattenIdleSeconds(LINUX_IDLE_SECONDS),
+    public6: prefix6 === undefined ? [] : publicGroups(prefix6),
+    mtu,
   };
   tables.config.set({ index: 0 }, config);
   tables.ports.set({ address: publicAddress }, SLICE_PORTS);

@@ -1,6 +1,7 @@
 /** The gateway's maps, with the shapes of their entries. */
 import {
   dropCounter,
+  flow6Key,
   flowKey,
   gatewayConfig,
   gatewayVm,
@@ -38,6 +39,7 @@ export function openGatewayTables(maps: MapSet) {
     servicePorts: typedMap(mapNamed(maps, 'service_ports'), serviceKey, service),
     natOut: typedMap(mapNamed(maps, 'nat_out'), flowKey, natOut),
     natIn: typedMap(mapNamed(maps, 'nat_in'), flowKey, natIn),
+    flows6: typedMap(mapNamed(maps, 'flows6'), flow6Key, natIn),
     counters: counterMap(mapNamed(maps, 'vm_counters'), vmNumber, vmCounters),
     readDrops: () => DROP_REASONS.map((_, n) => drops.sum({ index: n })?.count ?? 0),
     readPrefixes: (number: number) =>

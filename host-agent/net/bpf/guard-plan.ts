@@ -7,6 +7,7 @@
  * prefix gets the answer that the ordered rules give for itself.
  */
 import { fromInteger, toInteger } from '../../protocol/ipv4-number.ts';
+import { isPrefix6 } from '../guest-policy6.ts';
 
 export interface GuardPolicy {
   /** Prefixes that no guest reaches, whatever is allowed: NEVER of guest-policy.ts, and `deny`. */
@@ -29,9 +30,10 @@ interface Prefix {
   readonly bits: number;
 }
 
+/** IPv6 prefixes of the policy are passed over: guard6-plan.ts. */
 export function planGuardPrefixes(policy: GuardPolicy): readonly GuardPrefix[] {
-  const never = policy.never.map(parsePrefix);
-  const allow = policy.allow.map(parsePrefix);
+  const never = policy.never.filter((prefix) => !isPrefix6(prefix)).map(parsePrefix);
+  const allow = policy.allow.filter((prefix) => !isPrefix6(prefix)).map(parsePrefix);
   const closed = policy.private.map(parsePrefix);
   const dns = policy.dns.map(parsePrefix);
   const all = [{ first: 0, bits: 0 }, ...never, ...allow, ...closed, ...dns];

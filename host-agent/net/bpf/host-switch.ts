@@ -14,9 +14,11 @@
  * starts again finds it there.
  */
 import { closeSync } from 'node:fs';
+import { fromGroups, toGroups } from '../../protocol/ipv6-groups.ts';
 import type { HostSwitch, HostVm } from '../switch-backend.ts';
 import { numberOf } from '../vni.ts';
 import {
+  guard6Key,
   guardKey,
   guardRule,
   type HostVmEntry,
@@ -29,6 +31,7 @@ import {
 } from './abi.ts';
 import { attach, detach, readIndexes } from './attachment.ts';
 import { countInwardDrops, type Drops, nameDrops } from './drop-reasons.ts';
+import { planGuardPrefixes6 } from './guard6-plan.ts';
 import { type GuardPolicy, planGuardPrefixes } from './guard-plan.ts';
 import { openObjects } from './open-objects.ts';
 import { closeMaps, loadProgram, type MapSet } from './programs.ts';
@@ -105,6 +108,7 @@ function openTables(maps: MapSet) {
     vms: typedMap(mapNamed(maps, 'host_vms'), vmNumber, hostVm),
     buckets: typedMap(mapNamed(maps, 'host_buckets'), vmNumber, hostBucket),
     guard: typedMap(mapNamed(maps, 'host_guard'), guardKey, guardRule),
+    guard6: typedMap(mapNamed(maps, 'host_guard6'), guard6Key, guardRule),
     counters: counterMap(mapNamed(maps, 'vm_counters'), vmNumber, vmCounters),
   };
 }
@@ -119,7 +123,10 @@ interface Parts {
 function makeSwitch({ options, maps, tables, load }: Parts): BpfHost {
   const { vxlan, netnsPath } = options;
   return {
-    setPolicy: (policy, reach) => replacePolicy(tables, policy, reach),
+    setPolicy: (policy, reach) => {
+      replacePolicy(tables, policy, reach);
+      replacePolicy6(tables, policy, reach);
+    },
     ensureVm: async (vm) => {
       putVm(tables, await describeVm(vm, netnsPath));
       await attachVm({ vm, netnsPath, load });
@@ -225,5 +232,20 @@ function replacePolicy(tables: Tables, policy: number, reach: GuardPolicy): void
   for (const key of tables.guard.keys()) {
     const stale = !wanted.has(`${key.address}/${key.prefixBits - POLICY_BITS}`);
     if (key.policy === policy && stale) tables.guard.delete(key);
+  }
+}
+
+function replacePolicy6(tables: Tables, policy: number, reach: GuardPolicy): void {
+  const planned = planGuardPrefixes6(reach).map(({ address, bits, pass }) => ({
+    key: { prefixBits: POLICY_BITS + bits, policy, address: fromGroups(toGroups(address)) },
+    rule: { pass: Number(pass), dns: 0 },
+  }));
+  for (const { key, rule } of planned) tables.guard6.set(key, rule);
+  for (const key of tables.guard6.keys()) {
+    const { prefixBits, address } = key;
+    const isPlanned = planned.some(
+      (one) => one.key.prefixBits === prefixBits && one.key.address === address,
+    );
+    if (key.policy === policy && !isPlanned) tables.guard6.delete(key);
   }
 }

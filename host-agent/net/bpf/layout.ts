@@ -3,6 +3,7 @@
  * places them; a test compares both. Trailing padding is written as zeroes.
  */
 import { fromInteger, toInteger } from '../../protocol/ipv4-number.ts';
+import { fromGroups, toGroups } from '../../protocol/ipv6-groups.ts';
 
 /** Methods, not properties: a Field<number> has to pass for a Field<unknown>. */
 export interface Field<T> {
@@ -119,6 +120,19 @@ export const underlay: Field<string | undefined> = {
   },
   write: (to, at, value) => to.writeUInt32LE(value === undefined ? 0 : toInteger(value), at),
 };
+
+/** Four __be32 ↔ an IPv6 address. */
+export const address6: Field<string> = {
+  bytes: 16,
+  align: 4,
+  read: (from, at) => fromGroups(groups(8).read(from, at)),
+  write: (to, at, value) => groups(8).write(to, at, toGroups(value)),
+};
+
+/** Part of an IPv6 address, in __be32. */
+export function groups(count: number): Field<readonly number[]> {
+  return { ...array(port, count), align: 4 };
+}
 
 /** `aa:bb:cc:dd:ee:ff`. */
 export const mac: Field<string> = {

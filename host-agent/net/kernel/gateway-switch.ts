@@ -3,12 +3,13 @@
  * tracking. A move is `ip route replace`. Connections keep their public port, since tracking knows
  * them by the guest's address, whichever host that is on; it and the routes outlive the agent.
  */
-import { readNetwork, runIpBatch, tryIpBatch } from '../network-commands.ts';
+import { enableForwarding6, readNetwork, runIpBatch, tryIpBatch } from '../network-commands.ts';
 import type { GatewaySwitch, GatewayVm } from '../switch-backend.ts';
 import type { Tunnel } from '../tunnel.ts';
 import {
   type GatewayAddresses,
   passagesOf,
+  planGone,
   planGatewayTable,
   planRoute,
   planSeats,
@@ -22,9 +23,11 @@ import { TunnelSets } from './tunnel-sets.ts';
 export async function openKernelGateway(
   options: Tunnel & GatewayAddresses,
 ): Promise<GatewaySwitch> {
+  const { prefix6 } = options;
   const table = planGatewayTable(options);
   const sets = await TunnelSets.open(options, table);
-  await runIpBatch(planUnknownGuests(options.guestRange));
+  if (prefix6 !== undefined) await enableForwarding6();
+  await runIpBatch(planUnknownGuests(options));
   const list = async (): Promise<readonly GatewayVm[]> => {
     const shown = ['-4', 'route', 'show', 'root', options.guestRange];
     const [routes, offered] = await Promise.all([
@@ -42,7 +45,7 @@ export async function openKernelGateway(
     ensureVm: async (vm) => {
       const passages = passagesOf(vm);
       await sets.keep(vm.guestAddress, { inward: passages, outward: passages });
-      await runIpBatch(planSeats(vm));
+      await runIpBatch(planSeats({ ...vm, prefix6 }));
       const before = known.get(vm.number)?.ports ?? [];
       await offerPorts(table.name, vm.guestAddress, { before, after: vm.ports ?? [] });
       known.set(vm.number, vm);
@@ -50,16 +53,14 @@ export async function openKernelGateway(
     flip: async (number, to) => {
       const vm = known.get(number);
       if (vm === undefined) return false;
-      await runIpBatch(planRoute(vm.guestAddress, to));
+      await runIpBatch(planRoute({ ...vm, prefix6 }, to));
       known.set(number, vm.seat?.vni === to.vni ? vm : { ...vm, seat: to, previous: vm.seat });
       return true;
     },
     removeVm: async (number) => {
       const vm = known.get(number);
       if (vm === undefined) return;
-      await tryIpBatch(
-        `route del ${vm.guestAddress}/32\nroute del blackhole ${vm.guestAddress}/32\n`,
-      );
+      await tryIpBatch(planGone(vm.guestAddress));
       await sets.keep(vm.guestAddress, {});
       await offerPorts(table.name, vm.guestAddress, { before: vm.ports ?? [], after: [] });
       known.delete(number);

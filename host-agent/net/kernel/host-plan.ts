@@ -6,11 +6,11 @@ import { vmNumber } from '../vni.ts';
 import type { Passage, Way } from './tunnel-rules.ts';
 
 /** Before the main table's (32766) and after the local one's (0). */
-const RULE_PREFERENCE = 6_100;
+export const RULE_PREFERENCE = 6_100;
 /** Routing tables of VMs: this and the VM's number. */
 const FIRST_TABLE = 0x61_72_00_00;
 /** After every real route. */
-const LAST_METRIC = 100_000;
+export const LAST_METRIC = 100_000;
 
 /** `rule` fails where it holds already; a VM's packets take no other way than its table's, ever. */
 export function planHostVm(vm: HostVm): { readonly rule: string; readonly routes: string } {
@@ -64,7 +64,7 @@ export function hostPassages(
   return { inward: [own, ...stragglers], outward: [own], onward };
 }
 
-function tableOf(number: number): number {
+export function tableOf(number: number): number {
   return FIRST_TABLE + number;
 }
 

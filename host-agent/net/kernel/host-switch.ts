@@ -3,11 +3,18 @@
  * VM's own, whose one way is the tunnel to its gateway; what the tunnel brings takes the route to the
  * VM's link. A VM that has left is followed by another route in the place of that one.
  */
-import { runIpBatch, tryIpBatch } from '../network-commands.ts';
+import {
+  enableForwarding6,
+  hasIpv6,
+  runIpBatch,
+  tryIpBatch,
+  tryIpBatch6,
+} from '../network-commands.ts';
 import type { HostSwitch, HostVm, VmSeat } from '../switch-backend.ts';
 import type { Tunnel } from '../tunnel.ts';
 import { numberOf } from '../vni.ts';
 import { hostPassages, planForward, planHostVm, planHostVmGone, planTurn } from './host-plan.ts';
+import { planForward6, planHostVm6, planHostVmGone6, planTurn6 } from './host-plan6.ts';
 import { TunnelSets } from './tunnel-sets.ts';
 
 interface Kept {
@@ -20,7 +27,7 @@ export function openKernelHost(options: Tunnel & { readonly fleet: string }): Ho
   const known = new Map<number, Kept>();
   let opening: Promise<TunnelSets> | undefined;
   const open = () => {
-    opening ??= TunnelSets.open(options, { name: `ar-${options.fleet}-tunnel`, role: 'host' });
+    opening ??= openSets(options);
     opening.catch(() => {
       opening = undefined;
     });
@@ -32,7 +39,7 @@ export function openKernelHost(options: Tunnel & { readonly fleet: string }): Ho
       await sets.keep(vm.guestAddress, hostPassages(vm));
       const { rule, routes } = planHostVm(vm);
       // A rule that is there is refused, and cannot be replaced.
-      await tryIpBatch(rule);
+      await Promise.all([tryIpBatch(rule), tryIpBatch6(planHostVm6(vm))]);
       await runIpBatch(routes);
       known.set(numberOf(vm.vni), { vm });
     },
@@ -41,7 +48,7 @@ export function openKernelHost(options: Tunnel & { readonly fleet: string }): Ho
       if (vm === undefined) return false;
       const sets = await open();
       await sets.keep(vm.guestAddress, hostPassages(vm, next));
-      await runIpBatch(planForward(vm, next));
+      await Promise.all([runIpBatch(planForward(vm, next)), tryIpBatch6(planForward6(vm, next))]);
       known.set(number, { vm, next });
       return true;
     },
@@ -51,7 +58,7 @@ export function openKernelHost(options: Tunnel & { readonly fleet: string }): Ho
       const turned = { ...kept, vm: { ...kept.vm, gateway } };
       const sets = await open();
       await sets.keep(turned.vm.guestAddress, hostPassages(turned.vm, turned.next));
-      await runIpBatch(planTurn(turned.vm));
+      await Promise.all([runIpBatch(planTurn(turned.vm)), tryIpBatch6(planTurn6(turned.vm))]);
       known.set(number, turned);
       return true;
     },
@@ -59,7 +66,10 @@ export function openKernelHost(options: Tunnel & { readonly fleet: string }): Ho
       const sets = await open();
       const left = sets.held('inward').find(({ vni }) => numberOf(vni) === number);
       if (left === undefined) return;
-      await tryIpBatch(planHostVmGone(left.guestAddress));
+      await Promise.all([
+        tryIpBatch(planHostVmGone(left.guestAddress)),
+        tryIpBatch6(planHostVmGone6(left.guestAddress)),
+      ]);
       await sets.keep(left.guestAddress, {});
       known.delete(number);
     },
@@ -69,6 +79,11 @@ export function openKernelHost(options: Tunnel & { readonly fleet: string }): Ho
       return await readTraffic(await open(), kept);
     },
   };
+}
+
+async function openSets(options: Tunnel & { readonly fleet: string }): Promise<TunnelSets> {
+  if (hasIpv6()) await enableForwarding6();
+  return await TunnelSets.open(options, { name: `ar-${options.fleet}-tunnel`, role: 'host' });
 }
 
 async function readTraffic(sets: TunnelSets, { vm, next }: Kept) {

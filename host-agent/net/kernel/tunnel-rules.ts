@@ -11,16 +11,26 @@
  * the table again keeps them.
  *
  * nft sees neither VNI nor inner packet by name, so they are read at their places behind the UDP
- * header: 8 bytes UDP, 8 VXLAN (RFC 7348, 5), 14 Ethernet, then IPv4 without regard to options.
+ * header: 8 bytes UDP, 8 VXLAN (RFC 7348, 5), 14 Ethernet, then IPv4 without regard to options, or
+ * IPv6, of which a guest's address ends with its IPv4 address: both are one element.
  */
 import { z } from 'zod';
 import { fromInteger, toInteger } from '../../protocol/ipv4-number.ts';
 import type { VmSeat } from '../switch-backend.ts';
+import { GUEST_PREFIX_BITS6 } from '../guest-ipv6.ts';
 import { TUNNEL_LINK, TUNNEL_PORT } from '../tunnel.ts';
 
 const VNI = '@th,96,24';
 const INNER_SOURCE = '@th,336,32';
 const INNER_DESTINATION = '@th,368,32';
+const INNER_IPV4 = '@th,224,16 0x0800';
+const INNER_IPV6 = '@th,224,16 0x86dd';
+/** Where the 96 bits before each of these are guests'. */
+const INNER6 = {
+  [INNER_SOURCE]: { prefix: '@th,304,96', last: '@th,400,32' },
+  [INNER_DESTINATION]: { prefix: '@th,432,96', last: '@th,528,32' },
+} as const;
+type Inner = keyof typeof INNER6;
 
 export const WAYS = ['inward', 'outward', 'onward'] as const;
 export type Way = (typeof WAYS)[number];
@@ -59,8 +69,17 @@ function planSets(role: TunnelTable['role']): string {
 `;
 }
 
-function innerOf(role: TunnelTable['role']): readonly [string, string] {
+function innerOf(role: TunnelTable['role']): readonly [Inner, Inner] {
   return role === 'gateway' ? [INNER_SOURCE, INNER_DESTINATION] : [INNER_DESTINATION, INNER_SOURCE];
+}
+
+/** Packets of either version with this peer, VNI and guest in the set are accepted. */
+function planAccepted(peer: 'ip saddr' | 'ip daddr', inner: Inner, set: Way): string {
+  const { prefix, last } = INNER6[inner];
+  const start = `    udp dport ${TUNNEL_PORT}`;
+  return `${start} ${INNER_IPV4} ${peer} . ${VNI} . ${inner} @${set} accept
+${start} ${INNER_IPV6} ${prefix} ${GUEST_PREFIX_BITS6} ${peer} . ${VNI} . ${last} @${set} accept
+`;
 }
 
 /** Tunnel packets are not tracked: what is inside them is. */
@@ -79,16 +98,13 @@ function ownChains(role: TunnelTable['role']): readonly string[] {
 `,
     `  chain fence {
     type filter hook input priority -10; policy accept;
-    udp dport ${TUNNEL_PORT} ip saddr . ${VNI} . ${inner} @inward accept
-    udp dport ${TUNNEL_PORT} drop
+${planAccepted('ip saddr', inner, 'inward')}    udp dport ${TUNNEL_PORT} drop
     iifname "${TUNNEL_LINK}" drop
   }
 `,
     `  chain count {
     type filter hook output priority -10; policy accept;
-    udp dport ${TUNNEL_PORT} ip daddr . ${VNI} . ${outer} @outward accept
-    udp dport ${TUNNEL_PORT} ip daddr . ${VNI} . ${INNER_DESTINATION} @onward accept
-  }
+${planAccepted('ip daddr', outer, 'outward')}${planAccepted('ip daddr', INNER_DESTINATION, 'onward')}  }
 `,
   ];
 }

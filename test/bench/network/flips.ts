@@ -29,6 +29,7 @@ export async function measureBpfFlips(): Promise<readonly number[]> {
       vxlan: TUNNEL_LINK,
       outside: 'out0',
       publicAddress: PUBLIC,
+      mtu: 1450,
       netnsPath: world.netnsPath('gateway'),
     });
     await gateway.ensureVm({ number: NUMBER, guestAddress: GUEST, seat: SEATS[0] });

@@ -2,6 +2,7 @@
  * What every switch does, between two hosts, a gateway and a server outside, with real packets: the
  * kernel's own parts, programs, and both in one fleet.
  */
+import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { vmNumber, vniOf } from '../../../host-agent/net/vni.ts';
 import type { OfferedPort } from '../../../host-agent/protocol/gateway-messages.ts';
@@ -11,8 +12,10 @@ import {
   GUEST,
   HOSTS,
   OUTSIDE,
+  OUTSIDE6,
   type Program,
   PUBLIC,
+  PUBLIC6,
   SwitchWorld,
   type Way,
 } from './switch-world.ts';
@@ -35,6 +38,15 @@ const OFFERED = [
   { protocol: 'tcp', publicPort: 8_300, guestPort: 7_000 },
   { protocol: 'udp', publicPort: 8_301, guestPort: 7_001 },
 ] as const;
+
+/** Beyond a narrow link. */
+const FAR6 = '2001:db8:7::1';
+const PING6 = fileURLToPath(new URL('ping6.pl', import.meta.url));
+const ping6 = (
+  to: string,
+  { bytes, tries }: { readonly bytes: number; readonly tries: number },
+) => ['perl', PING6, to, String(bytes), String(tries)];
+const routeTo = (address: string) => ['ip', '-6', 'route', 'get', address];
 
 let world: SwitchWorld;
 let gateway: Program;
@@ -107,39 +119,65 @@ async function guestOnHost0(): Promise<Program> {
   return await world.start('guest', ['talk.ts', 'guest', OUTSIDE]);
 }
 
+/** The same guest's and another server's, by IPv6. */
+async function talkBy6(): Promise<{ readonly guest6: Program; readonly server6: Program }> {
+  const server6 = await world.start('outside', ['talk.ts', 'serve', OUTSIDE6]);
+  return { server6, guest6: await world.start('guest', ['talk.ts', 'guest', OUTSIDE6]) };
+}
+
 describe.each(FLEETS)('$name', (ways) => {
   beforeEach(() => start(ways));
 
-  test(`a connection and a stream of datagrams live through ${FLIPS} moves there and back`, async () => {
+  test(`connections and streams of datagrams live through ${FLIPS} moves there and back, by IPv6 too`, async () => {
     const guest = await guestOnHost0();
+    const { guest6 } = await talkBy6();
     for (let n = 0; n < FLIPS; n += 1) await move(n % 2 === 0 ? 0 : 1, n % 2 === 0 ? 1 : 0, n + 1);
-    const counts = await guest.ask('stop');
-    expect(counts).toMatchObject({ broken: '' });
-    expect(read(counts, 'sent')).toBeGreaterThan(FLIPS);
-    expect(read(counts, 'echoed')).toBe(read(counts, 'sent'));
-    expect(read(counts, 'returned')).toBe(read(counts, 'written'));
+    for (const talker of [guest, guest6]) {
+      const counts = await talker.ask('stop');
+      expect(counts).toMatchObject({ broken: '' });
+      expect(read(counts, 'sent')).toBeGreaterThan(FLIPS);
+      expect(read(counts, 'echoed')).toBe(read(counts, 'sent'));
+      expect(read(counts, 'returned')).toBe(read(counts, 'written'));
+    }
   });
 
   test('a host that the VM has left sends in vain, in its old epoch after a return too', async () => {
     const guest = await guestOnHost0();
-    await guest.ask('say at home');
+    const { guest6, server6 } = await talkBy6();
+    const say = (word: string) =>
+      Promise.all([guest, guest6].map((talker) => talker.ask(`say ${word}`)));
+    await say('at home');
     await move(0, 1, 1);
     // As a host that was cut off: it still believes to hold the VM.
     await seat(0, 1);
     await world.moveGuest(0);
-    await guest.ask('say stale');
+    await say('stale');
     await world.moveGuest(1);
-    await guest.ask('say moved');
+    await say('moved');
     await move(1, 0, 2);
     await seat(0, 1);
-    await guest.ask('say of an old epoch');
+    await say('of an old epoch');
     await seat(0, 3);
-    await guest.ask('say back');
-    const said = await until('the last word', async () => {
-      const words = await server.ask('said');
-      return Array.isArray(words) && words.includes('say back') ? words : undefined;
-    });
-    expect(said).toEqual(['say at home', 'say moved', 'say back']);
+    await say('back');
+    for (const one of [server, server6]) {
+      const said = await until('the last word', async () => {
+        const words = await one.ask('said');
+        return Array.isArray(words) && words.includes('say back') ? words : undefined;
+      });
+      expect(said).toEqual(['say at home', 'say moved', 'say back']);
+    }
+  });
+
+  test('IPv6: what is too big is told, both ways; fragments pass; nobody comes in unasked', async () => {
+    await guestOnHost0();
+    await world.run('guest', ping6(OUTSIDE6, { bytes: 100, tries: 1 }));
+    await expect(world.run('outside', ping6(PUBLIC6, { bytes: 100, tries: 1 }))).rejects.toThrow();
+    // There in two fragments, back in one piece, until the gateway has told that this is too big.
+    await world.run('guest', ping6(OUTSIDE6, { bytes: 1_430, tries: 3 }));
+    expect(await world.read('outside', routeTo(PUBLIC6))).toContain('mtu 1450');
+    await world.addNarrowLink(FAR6);
+    await expect(world.run('guest', ping6(FAR6, { bytes: 1_390, tries: 1 }))).rejects.toThrow();
+    expect(await world.read('guest', routeTo(FAR6))).toContain('mtu 1280');
   });
 
   test('what comes late to the host that the VM has left is sent after it', async () => {

@@ -11,10 +11,17 @@ import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
+import { guestAddress6, publicPrefix } from '../../../host-agent/net/guest-ipv6.ts';
+import { HOST_TRANSIT6, LINK_MAC, UP_MAC } from '../../../host-agent/net/vm-link-plan6.ts';
 
 export const GUEST = '10.201.0.5';
 export const OUTSIDE = '203.0.113.9';
+export const OUTSIDE6 = '2001:db8:9::9';
+/** The operator's for guests, and the guest's address there. */
+const PREFIX6 = '2001:db8:1::/64';
+export const PUBLIC6 = publicPrefix(PREFIX6).replace('/96', GUEST);
 export const PUBLIC = '203.0.113.1';
+const GATEWAY6 = '2001:db8:9::1';
 export const GATEWAY = '100.100.0.1';
 export const HOSTS = ['100.100.0.2', '100.100.0.3'] as const;
 const PLACES = ['guest', 'host0', 'host1', 'gateway', 'outside'];
@@ -47,7 +54,7 @@ export class SwitchWorld {
   }
 
   async gateway(way: Way): Promise<Program> {
-    const args = ['gateway', way, this.#fleet, GATEWAY, PUBLIC];
+    const args = ['gateway', way, this.#fleet, GATEWAY, PUBLIC, PREFIX6];
     return await this.start('gateway', ['switch-program.ts', ...args]);
   }
 
@@ -89,7 +96,11 @@ export class SwitchWorld {
 
   /** The guest sends by this host from now on. */
   async moveGuest(n: 0 | 1): Promise<void> {
-    await this.ip('guest', `route replace default via 169.254.2.1 dev up${n} onlink src ${GUEST}`);
+    await this.ip(
+      'guest',
+      `route replace default via 169.254.2.1 dev up${n} onlink src ${GUEST}`,
+      `route replace ::/0 via ${HOST_TRANSIT6} dev up${n} onlink src ${guestAddress6(GUEST)}`,
+    );
   }
 
   async ip(where: string, ...lines: readonly string[]): Promise<void> {
@@ -105,6 +116,24 @@ export class SwitchWorld {
   /** To its end. */
   async run(where: string, [command = '', ...args]: readonly string[]): Promise<void> {
     await execa('nsenter', [`--net=${this.netnsPath(where)}`, command, ...args]);
+  }
+
+  async read(where: string, [command = '', ...args]: readonly string[]): Promise<string> {
+    const path = this.netnsPath(where);
+    return (await execa('nsenter', [`--net=${path}`, command, ...args])).stdout;
+  }
+
+  /** Beyond the outside, nobody is at this address, and packets of more than 1280 bytes do not get there. */
+  async addNarrowLink(address: string): Promise<void> {
+    await this.run('outside', ['sysctl', '-qw', 'net.ipv6.conf.all.forwarding=1']);
+    await this.ip(
+      'outside',
+      'link add far0 mtu 1280 type veth peer name far1',
+      'link set far0 up',
+      'link set far1 up',
+      `route add ${address}/128 dev far0`,
+    );
+    await this.ip('gateway', `route add ${address}/128 via ${OUTSIDE6}`);
   }
 
   async destroy(): Promise<void> {
@@ -127,7 +156,11 @@ export class SwitchWorld {
     });
     for (const where of this.places) await this.ip(where, 'link set lo up');
     await this.wire();
-    await this.ip('guest', `addr add ${GUEST}/32 dev lo`);
+    await this.ip(
+      'guest',
+      `addr add ${GUEST}/32 dev lo`,
+      `addr add ${guestAddress6(GUEST)}/128 dev lo`,
+    );
     for (const n of [0, 1] as const) await this.#addGuestLink(n);
   }
 
@@ -140,9 +173,16 @@ export class SwitchWorld {
       'link set br0 up',
       `link add out0 type veth peer name eth0 netns ${this.netns('outside')}`,
       `addr add ${PUBLIC}/24 dev out0`,
+      `addr add ${GATEWAY6}/64 dev out0 nodad`,
       'link set out0 up',
     );
-    await this.ip('outside', `addr add ${OUTSIDE}/24 dev eth0`, 'link set eth0 up');
+    await this.ip(
+      'outside',
+      `addr add ${OUTSIDE}/24 dev eth0`,
+      `addr add ${OUTSIDE6}/64 dev eth0 nodad`,
+      'link set eth0 up',
+      `route add ${PREFIX6} via ${GATEWAY6}`,
+    );
     for (const n of [0, 1] as const)
       await this.plugIn(`host${n}`, { into: 'gateway', bridge: 'br0', address: HOSTS[n] });
   }
@@ -173,10 +213,15 @@ export class SwitchWorld {
       // The loose reverse-path check wants some way back to whoever sent a straggler.
       `route add default via ${GATEWAY}`,
       // The guest's MTU, as vm-link-plan.ts has it.
-      `link add arv${n} mtu 1450 type veth peer name up${n} mtu 1450 netns ${this.netns('guest')}`,
+      `link add arv${n} address ${LINK_MAC} mtu 1450 type veth peer name up${n} address ${UP_MAC} mtu 1450 netns ${this.netns('guest')}`,
       `addr add 169.254.2.1/32 dev arv${n}`,
       `link set arv${n} up`,
     );
-    await this.ip('guest', `addr add 169.254.2.2/32 dev up${n}`, `link set up${n} up`);
+    await this.ip(
+      'guest',
+      `addr add 169.254.2.2/32 dev up${n}`,
+      `link set up${n} up`,
+      `neigh replace ${HOST_TRANSIT6} lladdr ${LINK_MAC} dev up${n} nud permanent`,
+    );
   }
 }

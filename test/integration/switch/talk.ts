@@ -8,7 +8,7 @@
  */
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
-import { connect, createServer } from 'node:net';
+import { connect, createServer, isIPv6 } from 'node:net';
 import { createInterface } from 'node:readline';
 import { setTimeout as delay } from 'node:timers/promises';
 
@@ -26,7 +26,7 @@ else await talk();
 
 async function serve(): Promise<void> {
   const said: string[] = [];
-  const udp = createSocket('udp4');
+  const udp = createSocket(udpOf(address));
   udp.on('message', (message, from) => {
     if (message.length === NUMBER_BYTES) udp.send(message, from.port, from.address);
     else said.push(message.toString('utf8'));
@@ -43,7 +43,7 @@ async function serve(): Promise<void> {
 }
 
 async function talk(): Promise<void> {
-  const udp = createSocket('udp4');
+  const udp = createSocket(udpOf(address));
   udp.connect(Number(udpPort), address);
   const tcp = connect(Number(tcpPort), address);
   await Promise.all([once(udp, 'connect'), once(tcp, 'connect')]);
@@ -77,6 +77,10 @@ async function talk(): Promise<void> {
       print(counts);
     }
   }
+}
+
+function udpOf(address: string): 'udp4' | 'udp6' {
+  return isIPv6(address) ? 'udp6' : 'udp4';
 }
 
 function numberBytes(value: number): Buffer {

@@ -193,7 +193,7 @@ test.each([
     packets.ethernet(packets.udp({ ...out, source: '10.201.3.5' }, ports)),
     'source-address',
   ],
-  ['IPv6, to metadata or whatever', packets.ethernet(Buffer.alloc(60), { type: 0x86dd }), 'ipv6'],
+  ['zeroes as IPv6', packets.ethernet(Buffer.alloc(60), { type: 0x86dd }), 'malformed'],
   [
     'a VLAN tag',
     packets.ethernet(Buffer.concat([Buffer.from('00010800', 'hex'), good]), { type: 0x8100 }),

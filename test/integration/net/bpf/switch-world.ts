@@ -93,6 +93,7 @@ export async function createSwitchWorld(): Promise<SwitchWorld> {
         vxlan: 'ar-vxlan',
         outside: 'out0',
         publicAddress: PUBLIC,
+        mtu: 1450,
         netnsPath: `/run/netns/${netns.gateway}`,
       });
     const openHost = async (n: HostIndex) => {
