@@ -50,6 +50,27 @@ export function isRunning(ref: ProcessRef): boolean {
   return readStat(ref.pid)?.startTime === ref.startTime;
 }
 
+/**
+ * False unless it is sure: one that cannot be read of, as where others' processes are hidden
+ * (hidepid, proc(5)), has ended only when no signal could reach it either.
+ */
+export function hasEnded(ref: ProcessRef): boolean {
+  try {
+    return parseStat(readFileSync(`/proc/${ref.pid}/stat`, 'utf8'))?.startTime !== ref.startTime;
+  } catch {
+    return !exists(ref.pid);
+  }
+}
+
+function exists(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return !(error instanceof Error && 'code' in error && error.code === 'ESRCH');
+  }
+}
+
 /** To the process that this is, and to none that has its pid by now. */
 export function signalProcess(ref: ProcessRef, signal: NodeJS.Signals): void {
   if (!isRunning(ref)) return;

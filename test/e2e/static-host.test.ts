@@ -6,7 +6,7 @@
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmod, mkdtemp, open, readFile, rm } from 'node:fs/promises';
+import { chmod, open, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { z } from 'zod';
@@ -14,6 +14,7 @@ import { callApi } from '../../app/cli/api-client.ts';
 import type { SimulatedFleet } from '../../app/demo/simulated-fleet.ts';
 import { createMachine, removeMachine } from '../../app/providers/local/host-machine.ts';
 import { hostNetns } from '../../app/providers/local/local-names.ts';
+import { makeDiskFolder } from '../fixtures/disk-folder.ts';
 import {
   conclusionOf,
   eventually,
@@ -39,7 +40,7 @@ let fleet: SimulatedFleet;
 let folder: string;
 
 beforeAll(async () => {
-  folder = await mkdtemp('/var/tmp/architect-brought-');
+  folder = await makeDiskFolder('architect-brought');
   // QEMU runs as a user of its own and reads the template there.
   await chmod(folder, 0o755);
   const environment = { ARCHITECT_PROVIDER: 'static', ARCHITECT_STORE: join(folder, 'chunks') };

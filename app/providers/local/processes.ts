@@ -13,13 +13,22 @@ const POLL_MS = 20;
 const DEATH_LIMIT_MS = 10_000;
 
 export function belongsToFleet(pid: number, fleet: string): boolean {
-  return readEnvironment(pid).includes(`ARCHITECT_FLEET=${fleet}`);
+  return readEnvironment(pid).includes(markOf(fleet));
 }
 
 /** Every process of the fleet, but this one and those that it was started by. */
 export function listFleetProcesses(fleet: string): readonly ProcessRef[] {
+  return listProcessesCarrying(markOf(fleet));
+}
+
+/** Every process with this `NAME=value` in its environment, but this one and those that it was started by. */
+export function listProcessesCarrying(mark: string): readonly ProcessRef[] {
   const mine = ancestorsOf(process.pid);
-  return listProcesses().filter(({ pid }) => !mine.has(pid) && belongsToFleet(pid, fleet));
+  return listProcesses().filter(({ pid }) => !mine.has(pid) && readEnvironment(pid).includes(mark));
+}
+
+function markOf(fleet: string): string {
+  return `ARCHITECT_FLEET=${fleet}`;
 }
 
 /** Every process in one of these network namespaces, given as inode numbers. */

@@ -1,6 +1,6 @@
 /** A control plane's agent endpoint, a store with one pool in it, and agents as child processes. */
 import { readFileSync } from 'node:fs';
-import { chmod, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { execa } from 'execa';
@@ -20,6 +20,7 @@ import { HostId, type VmId } from '../../../host-agent/protocol/ids.ts';
 import type { AgentRequest } from '../../../host-agent/protocol/messages.ts';
 import type { StoreSpec } from '../../../host-agent/protocol/store-spec.ts';
 import type { VmReport } from '../../../host-agent/protocol/vm-report.ts';
+import { makeDiskFolder } from '../../fixtures/disk-folder.ts';
 
 const WAIT_LIMIT_MS = 60_000;
 const POLL_MS = 20;
@@ -81,7 +82,7 @@ export class TestFleet {
 
   /** With an `agentNetns` its agents are real ones, in that namespace. */
   static async open(place: Place = { address: '127.0.0.1' }): Promise<TestFleet> {
-    const dir = await mkdtemp('/var/tmp/agent-fleet-');
+    const dir = await makeDiskFolder('agent-fleet');
     await chmod(dir, 0o711);
     const pool = place.pool ?? (await publishPool(join(dir, 'published')));
     const port = await freePort();

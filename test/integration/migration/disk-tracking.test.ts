@@ -1,7 +1,7 @@
 /** The bitmap, the pulses and the export with a QEMU that has a disk and no guest. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import { afterEach, beforeEach, expect, test } from 'vitest';
@@ -16,6 +16,7 @@ import {
 } from '../../../host-agent/migration/disk/disk-tracking.ts';
 import { NbdServer } from '../../../host-agent/migration/disk/nbd-server.ts';
 import { connectQmp, type QmpClient } from '../../../host-agent/vm/qmp/qmp-client.ts';
+import { makeDiskFolder } from '../../fixtures/disk-folder.ts';
 
 /** The last cluster is shorter. */
 const SIZE_BYTES = 64 * CLUSTER_BYTES + 1536;
@@ -30,7 +31,7 @@ let server: NbdServer;
 
 beforeEach(async () => {
   cleanup = new AsyncDisposableStack();
-  dir = await mkdtemp('/var/tmp/architect-disk-');
+  dir = await makeDiskFolder('architect-disk');
   cleanup.defer(() => rm(dir, { recursive: true, force: true }));
   qmp = await startQemu();
   image = await DiskImage.create({ path: join(dir, 'image'), sizeBytes: SIZE_BYTES });

@@ -1,9 +1,10 @@
 /** The chunk store is damaged or gone, before a move and in the middle of one: the VM moves anyway. */
 import { globSync } from 'node:fs';
-import { mkdtemp, readFile, rm, truncate, writeFile } from 'node:fs/promises';
+import { readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import type { VmId } from '../../../host-agent/protocol/ids.ts';
+import { makeDiskFolder } from '../../fixtures/disk-folder.ts';
 import { FaultyMove } from './faulty-move.ts';
 import { MovingAgents } from './moving-agents.ts';
 
@@ -11,7 +12,7 @@ let dir: string;
 let agents: MovingAgents;
 
 beforeEach(async () => {
-  dir = await mkdtemp('/var/tmp/faulty-store-');
+  dir = await makeDiskFolder('faulty-store');
 });
 afterEach(async () => {
   await agents?.[Symbol.asyncDispose]();

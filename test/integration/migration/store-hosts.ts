@@ -3,7 +3,7 @@
  * QEMUs, told by hand what a control plane would tell it.
  */
 import { createHash, randomBytes } from 'node:crypto';
-import { chmod, mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { chmod, mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import { Agent } from 'undici';
@@ -22,6 +22,7 @@ import { Supervisor } from '../../../host-agent/supervisor/supervisor.ts';
 import { adoptVm, startVm } from '../../../host-agent/vm/driver.ts';
 import { qemuUser } from '../../../host-agent/vm/qemu-user.ts';
 import type { VmDriver } from '../../../host-agent/vm/vm-driver.ts';
+import { makeDiskFolder } from '../../fixtures/disk-folder.ts';
 import { logger, readPool } from '../vm/test-vm.ts';
 import { enrolPeers, type PeerHosts } from './peer-hosts.ts';
 
@@ -232,7 +233,7 @@ export class StoreWorld implements AsyncDisposable {
 
   /** Its store is `storeDir`, or the given one. */
   static async open(store?: StoreSpec): Promise<StoreWorld> {
-    const dir = await mkdtemp('/var/tmp/store-hosts-');
+    const dir = await makeDiskFolder('store-hosts');
     await chmod(dir, 0o711);
     return new StoreWorld(dir, await enrolPeers(), store);
   }

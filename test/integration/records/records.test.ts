@@ -12,6 +12,7 @@ import type { JobFacts } from '../../../app/records/records.ts';
 import { HostId } from '../../../host-agent/protocol/ids.ts';
 import { CLASS } from '../../fixtures/protocol.ts';
 import { jobFacts, jobRecord } from '../../fixtures/records.ts';
+import { LeaseChild } from './lease-child.ts';
 import { startTestRedis, type TestRedis } from './redis-server.ts';
 
 let redis: TestRedis;
@@ -189,5 +190,24 @@ describe('Lease', () => {
     await b.release();
     expect(await a.keep()).toBe(true);
     expect(a.fence).toBeGreaterThan(b.fence);
+  });
+
+  it('passes at once from a killed process, to one of those that want it', async () => {
+    const holder = await LeaseChild.start(redis.socket);
+    try {
+      const wanted = [1, 2, 3].map(() => new Lease({ redis: redis.connect(), fleet: 'f' }));
+      const keepAll = async () => await Promise.all(wanted.map((lease) => lease.keep()));
+      // It answers nobody, but it is there, and may go on.
+      holder.freeze();
+      expect(await keepAll()).toEqual([false, false, false]);
+      await holder.kill();
+      const kept = await keepAll();
+      expect(kept.filter(Boolean)).toHaveLength(1);
+      expect(await keepAll()).toEqual(kept);
+      expect(wanted.map(({ held }) => held)).toEqual(kept);
+      expect(Math.max(...wanted.map(({ fence }) => fence))).toBe(holder.fence + 1);
+    } finally {
+      await holder.kill();
+    }
   });
 });

@@ -7,6 +7,7 @@ import { Redis } from 'ioredis';
 
 export interface TestRedis {
   readonly folder: string;
+  readonly socket: string;
   connect(): Redis;
   /** Killed, and started again at once with nothing in it: its clients connect anew by themselves. */
   crash(): Promise<void>;
@@ -20,6 +21,7 @@ export async function startTestRedis(): Promise<TestRedis> {
   const clients: Redis[] = [];
   return {
     folder,
+    socket,
     connect: () => {
       const client = new Redis(socket, { maxRetriesPerRequest: 50, retryStrategy: () => 50 });
       client.on('error', () => undefined);

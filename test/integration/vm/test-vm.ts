@@ -1,7 +1,7 @@
 /** Real VMs for tests: from the artifacts that set-up prepared, in namespaces made here. */
 import { randomBytes } from 'node:crypto';
 import { chmodSync, existsSync, globSync, readFileSync } from 'node:fs';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import pino from 'pino';
@@ -15,6 +15,7 @@ import { readVmMemory } from '../../../host-agent/vm/state-file.ts';
 import type { VmDriver, VmSnapshot, VmStart } from '../../../host-agent/vm/vm-driver.ts';
 import { VmStart as VmStartSchema } from '../../../host-agent/vm/vm-driver.ts';
 import { vmFiles } from '../../../host-agent/vm/vm-files.ts';
+import { makeDiskFolder } from '../../fixtures/disk-folder.ts';
 
 const HOME = process.env.ARCHITECT_HOME ?? '/var/lib/architect';
 const WAIT_MS = 120_000;
@@ -46,7 +47,7 @@ export class TestFleet implements AsyncDisposable {
   }
 
   static async create(): Promise<TestFleet> {
-    const dir = await mkdtemp('/var/tmp/architect-vm-');
+    const dir = await makeDiskFolder('architect-vm');
     chmodSync(dir, 0o711);
     return new TestFleet(dir);
   }
