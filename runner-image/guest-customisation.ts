@@ -172,7 +172,8 @@ async function buildPrograms(root: string, signal: AbortSignal): Promise<void> {
   await cp(GUEST_SOURCES, sources, { recursive: true });
   await inGuest(root, ['make', '-s', '-C', '/usr/src/architect'], signal);
   await rm(sources, { recursive: true });
-  await chmod(join(root, 'opt/architect/job-started.sh'), 0o755);
+  for (const hook of ['job-started.sh', 'job-completed.sh'])
+    await chmod(join(root, 'opt/architect', hook), 0o755);
 }
 
 async function installNode(root: string, nodeBinary: string): Promise<void> {

@@ -4,7 +4,8 @@ import { afterEach, expect, it } from 'vitest';
 import { GuestView } from '../../host-agent/protocol/guest-api.ts';
 import { openGuestClient } from './guest-client.ts';
 
-const VIEW = GuestView.parse({
+/** All that the guest API tells, and what the action uses of it. */
+const TOLD = GuestView.parse({
   class: '2cpu-4gb',
   cpuModel: 'Model T',
   pricePerHourUsd: 0.01,
@@ -13,6 +14,7 @@ const VIEW = GuestView.parse({
   movesWhileHeld: 1,
   resize: null,
 });
+const { blackoutsMs: _blackouts, cost: _cost, ...VIEW } = TOLD;
 const LOOK = { method: 'GET', path: '/v1/vm', limitMs: 20_000 } as const;
 
 let server: Server;
@@ -40,7 +42,7 @@ const reset = (response: ServerResponse) => response.destroy();
 
 it('asks again until it is answered: reset, later, too fast', async () => {
   const later = [reset, give(503, { error: 'moving' }), give(429, { error: 'slow down' })];
-  const { asked, ask } = await serve(...later, give(200, VIEW));
+  const { asked, ask } = await serve(...later, give(200, TOLD));
   const hold = { method: 'PUT', path: '/v1/hold', body: { held: true }, limitMs: 20_000 } as const;
   expect(await ask(hold)).toEqual({ kind: 'ok', view: VIEW });
   expect(asked).toEqual(Array.from({ length: 4 }, () => 'PUT /v1/hold {"held":true}'));

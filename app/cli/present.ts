@@ -1,4 +1,5 @@
 /** The API's answers as text for people. Pure: `nowMs` is an argument. */
+import { formatCost } from '../../host-agent/protocol/format-cost.ts';
 import type { HostNotice } from '../../host-agent/protocol/host-notice.ts';
 import { formatInstanceClass } from '../../host-agent/protocol/instance-class.ts';
 import type { GatewayView, HostView, JobDetail, JobView, VmView } from '../api/views.ts';
@@ -34,7 +35,7 @@ export function presentJob(detail: JobDetail, nowMs: number): string {
     ['vm', vm === null ? null : `${vm.id}, ${vm.phase}, ${formatInstanceClass(vm.class)}`],
     ['host', vm?.hostId ?? null],
     ['runner', job.runnerName],
-    ['cost', presentCost(detail.cost)],
+    ['cost', detail.cost === null ? null : formatCost(detail.cost)],
   ];
   const known = facts.flatMap(([name, value]) => (value === null ? [] : [[name, value]]));
   const width = Math.max(...known.map(([name = '']) => name.length));
@@ -87,15 +88,6 @@ function presentWaiting(waiting: JobDetail['waiting'], nowMs: number): string | 
   if (waiting === null) return null;
   const { cause, why, sinceMs } = waiting;
   return `${cause}, for ${formatDuration(nowMs - sinceMs)}: ${why}`;
-}
-
-function presentCost(cost: JobDetail['cost']): string | null {
-  if (cost === null) return null;
-  const { usd, onDemandUsd } = cost;
-  const spent = `$${usd.toFixed(4)}`;
-  if (onDemandUsd === null || onDemandUsd === 0) return spent;
-  const saved = Math.round(100 * (1 - usd / onDemandUsd));
-  return `${spent}; on demand $${onDemandUsd.toFixed(4)} (${saved} % saved)`;
 }
 
 function presentTimeline(timeline: JobDetail['timeline']): readonly string[] {

@@ -63,6 +63,11 @@ export class SimulatedGithub {
     return await (await this.#call('GET', `/jobs/${jobId}/log`, { signal })).text();
   }
 
+  /** The job's summary: markdown. */
+  async readSummary(jobId: string, signal: AbortSignal): Promise<string> {
+    return await (await this.#call('GET', `/jobs/${jobId}/summary`, { signal })).text();
+  }
+
   /** Hands on the job's log from its beginning, as it comes; resolves when the job has ended. */
   async followLog(
     jobId: string,

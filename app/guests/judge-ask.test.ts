@@ -3,6 +3,7 @@ import { refused } from '../../host-agent/protocol/errors.ts';
 import type { GuestAsk } from '../../host-agent/protocol/guest-api.ts';
 import { HostId } from '../../host-agent/protocol/ids.ts';
 import { vmRecord } from '../../test/fixtures/records.ts';
+import type { MovePhase } from '../records/migration-record.ts';
 import { judgeAsk, type Known } from './judge-ask.ts';
 
 const VM = vmRecord();
@@ -11,22 +12,26 @@ const question = (ask: GuestAsk, hostId = VM.hostId) => ({
 });
 const SIZE = { vcpus: 8, memoryMib: 32_768 };
 const known = (over: Partial<Known> = {}): Known => ({
-  ...{ vm: VM, moves: [], prices: [], sizeFor: () => SIZE, nowMs: 7 },
+  ...{ vm: VM, moves: [], prices: [], cost: undefined, sizeFor: () => SIZE, nowMs: 7 },
   ...over,
 });
 const LOOK = question({ kind: 'look' });
 const HOLD = question({ kind: 'hold', held: true });
 const RELEASE = question({ kind: 'hold', held: false });
-const DONE = { phase: 'done' } as const;
+const at = <P extends MovePhase>(phase: P, blackoutMs: number | null = null) => ({
+  ...{ phase, blackoutMs },
+});
+const DONE = at('done');
 
 it('tells class, CPU, price of its share, and moves', () => {
-  const price = { fromMs: 0, usdPerHour: 0.4, onDemandUsdPerHour: null };
+  const price = { fromMs: 0, usdPerHour: 0.4, onDemandUsdPerHour: null, offer: null };
   const prices = [
     { ...price, usdPerHour: 9, vcpus: 8, memoryMib: 32_768 },
     { ...price, vcpus: 8, memoryMib: VM.class.memoryMib * 2 },
   ];
-  const moves = [DONE, { phase: 'aborted' }, { phase: 'committed' }, { phase: 'lost' }] as const;
-  expect(judgeAsk(LOOK, known({ prices, moves }))).toEqual({
+  const moves = [at('done', 107.4), at('aborted', 9), at('committed'), at('lost')];
+  const cost = { usd: 0.01, onDemandUsd: 0.04 };
+  expect(judgeAsk(LOOK, known({ prices, moves, cost }))).toEqual({
     kind: 'answer',
     answer: {
       kind: 'ok',
@@ -35,6 +40,8 @@ it('tells class, CPU, price of its share, and moves', () => {
         cpuModel: 'Model T',
         pricePerHourUsd: 0.2,
         moves: 2,
+        blackoutsMs: [107.4, null],
+        cost,
         held: false,
         movesWhileHeld: 0,
         resize: null,
@@ -58,7 +65,7 @@ it('holds once, from the moves of then on, and lets go', () => {
 });
 
 it('has a VM that is being moved ask again before it is held, not before it is let go', () => {
-  const moves = [{ phase: 'precopy' }] as const;
+  const moves = [at('precopy')];
   const later = { kind: 'answer', answer: { kind: 'refused', retry: 'later' } };
   expect(judgeAsk(HOLD, known({ moves }))).toMatchObject(later);
   expect(judgeAsk(LOOK, known({ moves }))).toMatchObject({ answer: { kind: 'ok' } });

@@ -16,10 +16,11 @@ import {
   type GuestAnswer,
   type GuestAsk,
   type GuestView,
+  MAX_TOLD_BLACKOUTS,
 } from '../../host-agent/protocol/guest-api.ts';
 import { formatInstanceClass } from '../../host-agent/protocol/instance-class.ts';
 import type { VmSize } from '../../host-agent/protocol/resize-messages.ts';
-import { type HostPrice, shareOfHost } from '../records/job-cost.ts';
+import { type HostPrice, type JobCost, shareOfHost } from '../records/job-cost.ts';
 import { isOpenMove, type MigrationRecord } from '../records/migration-record.ts';
 import type { VmRecord } from '../records/records.ts';
 import { hasSize, type ResizeWish } from '../records/vm-resize.ts';
@@ -29,9 +30,11 @@ import type { GuestQuestion } from './ports.ts';
 export interface Known {
   readonly vm: VmRecord | undefined;
   /** All attempts to move it. */
-  readonly moves: readonly Pick<MigrationRecord, 'phase'>[];
+  readonly moves: readonly Pick<MigrationRecord, 'phase' | 'blackoutMs'>[];
   /** Of its host, in the order of time. */
   readonly prices: readonly HostPrice[];
+  /** Of the VM so far; undefined: not known. */
+  readonly cost: JobCost | undefined;
   /** What a class comes to for its job, or why it may not have it. */
   readonly sizeFor: (name: string | null) => VmSize | Refused;
   readonly nowMs: number;
@@ -60,7 +63,7 @@ function judgeWish(
 ): Judgement | undefined {
   if (ask.kind === 'resize') return judgeResize(ask.class, vm, known);
   const { moves } = known;
-  const held = ask.held ? (vm.held ?? { movesBefore: countMoves(moves) }) : null;
+  const held = ask.held ? (vm.held ?? { movesBefore: moves.filter(hasMoved).length }) : null;
   if (held === vm.held) return undefined;
   if (held !== null && moves.some(isOpenMove))
     return later('The VM is being moved; it can be held when that is over.');
@@ -84,23 +87,25 @@ function judgeResize(
 }
 
 function viewOf(vm: VmRecord, { cpuModel }: GuestQuestion, known: Known): GuestView {
-  const moves = countMoves(known.moves);
+  const moves = known.moves.filter(hasMoved);
   const price = known.prices.at(-1);
   const { held, resize } = vm;
   return {
     class: formatInstanceClass(vm.class),
     cpuModel,
     pricePerHourUsd: price === undefined ? null : price.usdPerHour * shareOfHost(vm, price),
-    moves,
+    moves: moves.length,
+    blackoutsMs: moves.map(({ blackoutMs }) => blackoutMs).slice(-MAX_TOLD_BLACKOUTS),
+    cost: known.cost ?? null,
     held: held !== null,
-    movesWhileHeld: held === null ? 0 : Math.max(0, moves - held.movesBefore),
+    movesWhileHeld: held === null ? 0 : Math.max(0, moves.length - held.movesBefore),
     resize: resize === null ? null : { class: resize.class, state: resize.state, why: resize.why },
   };
 }
 
 /** The VM runs elsewhere than before: moved live, parked and resumed, or rewound. */
-function countMoves(moves: Known['moves']): number {
-  return moves.filter(({ phase }) => phase === 'committed' || phase === 'done').length;
+function hasMoved({ phase }: Pick<MigrationRecord, 'phase'>): boolean {
+  return phase === 'committed' || phase === 'done';
 }
 
 function never(why: string): Judgement {

@@ -1,7 +1,9 @@
 /** Reads what a job's question is about, has it judged, and writes what follows from it. */
 import { askAgain } from '../../host-agent/protocol/guest-api.ts';
+import type { HostId } from '../../host-agent/protocol/ids.ts';
 import { changeVm } from '../reconciler/executor.ts';
 import type { Evidence } from '../reconciler/ports.ts';
+import { costOf } from '../records/job-cost.ts';
 import type { RecordStore } from '../records/record-store.ts';
 import { judgeAsk, type Known } from './judge-ask.ts';
 import type { GuestDesk, GuestQuestion } from './ports.ts';
@@ -38,10 +40,14 @@ async function read(parts: GuestDeskParts, { vmId }: GuestQuestion): Promise<Kno
   const vm = await store.readVm(vmId);
   const jobs = [vm?.runsJob ?? [], vm?.forJob ?? []].flat();
   const [job] = await store.readJobs(jobs);
-  const moves = [...new Set(jobs)].flatMap((id) => evidence.movesOf(id));
+  const moves = [...new Set(jobs)]
+    .flatMap((id) => evidence.movesOf(id))
+    .filter((move) => move.vmId === vmId);
+  const pricesOf = (hostId: HostId) => evidence.pricesOf(hostId);
   return {
     vm,
-    moves: moves.filter((move) => move.vmId === vmId),
+    moves,
+    cost: vm === undefined ? undefined : costOf(vm, moves, pricesOf, nowMs),
     prices: vm === undefined ? [] : evidence.pricesOf(vm.hostId),
     sizeFor: (name) => sizeFor(name, job, rules),
     nowMs,

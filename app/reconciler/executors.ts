@@ -17,6 +17,7 @@
  */
 import { ArchitectError } from '../../host-agent/protocol/errors.ts';
 import type { JobId } from '../../host-agent/protocol/ids.ts';
+import { describePlacement } from '../guests/describe-placement.ts';
 import { refusesRerun, wantsRewind } from '../labels/classify-job.ts';
 import type { StepKind } from '../planner/step.ts';
 import { applyJobFacts } from '../records/apply-job-facts.ts';
@@ -175,8 +176,9 @@ async function mintAndHandIn(
   const minted = await ports.runners.mint({ origin, labels, runnerName });
   if (minted.kind === 'refused') return refuseJob(ports, job, minted.why);
   const { runnerId, jitConfig } = minted;
-  await changeVm(ports, vmId, (vm) => ({ ...vm, runnerId, runnerName }));
-  const request = { kind: 'assign-job', vmId, jobId, jitConfig } as const;
+  const vm = await changeVm(ports, vmId, (stored) => ({ ...stored, runnerId, runnerName }));
+  const about = vm === undefined ? undefined : aboutVm(ports, vm);
+  const request = { kind: 'assign-job', vmId, jobId, jitConfig, about } as const;
   const outcome = await ports.fleet.request(hostId, request, ports.signal);
   if (outcome.kind === 'taken') {
     const nowMs = ports.now();
@@ -190,6 +192,12 @@ async function mintAndHandIn(
   if ((await ports.runners.remove(origin, runnerId)) === 'busy') return;
   const why = `It refused its job: ${outcome.why}`.slice(0, 500);
   await ports.fleet.request(hostId, { kind: 'stop-vm', vmId, why }, ports.signal);
+}
+
+function aboutVm(ports: ExecutorPorts, vm: VmRecord): string {
+  const host = ports.fleet.hosts().find(({ id }) => id === vm.hostId);
+  const prices = ports.evidence.pricesOf(vm.hostId);
+  return describePlacement({ vm, host, prices, nowMs: ports.now() });
 }
 
 /** Its VM is spare then: the planner gives it to another job, or stops it. */

@@ -9,6 +9,7 @@ const CLASS = { vcpus: 2, memoryMib: 4096, diskGib: 20, arch: 'x64' } as const;
 function price(over: Partial<HostPrice> = {}): HostPrice {
   return {
     ...{ fromMs: 0, usdPerHour: 0.1, onDemandUsdPerHour: 0.4, vcpus: 8, memoryMib: 32_768 },
+    offer: null,
     ...over,
   };
 }

@@ -17,6 +17,8 @@ export const HostPrice = z.object({
   onDemandUsdPerHour: z.number().min(0).nullable(),
   vcpus: z.int().min(1),
   memoryMib: z.int().min(1),
+  /** What it was bought as, in its provider's words: `m8i.large/eu-central-1a/spot`. */
+  offer: z.string().max(200).nullable().default(null),
 });
 export type HostPrice = Readonly<z.infer<typeof HostPrice>>;
 

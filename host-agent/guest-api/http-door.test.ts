@@ -12,6 +12,8 @@ const VIEW = {
   cpuModel: 'Model T',
   pricePerHourUsd: 0.01,
   moves: 0,
+  blackoutsMs: [],
+  cost: null,
   held: false,
   movesWhileHeld: 0,
   resize: null,
@@ -66,6 +68,14 @@ it('answers a look, and a hold', async () => {
   const headers = { 'Content-Type': 'application/json' };
   await http('/v1/hold', { method: 'PUT', headers, body: '{"held":true}' });
   expect(asked).toEqual([{ kind: 'look' }, { kind: 'hold', held: true }]);
+});
+
+it('answers with Markdown where a summary is asked for', async () => {
+  const summary = await http('/v1/summary');
+  expect(summary.headers.get('content-type')).toBe('text/markdown; charset=utf-8');
+  expect(await summary.text()).toContain('| Class | `2cpu-4gb` |');
+  answer = { kind: 'refused', why: 'Moving.', retry: 'later' };
+  expect((await http('/v1/summary')).status).toBe(503);
 });
 
 it('tells a refusal for good from one for now', async () => {

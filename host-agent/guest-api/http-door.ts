@@ -10,6 +10,7 @@ import {
   type ServerResponse,
 } from 'node:http';
 import type { GuestAnswer, GuestAsk } from '../protocol/guest-api.ts';
+import { summariseJob } from './job-summary.ts';
 import { parseGuestRequest } from './parse-guest-request.ts';
 import { FULL_RATE, takeOne } from './request-rate.ts';
 
@@ -24,7 +25,8 @@ const LIMITS_LOOK_MS = 1_000;
 
 interface Reply {
   readonly status: number;
-  readonly body: object;
+  /** Markdown, or what becomes JSON. */
+  readonly body: string | object;
   readonly headers?: OutgoingHttpHeaders;
 }
 
@@ -69,13 +71,14 @@ async function replyTo(
     contentType: request.headers['content-type'],
     body,
   });
-  if (parsed.kind === 'ask') return replyOf(await ask(parsed.ask));
+  if (parsed.kind === 'ask') return replyOf(await ask(parsed.ask), parsed.as);
   const allow = parsed.allow === undefined ? {} : { headers: { Allow: parsed.allow } };
   return { ...wrong(parsed.status, parsed.why), ...allow };
 }
 
-function replyOf(answer: GuestAnswer): Reply {
-  if (answer.kind === 'ok') return { status: 200, body: answer.view };
+function replyOf(answer: GuestAnswer, as: 'json' | 'summary'): Reply {
+  if (answer.kind === 'ok')
+    return { status: 200, body: as === 'json' ? answer.view : summariseJob(answer.view) };
   if (answer.retry === 'never') return wrong(403, answer.why);
   return { ...wrong(503, answer.why), headers: { 'Retry-After': 1 } };
 }
@@ -111,9 +114,10 @@ function send(response: ServerResponse, reply: Reply | undefined): void {
     response.destroy();
     return;
   }
-  const text = `${JSON.stringify(reply.body)}\n`;
+  const isText = typeof reply.body === 'string';
+  const text = isText ? String(reply.body) : `${JSON.stringify(reply.body)}\n`;
   response.writeHead(reply.status, {
-    'Content-Type': 'application/json',
+    'Content-Type': isText ? 'text/markdown; charset=utf-8' : 'application/json',
     'Content-Length': Buffer.byteLength(text),
     'Cache-Control': 'no-store',
     ...reply.headers,

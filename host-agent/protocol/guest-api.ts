@@ -22,6 +22,9 @@ export const GuestAsk = z.discriminatedUnion('kind', [
 ]);
 export type GuestAsk = Readonly<z.infer<typeof GuestAsk>>;
 
+/** Moves that are told one by one; of more, the latest. */
+export const MAX_TOLD_BLACKOUTS = 50;
+
 export const GuestView = z.object({
   /** As users write it: `4cpu-16gb`. */
   class: z.string().max(64),
@@ -31,6 +34,13 @@ export const GuestView = z.object({
   pricePerHourUsd: z.number().min(0).nullable(),
   /** So far, of whatever kind. */
   moves: z.int().min(0),
+  /** Of each of those moves, in their order: how long the guest stood; null: not known (yet). */
+  blackoutsMs: z.array(z.number().min(0).nullable()).max(MAX_TOLD_BLACKOUTS).default([]),
+  /** So far, US dollars, beside the same on demand; null: its hosts have no price. */
+  cost: z
+    .object({ usd: z.number().min(0), onDemandUsd: z.number().min(0).nullable() })
+    .nullable()
+    .default(null),
   held: z.boolean(),
   /** Since it is held: a notice moved it all the same. 0 while it is not held. */
   movesWhileHeld: z.int().min(0),

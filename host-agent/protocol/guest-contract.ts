@@ -2,7 +2,7 @@
  * What the image promises to the host-agent. Both sides read these names from here.
  *
  * The host-agent runs the two programs through the QEMU guest agent (`guest-exec`, data on standard
- * input, never in argv). Both are idempotent and end within seconds; exit code 0 is success, else
+ * input, nothing secret in argv). Both are idempotent and end within seconds; exit code 0 is success, else
  * standard error says why.
  *
  *   renew-identity   stdin: RenewIdentity as JSON. Sets clock, random pool, machine id, boot id,
@@ -11,6 +11,7 @@
  *                    waits for `size`: the job-started hook lets no step run before that is done.
  *   accept-job       stdin: the JIT configuration. Writes it 0600, then starts the runner, which
  *                    reads it into its environment and deletes the file before the first step.
+ *                    argv[1], if given: SetupInfo as JSON, which the runner prints into the log.
  */
 import { z } from 'zod';
 
@@ -40,6 +41,9 @@ export const RenewIdentity = z.object({
   }),
 });
 export type RenewIdentity = Readonly<z.infer<typeof RenewIdentity>>;
+
+/** `.setup_info` of the official runner: groups of lines for the log of "Set up job". */
+export type SetupInfo = readonly { readonly group: string; readonly detail: string }[];
 
 /** Every guest's network card: the same in all, since a template's guest remembers it. */
 export const GUEST_MAC = '02:61:72:63:68:01';

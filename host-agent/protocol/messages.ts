@@ -95,6 +95,8 @@ export const AssignJob = z.object({
   jobId: JobId,
   /** Base64, as GitHub gave it. A secret: it goes into the guest and nowhere else. */
   jitConfig: z.string().max(64 * 1024),
+  /** Lines for the beginning of the job's log; nothing secret. */
+  about: z.string().max(2_000).optional(),
 });
 export const StopVm = z.object({
   kind: z.literal('stop-vm'),

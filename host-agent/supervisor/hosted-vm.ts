@@ -211,11 +211,11 @@ export class HostedVm {
     return reportEnded(report, { ...stay.end, nowMs: this.#around.nowMs() });
   }
 
-  async assign({ jobId, jitConfig }: AssignJob): Promise<AgentOutcome> {
+  async assign({ jobId, jitConfig, about }: AssignJob): Promise<AgentOutcome> {
     if (this.#stay.kind !== 'driven' || this.#driver === undefined) {
       return refused(`VM ${this.#journal.vmId} is ${this.report().phase} and takes no job.`);
     }
-    return await this.#driver.assign({ jobId, jitConfig });
+    return await this.#driver.assign({ jobId, jitConfig, about });
   }
 
   /**

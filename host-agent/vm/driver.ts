@@ -5,7 +5,6 @@
 import { stat } from 'node:fs/promises';
 import { z } from 'zod';
 import { refused } from '../protocol/errors.ts';
-import type { JobId } from '../protocol/ids.ts';
 import type { AgentOutcome } from '../protocol/messages.ts';
 import { handInJob, readRunnerState, setClock } from './guest-steps.ts';
 import { findQemu, isAlive, type LaunchedQemu, readLastLogLine } from './launch.ts';
@@ -15,6 +14,7 @@ import { type Connections, connectVm, runStartSequence } from './start-sequence.
 import { freshMemory, readVmMemory, type VmMemory, writeVmMemory } from './state-file.ts';
 import type {
   AdoptHow,
+  AssignedJob,
   DriverContext,
   LiveVm,
   StartTimes,
@@ -146,7 +146,7 @@ class Driver implements VmDriver {
     if (this.#memory.state.phase === 'assigned') this.#watchRunner();
   }
 
-  async assign({ jobId, jitConfig }: { jobId: JobId; jitConfig: string }): Promise<AgentOutcome> {
+  async assign({ jobId, ...job }: AssignedJob): Promise<AgentOutcome> {
     const outcome = this.#apply({ kind: 'assign', jobId });
     if (outcome.kind === 'refused') return refused(outcome.why);
     if (outcome.kind === 'ignored') return { kind: 'taken' };
@@ -154,7 +154,7 @@ class Driver implements VmDriver {
       await this.#saving;
       const guest = this.#connections?.guest;
       if (guest === undefined) throw new VmStartError("The guest's port is not connected.");
-      await handInJob(guest, jitConfig);
+      await handInJob(guest, job);
     } catch (error) {
       const why = describe(error);
       this.#apply({ kind: 'broke', why });

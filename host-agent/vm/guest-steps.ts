@@ -7,10 +7,11 @@ import {
   RENEW_IDENTITY_PATH,
   type RenewIdentity,
   RUNNER_STATE_PATH,
+  type SetupInfo,
 } from '../protocol/guest-contract.ts';
 import { RunnerState } from '../protocol/vm-report.ts';
 import type { GuestAgent } from './guest-agent/guest-agent.ts';
-import type { VmStart } from './vm-driver.ts';
+import type { AssignedJob, VmStart } from './vm-driver.ts';
 import { GuestAgentError } from './vm-errors.ts';
 
 const RENEW_TIMEOUT_MS = 60_000;
@@ -87,9 +88,14 @@ export async function giveIpv6(guest: GuestAgent, { network }: VmStart): Promise
 }
 
 /** The configuration is a secret: it goes in on standard input and into no message of ours. */
-export async function handInJob(guest: GuestAgent, jitConfig: string): Promise<void> {
+export async function handInJob(
+  guest: GuestAgent,
+  { jitConfig, about }: Pick<AssignedJob, 'jitConfig' | 'about'>,
+): Promise<void> {
+  const setupInfo: SetupInfo = about === undefined ? [] : [{ group: 'Architect', detail: about }];
   const result = await guest.exec({
     path: ACCEPT_JOB_PATH,
+    args: setupInfo.length === 0 ? [] : [JSON.stringify(setupInfo)],
     stdin: jitConfig,
     timeoutMs: ACCEPT_TIMEOUT_MS,
   });

@@ -90,6 +90,13 @@ export interface LiveVm {
   readonly guest: GuestAgent;
 }
 
+export interface AssignedJob {
+  readonly jobId: JobId;
+  readonly jitConfig: string;
+  /** For the job's log; unset: nothing is said there. */
+  readonly about?: string | undefined;
+}
+
 export interface VmDriver {
   readonly vmId: VmId;
   snapshot(): VmSnapshot;
@@ -97,7 +104,7 @@ export interface VmDriver {
   live(): LiveVm | undefined;
   times(): StartTimes;
   /** Hands the job's runner in. Again for the same job: taken, without a second effect. */
-  assign(job: { readonly jobId: JobId; readonly jitConfig: string }): Promise<AgentOutcome>;
+  assign(job: AssignedJob): Promise<AgentOutcome>;
   /** Its machine is this by now; settles when that is on disk. */
   resized(now: Pick<VmStart, 'class'> & Pick<VmMachine, 'plugged'>): Promise<void>;
   /** Ends the VM for good and removes what it used. Idempotent; settles when all is gone. */

@@ -1,24 +1,30 @@
 /**
- * One job: the job-started hook, then its steps, each a `bash -e` script in a work folder; every
- * step's start and end is reported. The first failure or the cancellation decides the result.
+ * One job: the job-started hook, then its steps, each a `bash -e` script in a work folder, then the
+ * job-completed hook; every step's start and end is reported, and what it wrote for the job's
+ * summary. The first failure or the cancellation decides the result.
  */
 import { mkdirSync } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { JobLog } from './job-log.ts';
 import type { RunnerServer } from './server.ts';
+import { readSetupInfo } from './setup-info.ts';
 import { parseSetEnv, type StepPlace, stepEnvironment } from './step-environment.ts';
 import { runScript } from './step-process.ts';
 import type { Conclusion, JobDetails, JobStep } from './wire.ts';
 
 const SET_UP_STEP = 1;
 const FILES_OF_STEPS = ['set-env', 'set-output', 'add-path', 'step-summary'];
+/** As at the official runner (CreateStepSummaryCommand). */
+const MAX_SUMMARY_BYTES = 1024 * 1024;
 
 export interface JobRun {
   readonly server: RunnerServer;
   readonly job: JobDetails;
   readonly runnerName: string;
   readonly workDir: string;
+  /** Where the runner itself is. */
+  readonly runnerDir: string;
   readonly environment: NodeJS.ProcessEnv;
   readonly signal: AbortSignal;
 }
@@ -39,9 +45,8 @@ export async function runJob(run: JobRun): Promise<Conclusion> {
     const place = preparePlace(run);
     const running = { ...run, log, place, base: run.environment };
     const result = (await setUp(running)) ? await runSteps(running) : 'failure';
-    const last = run.job.steps.at(-1)?.number ?? SET_UP_STEP;
-    await report(running, { number: last + 1, name: 'Complete job' }, async () => 'success');
-    return result;
+    const isComplete = await complete(running);
+    return isComplete || result === 'cancelled' ? result : 'failure';
   } finally {
     await log.finish();
   }
@@ -60,9 +65,26 @@ async function setUp(running: Running): Promise<boolean> {
   const hook = running.environment.ACTIONS_RUNNER_HOOK_JOB_STARTED;
   const result = await report(running, { number: SET_UP_STEP, name: 'Set up job' }, async () => {
     running.log.write(`Runner name: '${running.runnerName}'\n`);
+    running.log.write(await readSetupInfo(running.runnerDir));
     if (hook === undefined) return 'success';
     running.log.write(`A job started hook has been configured: '${hook}'\n`);
     return conclude(running, await runFile(running, { file: hook, flags: [] }));
+  });
+  return result === 'success';
+}
+
+/** The hook runs after a cancellation too, and fails the job when it fails. */
+async function complete(running: Running): Promise<boolean> {
+  const number = (running.job.steps.at(-1)?.number ?? SET_UP_STEP) + 1;
+  const hook = running.environment.ACTIONS_RUNNER_HOOK_JOB_COMPLETED;
+  const result = await report(running, { number, name: 'Complete job' }, async () => {
+    if (hook === undefined) return 'success';
+    running.log.write(`A job completed hook has been configured: '${hook}'\n`);
+    await emptyFiles(running);
+    const unstoppable = { ...running, signal: new AbortController().signal };
+    const code = await runFile(unstoppable, { file: hook, flags: [] });
+    await uploadSummary(running, number);
+    return conclude(unstoppable, code);
   });
   return result === 'success';
 }
@@ -91,7 +113,7 @@ async function skip(running: Running, step: JobStep): Promise<Conclusion> {
 async function runStep(running: Running, step: JobStep): Promise<Conclusion> {
   const { tempDir } = running.place;
   const file = join(tempDir, `step-${step.number}.sh`);
-  for (const name of FILES_OF_STEPS) await writeFile(join(tempDir, name), '');
+  await emptyFiles(running);
   await writeFile(file, step.run, { mode: 0o755 });
   running.log.write(
     `##[group]Run ${step.run.split('\n')[0]}\n${step.run.trimEnd()}\n##[endgroup]\n`,
@@ -99,6 +121,7 @@ async function runStep(running: Running, step: JobStep): Promise<Conclusion> {
   const flags = ['--noprofile', '--norc', '-e', '-o', 'pipefail'];
   const code = await runFile(running, { file, flags, step });
   running.base = { ...running.base, ...(await readSetEnv(tempDir)) };
+  await uploadSummary(running, step.number);
   if (code !== 0) running.log.write(`##[error]Process completed with exit code ${code}.\n`);
   return conclude(running, code);
 }
@@ -114,6 +137,23 @@ function runFile(
     env: stepEnvironment(base, place, step),
     output: (data) => log.write(data),
     signal,
+  });
+}
+
+async function emptyFiles({ place }: Running): Promise<void> {
+  for (const name of FILES_OF_STEPS) await writeFile(join(place.tempDir, name), '');
+}
+
+async function uploadSummary(running: Running, number: number): Promise<void> {
+  const { server, job, log, place } = running;
+  const summary = await readFile(join(place.tempDir, 'step-summary'), 'utf8').catch(() => '');
+  if (summary === '') return;
+  if (Buffer.byteLength(summary) > MAX_SUMMARY_BYTES) {
+    log.write(`##[error]$GITHUB_STEP_SUMMARY takes ${MAX_SUMMARY_BYTES / 1024}k at most.\n`);
+    return;
+  }
+  await server.putSummary(job.jobId, number, summary).catch((error) => {
+    log.write(`##[error]The step's summary is not delivered: ${String(error)}\n`);
   });
 }
 

@@ -90,7 +90,8 @@ async function doJob(online: Online, job: JobDetails): Promise<void> {
   const signal = AbortSignal.any([cancel.signal, shutdown]);
   const environment = process.env;
   // First of all: the hook is a process of its own and works while this one goes on.
-  const work = runJob({ server, job, runnerName, workDir, environment, signal });
+  const runnerDir = import.meta.dirname;
+  const work = runJob({ server, job, runnerName, workDir, runnerDir, environment, signal });
   const beside = [
     renewLock(online, job, over.signal).then(() => cancel.abort()),
     watchForCancel(online, job, over.signal).then(() => cancel.abort()),

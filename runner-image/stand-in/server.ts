@@ -76,6 +76,11 @@ export class RunnerServer {
     await this.#retried('PUT', `/_runner/jobs/${jobId}/steps/${number}`, report);
   }
 
+  /** Markdown, for the job's page. */
+  async putSummary(jobId: number, number: number, summary: string): Promise<void> {
+    await this.#retried('PUT', `/_runner/jobs/${jobId}/steps/${number}/summary`, { summary });
+  }
+
   async completeJob(jobId: number, conclusion: Conclusion): Promise<void> {
     await this.#retried('POST', `/_runner/jobs/${jobId}/complete`, { conclusion });
   }

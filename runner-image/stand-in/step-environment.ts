@@ -3,7 +3,12 @@ import type { JobDetails, JobStep } from './wire.ts';
 
 /** The runner's own inputs, among them the JIT configuration: no step may read them. */
 const OWN_PREFIX = 'ACTIONS_RUNNER_INPUT_';
-const OWN_NAMES = new Set(['NODE_COMPILE_CACHE', 'ACTIONS_RUNNER_HOOK_JOB_STARTED', 'RUNNER_NODE']);
+const OWN_NAMES = new Set([
+  'NODE_COMPILE_CACHE',
+  'ACTIONS_RUNNER_HOOK_JOB_STARTED',
+  'ACTIONS_RUNNER_HOOK_JOB_COMPLETED',
+  'RUNNER_NODE',
+]);
 
 export interface StepPlace {
   readonly job: JobDetails;

@@ -50,6 +50,10 @@ it('lives there and back, on one connection', async () => {
     ['done', false],
     ['done', true],
   ]);
+  const stood = moves.map(({ blackoutMs }) => `${Math.round(blackoutMs ?? 0)} ms`).join(', ');
+  expect(await fleet.github.readSummary(jobId, never)).toContain(
+    `| Moves survived | 2; the VM stood still for ${stood} |`,
+  );
 });
 
 it('moves while the gateway’s agent is dead, and goes on when it is back', async () => {

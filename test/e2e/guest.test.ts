@@ -27,6 +27,29 @@ async function logOf(script: string, label?: string): Promise<string> {
   return log;
 }
 
+it('has its placement at the beginning of its log, and what its VM went through in its summary', async () => {
+  const jobId = await pushJob(
+    fleet,
+    'echo "from the step"; echo "*mine*" >> "$GITHUB_STEP_SUMMARY"',
+  );
+  const { job, vm } = await settled(fleet, jobId);
+  expect(job.conclusion).toBe('success');
+  const log = await fleet.github.readLog(jobId, never);
+  const [about = '', rest] = log.split('##[endgroup]', 2);
+  expect(rest).not.toBeUndefined();
+  expect(about).toContain('##[group]Architect\n');
+  expect(about).toContain(`Host: ${vm?.hostId}\n`);
+  expect(about).toMatch(/Processor: .+, seen as \S+ \((kvm|tcg)\)\n/);
+  expect(about).toMatch(/Class: 1cpu-4gb, \d+ GB disk\n/);
+  expect(about).toContain('Price: none, its host is not bought by the hour\n');
+  expect(about).toMatch(/VM: vm-\S+, started 20\d\d-\S+Z\nRunner: started 20\d\d-\S+Z\n/);
+  expect(log.indexOf('Architect')).toBeLessThan(log.indexOf('from the step'));
+  const summary = await fleet.github.readSummary(jobId, never);
+  expect(summary).toMatch(/^\*mine\*\n/);
+  expect(summary).toContain('| Moves survived | 0 |');
+  expect(summary).toContain('| Cost | not known: its host has no price |');
+});
+
 it('finds no JIT configuration in any process or file that a step can read', async () => {
   // How the base64 of every JIT configuration begins; the brackets keep grep from finding itself.
   const log = await logOf(`

@@ -5,7 +5,7 @@ import type { HostPrice } from '../../records/job-cost.ts';
 
 /** Undefined: not known, or not known how large it is. */
 export function priceOf(
-  { pricePerHourUsd, onDemandUsdPerHour }: ProviderHost,
+  { pricePerHourUsd, onDemandUsdPerHour, offerId }: ProviderHost,
   capacity: Capacity | undefined,
   fromMs: number,
 ): HostPrice | undefined {
@@ -14,6 +14,7 @@ export function priceOf(
   return {
     ...{ fromMs, vcpus, memoryMib, usdPerHour: pricePerHourUsd },
     onDemandUsdPerHour: onDemandUsdPerHour ?? null,
+    offer: offerId.slice(0, 200),
   };
 }
 

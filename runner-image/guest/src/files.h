@@ -6,6 +6,8 @@
 #define STATE_DIR "/run/architect"
 #define JIT_CONFIG STATE_DIR "/jitconfig"
 #define RUNNER_STATE STATE_DIR "/runner-state"
+#define RUNNER_DIR "/opt/actions-runner"
+#define SETUP_INFO RUNNER_DIR "/.setup_info"
 /* Held while a clone is being finished (finish.c); not empty when it is. */
 #define FINISHED STATE_DIR "/finished"
 

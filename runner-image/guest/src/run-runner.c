@@ -27,7 +27,6 @@
 
 #define MAX_JIT_CONFIG (64 * 1024)
 #define RUNNER_USER "runner"
-#define RUNNER_DIR "/opt/actions-runner"
 #define CANNOT_START 127
 
 static char *runner_environment[] = {
@@ -38,6 +37,7 @@ static char *runner_environment[] = {
 	"LANG=C.UTF-8",
 	"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
 	"ACTIONS_RUNNER_HOOK_JOB_STARTED=/opt/architect/job-started.sh",
+	"ACTIONS_RUNNER_HOOK_JOB_COMPLETED=/opt/architect/job-completed.sh",
 	NULL, /* the JIT configuration */
 	NULL,
 };

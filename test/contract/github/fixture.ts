@@ -115,6 +115,11 @@ export class GitHubFixture {
     return child;
   }
 
+  async readSummary(jobId: number): Promise<string> {
+    const headers = { authorization: `Bearer ${CONTROL_TOKEN}` };
+    return (await fetch(`${this.github.url}/_sim/jobs/${jobId}/summary`, { headers })).text();
+  }
+
   /** Calls the control API. */
   async control(method: string, path: string, body?: unknown): Promise<unknown> {
     const answer = await fetch(`${this.github.url}/_sim${path}`, {

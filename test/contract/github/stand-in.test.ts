@@ -105,14 +105,14 @@ describe('a job on the stand-in', () => {
   });
 });
 
-describe('the job-started hook', () => {
-  async function hook(script: string): Promise<string> {
-    const path = join(tmpdir(), `job-started-${process.pid}.sh`);
-    onTestFinished(() => rm(path, { force: true }));
-    await writeFile(path, script, { mode: 0o755 });
-    return path;
-  }
+async function hook(script: string): Promise<string> {
+  const path = join(tmpdir(), `hook-${process.pid}.sh`);
+  onTestFinished(() => rm(path, { force: true }));
+  await writeFile(path, script, { mode: 0o755 });
+  return path;
+}
 
+describe('the job-started hook', () => {
   it('runs before the first step', async () => {
     const ACTIONS_RUNNER_HOOK_JOB_STARTED = await hook('echo from the hook');
     const { job } = await runOne(['echo from the step'], { ACTIONS_RUNNER_HOOK_JOB_STARTED });
@@ -125,6 +125,38 @@ describe('the job-started hook', () => {
     const { job } = await runOne(['echo never'], { ACTIONS_RUNNER_HOOK_JOB_STARTED });
     expect(job.conclusion).toBe('failure');
     expect(job.firstStepAtMs).toBeUndefined();
+  });
+});
+
+describe('the job-completed hook', () => {
+  const SUMMARY = 'echo "of the hook" >> "$GITHUB_STEP_SUMMARY"';
+
+  it('runs after the last step, and writes into the job’s summary as the steps do', async () => {
+    const ACTIONS_RUNNER_HOOK_JOB_COMPLETED = await hook(`echo from the hook; ${SUMMARY}`);
+    const steps = ['echo one >> "$GITHUB_STEP_SUMMARY"', 'echo from the step'];
+    const { job } = await runOne(steps, { ACTIONS_RUNNER_HOOK_JOB_COMPLETED });
+    expect(job.conclusion).toBe('success');
+    expect(job.log.text()).toMatch(/from the step\n(.|\n)*from the hook\n/);
+    expect([...job.summaries]).toEqual([
+      [2, 'one\n'],
+      [4, 'of the hook\n'],
+    ]);
+    expect(await fixture.readSummary(job.id)).toBe('one\n\nof the hook\n');
+  });
+
+  it('runs after a step that failed too, and fails the job when it fails', async () => {
+    const ACTIONS_RUNNER_HOOK_JOB_COMPLETED = await hook(`${SUMMARY}; exit 3`);
+    const { job } = await runOne(['true'], { ACTIONS_RUNNER_HOOK_JOB_COMPLETED });
+    expect(job.conclusion).toBe('failure');
+    const { job: failed } = await runOne(['false'], { ACTIONS_RUNNER_HOOK_JOB_COMPLETED });
+    expect([...failed.summaries.values()]).toEqual(['of the hook\n']);
+  });
+
+  it('finds GITHUB_STEP_SUMMARY limited as at GitHub', async () => {
+    const { job } = await runOne(['head -c 1048577 /dev/zero | tr "\\0" x > $GITHUB_STEP_SUMMARY']);
+    expect(job.conclusion).toBe('success');
+    expect(job.log.text()).toContain('##[error]$GITHUB_STEP_SUMMARY takes 1024k at most.\n');
+    expect(job.summaries.size).toBe(0);
   });
 });
 

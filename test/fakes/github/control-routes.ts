@@ -6,6 +6,7 @@
  *   POST   /_sim/repos/O/R/push {workflow, branch?}       201 run
  *   GET    /_sim/runs, /_sim/runs/R, /_sim/jobs, /_sim/jobs/J, /_sim/runners, /_sim/checks
  *   GET    /_sim/jobs/J/log?follow=true                   text, from the beginning to the job's end
+ *   GET    /_sim/jobs/J/summary                           its steps' summaries, as its page shows them
  *   POST   /_sim/jobs/J/cancel, /_sim/runs/R/rerun        202
  *   PUT    /_sim/webhook {url}                            GET /_sim/deliveries
  *   PUT    /_sim/faults/deliveries DeliveryFaults         POST, DELETE /_sim/faults/api ApiFault
@@ -131,6 +132,11 @@ function serveJobs(server: FastifyInstance, { world, jobs }: Simulation): void {
     const { log } = find(request);
     reply.type('text/plain; charset=utf-8');
     return reply.send(Follow.parse(request.query).follow === 'true' ? log.follow() : log.text());
+  });
+  server.get('/_sim/jobs/:id/summary', async (request, reply) => {
+    const steps = [...find(request).summaries].sort(([one], [other]) => one - other);
+    reply.type('text/markdown; charset=utf-8');
+    return reply.send(steps.map(([, summary]) => summary).join('\n'));
   });
   server.post('/_sim/jobs/:id/cancel', async (request, reply) => {
     jobs.cancel(find(request));

@@ -122,6 +122,8 @@ export interface Job {
   runner: { readonly id: number; readonly name: string; readonly groupId: number } | undefined;
   readonly steps: StepState[];
   readonly log: JobLog;
+  /** Markdown, by the number of the step that wrote it. */
+  readonly summaries: Map<number, string>;
   readonly queuedAtMs: number;
   webhookSentAtMs: number | undefined;
   runnerOnlineAtMs: number | undefined;

@@ -10,6 +10,7 @@
  *   POST   /_runner/jobs/J/acquire                      200 the job; 409 not offered to this runner
  *   POST   /_runner/jobs/J/renew                        200 {lockedForMs}; 404 the job is lost
  *   PUT    /_runner/jobs/J/steps/N StepReport           204
+ *   PUT    /_runner/jobs/J/steps/N/summary {summary}    204; markdown, 1 MiB at most
  *   POST   /_runner/jobs/J/log?offset=B                 chunked bytes from B; 200 {receivedBytes}
  *   GET    /_runner/jobs/J/log                          200 {receivedBytes}
  *   POST   /_runner/jobs/J/complete {conclusion}        204, also when repeated; the runner is gone
@@ -45,6 +46,13 @@ export const StepReport = z.strictObject({
   completedAtMs: z.number().nullable(),
 });
 export type StepReport = Readonly<z.infer<typeof StepReport>>;
+
+/** In UTF-8; GitHub's own limit for a step. */
+export const MAX_SUMMARY_BYTES = 1024 * 1024;
+
+export const StepSummary = z.strictObject({
+  summary: z.string().refine((text) => Buffer.byteLength(text) <= MAX_SUMMARY_BYTES),
+});
 
 export const CompleteJob = z.strictObject({ conclusion: Conclusion });
 

@@ -5,7 +5,13 @@ import { z } from 'zod';
 import { bearer, requireRunner } from './caller.ts';
 import type { Job, Runner } from './model.ts';
 import { badCredentials, notFound, Refusal } from './refusal.ts';
-import { CompleteJob, OpenSession, StepReport } from './runner-protocol.ts';
+import {
+  CompleteJob,
+  MAX_SUMMARY_BYTES,
+  OpenSession,
+  StepReport,
+  StepSummary,
+} from './runner-protocol.ts';
 import type { Simulation } from './simulation.ts';
 
 const SessionId = z.object({ session: z.string() });
@@ -14,6 +20,8 @@ const JobId = z.object({ job: z.coerce.number().int() });
 const StepNumber = z.object({ step: z.coerce.number().int().min(1).max(10_000) });
 const Offset = z.object({ offset: z.coerce.number().int().min(0) });
 const Bytes = z.instanceof(Buffer);
+/** Each character may be escaped in JSON. */
+const SUMMARY_BODY_BYTES = 6 * MAX_SUMMARY_BYTES + 1024;
 
 /** `uploads` holds the log uploads that are open. */
 export function serveSessions(
@@ -73,6 +81,14 @@ function serveJob(server: FastifyInstance, simulation: Simulation): void {
     const job = findJob(simulation, request);
     if (job.status !== 'in_progress') throw notFound();
     jobs.reportStep(job, StepNumber.parse(request.params).step, StepReport.parse(request.body));
+    return reply.code(204).send();
+  });
+  const bodyLimit = SUMMARY_BODY_BYTES;
+  server.put('/_runner/jobs/:job/steps/:step/summary', { bodyLimit }, async (request, reply) => {
+    const job = findJob(simulation, request);
+    if (job.status !== 'in_progress') throw notFound();
+    const { step } = StepNumber.parse(request.params);
+    job.summaries.set(step, StepSummary.parse(request.body).summary);
     return reply.code(204).send();
   });
   server.post('/_runner/jobs/:job/complete', async (request, reply) => {

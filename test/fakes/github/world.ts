@@ -133,6 +133,7 @@ export class World {
       runner: undefined,
       steps: [],
       log: new JobLog(),
+      summaries: new Map(),
       queuedAtMs: Date.now(),
       webhookSentAtMs: undefined,
       runnerOnlineAtMs: undefined,

@@ -10,7 +10,10 @@ import { openVmNetworks } from '../../../host-agent/net/vm-networks.ts';
 const [fleet = '', ...vmIds] = process.argv.slice(2);
 const logger = pino({ level: 'warn' }, process.stderr);
 const options = { fleet, tag: 't', underlayMtu: 1500, dns: [], allow: [], logger };
-const about = { cpuModel: null, pricePerHourUsd: null, moves: 0, movesWhileHeld: 0, resize: null };
+const about = {
+  ...{ cpuModel: null, pricePerHourUsd: null, moves: 0, movesWhileHeld: 0, resize: null },
+  ...{ blackoutsMs: [], cost: null },
+};
 const api = new GuestApi({
   ask: async (vmId, ask) => ({
     kind: 'ok',

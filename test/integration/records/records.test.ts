@@ -125,6 +125,7 @@ describe('evidence of an older version', () => {
       onDemandUsdPerHour: null,
       vcpus: 4,
       memoryMib: 8192,
+      offer: null,
     };
     newer.rememberPrice(HostId.parse('host-1'), price);
     expect(newer.pricesOf(HostId.parse('host-1'))).toEqual([price]);

@@ -39,6 +39,8 @@ describe('the image keeps its promises to the host-agent', () => {
     RENEW_IDENTITY_PATH,
     ACCEPT_JOB_PATH,
     '/opt/architect/run-runner',
+    '/opt/architect/job-started.sh',
+    '/opt/architect/job-completed.sh',
     '/usr/local/bin/node',
   ])('%s is there and executable', async (path) => {
     expect(await inspectImage(image, `stat ${path}`)).toMatch(/Mode:\s+0755/);

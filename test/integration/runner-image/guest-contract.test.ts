@@ -113,11 +113,13 @@ it('grows when its disk, memory and processors do', async () => {
 
 it('gives the JIT configuration to the runner and keeps it nowhere', async () => {
   const jitConfig = Buffer.from(`no such runner ${randomUUID()}`).toString('base64');
+  const args = [JSON.stringify([{ group: 'Architect', detail: 'Host: h' }])];
   const accept = () =>
-    guest.agent.exec({ path: ACCEPT_JOB_PATH, stdin: jitConfig, timeoutMs: STEP_MS });
+    guest.agent.exec({ path: ACCEPT_JOB_PATH, args, stdin: jitConfig, timeoutMs: STEP_MS });
   expect(await accept()).toMatchObject({ exitCode: 0, stderr: '' });
   await vi.waitFor(async () => expect((await runnerState()).state).toBe('exited'), GROWN);
   expect(await accept()).toMatchObject({ exitCode: 0, stderr: '' });
+  expect(await guest.sh('cat /opt/actions-runner/.setup_info')).toBe(args[0]);
   expect(await guest.sh(`test -e ${JIT_CONFIG_PATH} && echo there || echo gone`)).toBe('gone');
   // By standard input: the guest agent logs the arguments of what it runs.
   const search = await guest.agent.exec({
