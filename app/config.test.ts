@@ -104,3 +104,11 @@ test('a policy in a file of its own is explained with that file', () => {
     `${dir}/policy:2:8 policy.limits.cpu wants a number, not the text "none"`,
   );
 });
+
+test('the token of an enterprise is read from its file', () => {
+  const enterprise = 'enterprise: { slug: inc, tokenFile: DIR/token, organizations: [acme] }';
+  const { environment } = fileOf(`GITHUB, ${enterprise} }`, { token: 'ghp_hush\n' });
+  expect(readConfig(environment).enterprise).toEqual({
+    ...{ slug: 'inc', token: 'ghp_hush', organizations: ['acme'], runnerGroupId: 1 },
+  });
+});

@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { StoreSpec } from '../host-agent/protocol/store-spec.ts';
+import type { Enterprise } from './github/runner-registry.ts';
 import type { Policy } from './labels/policy.ts';
 import type { Ec2Settings } from './providers/ec2/ec2-settings.ts';
 import { ConfigError } from './settings/config-error.ts';
@@ -51,6 +52,8 @@ export interface Config {
   readonly repositoryFiles: boolean;
   /** GitHub's group that runners join: it decides which repositories' jobs may get one. */
   readonly runnerGroupId: number;
+  /** Where runners of some organisations are registered instead; undefined: nowhere. */
+  readonly enterprise: (Enterprise & { readonly token: string }) | undefined;
   readonly logLevel: string;
   readonly redisUrl: string | undefined;
   readonly github: {
@@ -101,6 +104,7 @@ export function readConfig(environment: NodeJS.ProcessEnv): Config {
     rerunLost: github.rerunLost,
     repositoryFiles: github.repositoryFiles,
     runnerGroupId: github.runnerGroupId,
+    enterprise: readEnterprise(github.enterprise),
     logLevel: settings.logLevel,
     redisUrl: readRedisUrl(settings.redis),
     github: {
@@ -110,6 +114,12 @@ export function readConfig(environment: NodeJS.ProcessEnv): Config {
       webhookSecret: readSecret(github.webhookSecretFile),
     },
   });
+}
+
+function readEnterprise(given: Settings['github']['enterprise']): Config['enterprise'] {
+  if (given === undefined) return undefined;
+  const { tokenFile, ...enterprise } = given;
+  return { ...enterprise, token: readSecret(tokenFile) };
 }
 
 function readRedisUrl({ url, urlFile }: Settings['redis']): string | undefined {

@@ -18,15 +18,20 @@ function capture(log: (logger: ReturnType<typeof createLogger>) => void): string
   const lines: string[] = [];
   const github = { apiUrl: 'http://x', appId: 1, privateKey: PRIVATE_KEY, webhookSecret: SECRET };
   const logger = createLogger(
-    { logLevel: 'debug', fleet: 'main', github },
+    { logLevel: 'debug', fleet: 'main', github, enterprise: ENTERPRISE },
     { write: (line) => lines.push(line) },
   );
   log(logger);
   return lines.join('');
 }
 
+const ENTERPRISE = {
+  ...{ slug: 'inc', organizations: ['acme'], runnerGroupId: 1, token: 'classic-token-value' },
+};
+
 const leaks: readonly (readonly [string, Parameters<typeof capture>[0], RegExp])[] = [
   ['the webhook secret in a message', (log) => log.info(`got ${SECRET}`), /webhook-secret-value/],
+  ["an enterprise's token", (log) => log.info('sent classic-token-value'), /classic-token-value/],
   ['the private key in a field', (log) => log.info({ text: PRIVATE_KEY }), /examplebody/],
   ['another private key', (log) => log.info(PRIVATE_KEY.replace('MIIE', 'MIIF')), /examplebody/],
   ['a token in an error', (log) => log.info(new Error(`ghs_${'a'.repeat(36)}`)), /aaaaaaaaaa/],

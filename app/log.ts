@@ -37,7 +37,8 @@ interface LoggedError {
   readonly causes?: readonly string[];
 }
 
-type LoggedConfig = Pick<Config, 'logLevel' | 'fleet' | 'github'>;
+type LoggedConfig = Pick<Config, 'logLevel' | 'fleet' | 'github'> &
+  Partial<Pick<Config, 'enterprise'>>;
 
 /**
  * Writes to `destination`, standard output unless given. Known secrets, whatever looks like a GitHub
@@ -79,9 +80,11 @@ function causesOf(error: Error): string[] {
   return causes;
 }
 
-function knownSecrets({ github }: LoggedConfig): string[] {
+function knownSecrets({ github, enterprise }: LoggedConfig): string[] {
   const keyBody = github.privateKey.split('\n').filter((line) => !line.startsWith('-----'));
-  return [github.webhookSecret, ...keyBody].filter((text) => text.length >= MIN_SECRET_LENGTH);
+  return [github.webhookSecret, enterprise?.token ?? '', ...keyBody].filter(
+    (text) => text.length >= MIN_SECRET_LENGTH,
+  );
 }
 
 function scrub(line: string, known: readonly string[]): string {

@@ -26,7 +26,7 @@ import { ActingBook } from './gateways/acting-book.ts';
 import { GatewayKeeper } from './gateways/gateway-keeper.ts';
 import { GatewayPairs } from './gateways/gateway-pairs.ts';
 import { createGithubNotices } from './github/checks.ts';
-import { createGithubClient } from './github/client.ts';
+import { createGithubClient, createTokenClient } from './github/client.ts';
 import { createGithubJobSource } from './github/job-source.ts';
 import { RepositoryFiles } from './github/repository-files.ts';
 import { createGithubRunners } from './github/runners.ts';
@@ -215,10 +215,16 @@ function plannerConfigOf({ linkBytesPerSecond, store }: Config): PlannerConfig {
 
 function openGithub(config: Config, logger: Logger) {
   const client = createGithubClient({ github: config.github, logger });
-  const { cancelRefusedRuns, runnerGroupId } = config;
+  const { cancelRefusedRuns, runnerGroupId, enterprise } = config;
   return {
     client,
-    runners: createGithubRunners({ client, runnerGroupId }),
+    runners: createGithubRunners({
+      ...{ client, runnerGroupId },
+      enterprise: enterprise && {
+        ...enterprise,
+        client: createTokenClient({ github: config.github, token: enterprise.token, logger }),
+      },
+    }),
     notices: createGithubNotices({ client, cancelRefusedRuns, logger }),
     jobSource: createGithubJobSource({ client, logger }),
   };

@@ -1,6 +1,6 @@
 /**
- * GitHub's REST API as the App and as each of its installations: every request has a time limit,
- * tokens are cached until they lapse, what was read before is asked for conditionally, and a rate
+ * GitHub's REST API as the App and as each of its installations, or as the holder of a token: every
+ * request has a time limit, the App's tokens are cached until they lapse, what was read before is asked for conditionally, and a rate
  * limit stops requests until GitHub takes them again.
  */
 import { createAppAuth } from '@octokit/auth-app';
@@ -50,13 +50,44 @@ export interface GithubClientOptions {
 const Permissions = z.object({ permissions: z.record(z.string(), z.string()) });
 
 export function createGithubClient(options: GithubClientOptions): GithubClient {
-  return new OctokitClient(options);
+  const { appId, privateKey } = options.github;
+  return new OctokitClient(options, (caller) => ({
+    authStrategy: createAppAuth,
+    auth: { appId, privateKey, ...(caller === 'app' ? {} : { installationId: caller }) },
+  }));
 }
 
+/** GitHub as the holder of a personal access token; its limits are its own. */
+export interface TokenClient {
+  withToken<T>(call: GithubCall<T>): Promise<T>;
+  isClosed(): boolean;
+  mayPoll(): boolean;
+}
+
+export interface TokenClientOptions extends Omit<GithubClientOptions, 'github'> {
+  readonly github: Pick<Config['github'], 'apiUrl'>;
+  readonly token: string;
+}
+
+export function createTokenClient({ token, ...options }: TokenClientOptions): TokenClient {
+  const client = new OctokitClient(options, () => ({ auth: token }));
+  return {
+    withToken: (call) => client.asApp(call),
+    isClosed: () => client.isClosed('app'),
+    mayPoll: () => client.mayPoll('app'),
+  };
+}
+
+/** `app`: the credentials' own, of no installation. */
 type Caller = number | 'app';
 
+type Credentials = (caller: Caller) => Pick<OctokitOptions, 'authStrategy' | 'auth'>;
+type OctokitOptions = NonNullable<ConstructorParameters<typeof Octokit>[0]>;
+type ClientOptions = Omit<TokenClientOptions, 'token'>;
+
 class OctokitClient implements GithubClient {
-  readonly #options: GithubClientOptions;
+  readonly #options: ClientOptions;
+  readonly #credentials: Credentials;
   readonly #now: () => number;
   readonly #app: Octokit;
   readonly #installations = new Map<number, Octokit>();
@@ -66,8 +97,9 @@ class OctokitClient implements GithubClient {
   readonly #points = new SpentPoints();
   readonly #polls = new SpentPoints();
 
-  constructor(options: GithubClientOptions) {
+  constructor(options: ClientOptions, credentials: Credentials) {
     this.#options = options;
+    this.#credentials = credentials;
     this.#now = options.now ?? Date.now;
     this.#app = this.#create('app');
   }
@@ -89,14 +121,14 @@ class OctokitClient implements GithubClient {
     return granted === 'write' || granted === access;
   }
 
-  isClosed(installationId: number): boolean {
-    return (this.#closedUntilMs.get(installationId) ?? 0) > this.#now();
+  isClosed(caller: Caller): boolean {
+    return (this.#closedUntilMs.get(caller) ?? 0) > this.#now();
   }
 
-  mayPoll(installationId: number): boolean {
+  mayPoll(caller: Caller): boolean {
     const nowMs = this.#now();
-    if (this.isClosed(installationId)) return false;
-    if (!mayPoll(this.#standings.get(installationId), nowMs)) return false;
+    if (this.isClosed(caller)) return false;
+    if (!mayPoll(this.#standings.get(caller), nowMs)) return false;
     if (this.#points.lastMinute(nowMs) < POLL_UNTIL_POINTS) {
       this.#polls.note(1, nowMs);
       return true;
@@ -138,10 +170,8 @@ class OctokitClient implements GithubClient {
 
   #create(caller: Caller): Octokit {
     const { github, logger } = this.#options;
-    const who = caller === 'app' ? {} : { installationId: caller };
     return new Octokit({
-      authStrategy: createAppAuth,
-      auth: { appId: github.appId, privateKey: github.privateKey, ...who },
+      ...this.#credentials(caller),
       baseUrl: github.apiUrl.replace(/\/+$/, ''),
       userAgent: USER_AGENT,
       request: { fetch: this.#fetchAs(caller) },

@@ -7,21 +7,25 @@ import { z } from 'zod';
 import { refused } from '../../host-agent/protocol/errors.ts';
 import type { ListedRunner } from '../intake/poll/judge-runners.ts';
 import type { Removal, Runners } from '../reconciler/ports.ts';
-import type { GithubClient } from './client.ts';
 import { GithubDeniedError, GithubPacedError, RunnerNameTakenError } from './errors.ts';
 import type { JobPlace } from './job-facts.ts';
 import { readPages } from './pages.ts';
+import {
+  enterpriseOf,
+  type RegistryOptions,
+  type RunnerRegistry,
+  registryOf,
+} from './runner-registry.ts';
 import { SpentPoints } from './spent-points.ts';
 import type { Listed } from './survey.ts';
 
 const WORK_FOLDER = '_work';
-const DEFAULT_RUNNER_GROUP = 1;
 const CONFLICT = 409;
 const FORBIDDEN = 403;
 const NOT_FOUND = 404;
 const UNPROCESSABLE = 422;
 /**
- * Of one App, in any minute that ends now. A registration costs 5 of GitHub's 900 points a minute, and
+ * Of one App or token, in any minute that ends now. A registration costs 5 of GitHub's 900 points a minute, and
  * 1,500 of them are allowed in five: what is left is for polling, removals and tokens.
  */
 export const MAX_MINTS_PER_MINUTE = 150;
@@ -44,52 +48,98 @@ const RunnerList = z.object({
   ),
 });
 
-export interface GithubRunnersOptions {
-  readonly client: GithubClient;
-  /** The runner group that new runners join; GitHub's default group is 1. */
-  readonly runnerGroupId?: number;
+export interface GithubRunnersOptions extends RegistryOptions {
   readonly now?: () => number;
+}
+
+export interface GithubRunners extends Runners {
+  /** Every runner that is registered where those of the place are. */
+  list(place: JobPlace): Promise<Listed<ListedRunner>>;
+  /** Whether the limits have room for such a list. */
+  mayList(place: JobPlace): boolean;
+  /** The same for all places whose runners are registered together. */
+  registryKey(place: JobPlace): string;
 }
 
 type MintRequest = Parameters<Runners['mint']>[0];
 
-export function createGithubRunners(options: GithubRunnersOptions): Runners {
-  const { client, runnerGroupId = DEFAULT_RUNNER_GROUP, now = Date.now } = options;
-  const mint = (request: MintRequest) =>
-    client.asInstallation(request.origin.installationId, {
-      what: `register a runner with ${describePlace(request.origin)}`,
-      run: (octokit) => mintRunner(octokit, request, runnerGroupId),
-    });
-  const registrations = new SpentPoints();
-  const writes = new SpentPoints();
+export function createGithubRunners(options: GithubRunnersOptions): GithubRunners {
+  const { now = Date.now } = options;
+  const registry = (place: JobPlace) => registryOf(options, place);
+  const byApp = new WritePace(now);
+  const byToken = new WritePace(now);
+  const paceOf = (place: Pick<JobPlace, 'owner'>) =>
+    enterpriseOf(options, place) === undefined ? byApp : byToken;
   return {
-    mayMint: (installationId) =>
-      !client.isClosed(installationId) &&
-      writes.lastMinute(now()) < MAX_WRITES_PER_MINUTE &&
-      registrations.take(1, MAX_MINTS_PER_MINUTE, now()) &&
-      writes.take(1, MAX_WRITES_PER_MINUTE, now()),
-    mint: async (request) => {
-      try {
-        return await mint(request);
-      } catch (error) {
-        if (isDenied(error, UNPROCESSABLE)) return refusal(request);
-        if (!isDenied(error, CONFLICT)) throw error;
-      }
-      await freeName(client, request);
-      return mint(request);
-    },
-    remove: async (origin, runnerId) => {
-      if (writes.take(1, MAX_WRITES_PER_MINUTE, now()))
-        return removeRunner(client, origin, runnerId);
+    mayMint: (place) => !isClosed(options, place) && paceOf(place).takeMint(),
+    mint: (request) => mint(registry(request.origin), request),
+    remove: async (place, runnerId) => {
+      if (paceOf(place).take()) return removeRunner(registry(place), runnerId);
       throw new GithubPacedError(`Runner ${runnerId} is removed later, at GitHub's pace.`);
     },
+    list: (place) => listRunners(registry(place)),
+    mayList: (place) => registry(place).mayPoll(),
+    registryKey: (place) => registry(place).name.toLowerCase(),
   };
 }
 
-async function mintRunner(octokit: Octokit, request: MintRequest, runnerGroupId: number) {
-  const { route, place } = runnersOf(request.origin);
+/** What one App, or one token, registers and removes in a minute. */
+class WritePace {
+  readonly #registrations = new SpentPoints();
+  readonly #writes = new SpentPoints();
+  readonly #now: () => number;
+
+  constructor(now: () => number) {
+    this.#now = now;
+  }
+
+  takeMint(): boolean {
+    const nowMs = this.#now();
+    return (
+      this.#writes.lastMinute(nowMs) < MAX_WRITES_PER_MINUTE &&
+      this.#registrations.take(1, MAX_MINTS_PER_MINUTE, nowMs) &&
+      this.take()
+    );
+  }
+
+  take(): boolean {
+    return this.#writes.take(1, MAX_WRITES_PER_MINUTE, this.#now());
+  }
+}
+
+function isClosed(
+  options: GithubRunnersOptions,
+  place: Pick<JobPlace, 'installationId' | 'owner'>,
+): boolean {
+  const enterprise = enterpriseOf(options, place);
+  return enterprise === undefined
+    ? options.client.isClosed(place.installationId)
+    : enterprise.client.isClosed();
+}
+
+async function mint(registry: RunnerRegistry, request: MintRequest) {
+  const register = () =>
+    registry.call({
+      what: `register a runner with ${registry.name}`,
+      run: (octokit) => mintRunner(octokit, registry, request),
+    });
+  try {
+    return await register();
+  } catch (error) {
+    if (isDenied(error, UNPROCESSABLE)) return refusal(request);
+    if (!isDenied(error, CONFLICT)) throw error;
+  }
+  await freeName(registry, request);
+  return register();
+}
+
+async function mintRunner(
+  octokit: Octokit,
+  { route, names, runnerGroupId }: RunnerRegistry,
+  request: MintRequest,
+) {
   const { data } = await octokit.request(`POST ${route}/generate-jitconfig`, {
-    ...place,
+    ...names,
     name: request.runnerName,
     runner_group_id: runnerGroupId,
     labels: [...request.labels],
@@ -104,16 +154,16 @@ function refusal({ labels }: MintRequest) {
   return refused(`GitHub takes no runner with the labels ${labels.join(', ')}.`.slice(0, 500));
 }
 
-/** Every runner that is registered with the organisation, or the repository that none owns. */
-export async function listRunners(
-  client: GithubClient,
-  place: JobPlace,
-): Promise<Listed<ListedRunner>> {
-  const { items, complete } = await client.asInstallation(place.installationId, {
-    what: `list the runners of ${describePlace(place)}`,
+async function listRunners({
+  name,
+  route,
+  names,
+  call,
+}: RunnerRegistry): Promise<Listed<ListedRunner>> {
+  const { items, complete } = await call({
+    what: `list the runners of ${name}`,
     run: (octokit) =>
       readPages(MAX_RUNNER_PAGES, async (page) => {
-        const { route, place: names } = runnersOf(place);
         const answer = await octokit.request(`GET ${route}`, { ...names, ...page });
         return RunnerList.parse(answer.data).runners;
       }),
@@ -125,19 +175,18 @@ export async function listRunners(
 }
 
 /** Removes the idle runner that has the name; one that works keeps it. */
-async function freeName(client: GithubClient, request: MintRequest): Promise<void> {
-  const { origin, runnerName } = request;
-  const list = await client.asInstallation(origin.installationId, {
+async function freeName(registry: RunnerRegistry, { runnerName }: MintRequest): Promise<void> {
+  const list = await registry.call({
     what: `find the runner ${runnerName}`,
     run: async (octokit) => {
-      const { route, place } = runnersOf(origin);
-      const answer = await octokit.request(`GET ${route}`, { ...place, name: runnerName });
+      const { route, names } = registry;
+      const answer = await octokit.request(`GET ${route}`, { ...names, name: runnerName });
       return RunnerList.parse(answer.data);
     },
   });
   const holder = list.runners.find(({ name }) => name === runnerName);
   if (holder === undefined) return;
-  const outcome = holder.busy ? 'busy' : await removeRunner(client, origin, holder.id);
+  const outcome = holder.busy ? 'busy' : await removeRunner(registry, holder.id);
   if (outcome !== 'busy') return;
   throw new RunnerNameTakenError(`A runner named ${runnerName} works on a job.`, {
     context: { runnerName, runnerId: holder.id },
@@ -145,16 +194,14 @@ async function freeName(client: GithubClient, request: MintRequest): Promise<voi
 }
 
 async function removeRunner(
-  client: GithubClient,
-  origin: JobPlace,
+  { name, route, names, call }: RunnerRegistry,
   runnerId: number,
 ): Promise<Removal> {
-  const { route, place } = runnersOf(origin);
   try {
-    await client.asInstallation(origin.installationId, {
-      what: `remove runner ${runnerId} from ${describePlace(origin)}`,
+    await call({
+      what: `remove runner ${runnerId} from ${name}`,
       run: (octokit) =>
-        octokit.request(`DELETE ${route}/{runner_id}`, { ...place, runner_id: runnerId }),
+        octokit.request(`DELETE ${route}/{runner_id}`, { ...names, runner_id: runnerId }),
     });
     return 'removed';
   } catch (error) {
@@ -163,17 +210,6 @@ async function removeRunner(
     if (isDenied(error, FORBIDDEN)) return 'denied';
     throw error;
   }
-}
-
-/** Names go into the path as parameters, so that Octokit encodes them. */
-function runnersOf({ scope, owner, repo }: JobPlace) {
-  return scope === 'organization'
-    ? { route: '/orgs/{org}/actions/runners', place: { org: owner } }
-    : { route: '/repos/{owner}/{repo}/actions/runners', place: { owner, repo } };
-}
-
-function describePlace({ scope, owner, repo }: JobPlace): string {
-  return scope === 'organization' ? owner : `${owner}/${repo}`;
 }
 
 function isDenied(error: unknown, status: number): boolean {

@@ -148,6 +148,7 @@ function planAssignments(pairs: readonly Served[]): Step[] {
       hostId: vm.hostId,
       jobId: job.id,
       installationId: job.share.installationId,
+      owner: job.share.owner,
     }));
 }
 

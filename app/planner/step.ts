@@ -23,6 +23,7 @@ export type Step =
       readonly jobId: JobId;
       /** Whose limits the registration counts for. */
       readonly installationId: number;
+      readonly owner: string;
     }
   | {
       readonly kind: 'stop-vm';

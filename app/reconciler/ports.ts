@@ -46,7 +46,7 @@ export type Removal = 'removed' | 'busy' | 'absent' | 'denied';
 
 export interface Runners {
   /** Takes one of the registrations that GitHub's limits leave for now; false: there is none. */
-  mayMint(installationId: number): boolean;
+  mayMint(place: Pick<RunnerPlace, 'installationId' | 'owner'>): boolean;
   /**
    * Registers a JIT runner for the job. A taken name (409) is deregistered first if it is idle;
    * `refused` (422): GitHub will never take these labels.

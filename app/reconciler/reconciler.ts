@@ -79,7 +79,7 @@ export class Reconciler {
     this.#runner = new StepRunner({
       admit: (step) => {
         if (step.kind !== 'assign-job') return true;
-        const may = options.ports.runners.mayMint(step.installationId);
+        const may = options.ports.runners.mayMint(step);
         if (!may) this.#waiting.notePaced(step.jobId);
         return may;
       },

@@ -23,6 +23,22 @@ export type Address = Readonly<z.infer<typeof Address>>;
 
 const path = () => z.string().startsWith('/').max(4096);
 
+const Enterprise = z.strictObject({
+  slug: z
+    .string()
+    .regex(/^[\w.-]{1,100}$/, 'wants the name in the address of its page')
+    .describe("The enterprise's name in addresses: github.com/enterprises/SLUG"),
+  tokenFile: path().describe(
+    'A personal access token (classic) with manage_runners:enterprise, mode 0600',
+  ),
+  organizations: z
+    .array(z.string().regex(/^[\w-]{1,100}$/, 'wants logins of organisations'))
+    .min(1)
+    .max(1_000)
+    .describe("Its organisations whose jobs' runners are registered with it"),
+  runnerGroupId: z.int().min(1).default(1).describe("The enterprise's runner group that they join"),
+});
+
 const Github = z.strictObject({
   apiUrl: z
     .url({ protocol: /^https?$/ })
@@ -42,6 +58,9 @@ const Github = z.strictObject({
     .min(1)
     .default(1)
     .describe("The runner group that runners join; 1 is GitHub's default group"),
+  enterprise: Enterprise.optional().describe(
+    'Registers runners with an enterprise, where it is not left to its organisations',
+  ),
   rerunLost: z
     .boolean()
     .default(false)

@@ -7,6 +7,7 @@ import { ArchitectError } from '../../../host-agent/protocol/errors.ts';
 import type { Config } from '../../config.ts';
 import { createGithubClient, type GithubClient } from '../../github/client.ts';
 import { redeliver } from '../../github/delivery-log.ts';
+import { checkEnterprise } from './check-enterprise.ts';
 import { type Finding, failed, fine, warning } from './finding.ts';
 import { judgeApp, judgeClock, type SeenApp, type SeenInstallation } from './judge-app.ts';
 import { judgeWebhooks, type SeenDelivery } from './judge-webhooks.ts';
@@ -43,7 +44,7 @@ const Groups = z.object({
 
 type GithubConfig = Pick<
   Config,
-  'github' | 'rerunLost' | 'cancelRefusedRuns' | 'repositoryFiles' | 'runnerGroupId'
+  'github' | 'rerunLost' | 'cancelRefusedRuns' | 'repositoryFiles' | 'runnerGroupId' | 'enterprise'
 >;
 
 export async function checkGithub(
@@ -61,7 +62,10 @@ export async function checkGithub(
       ),
     ];
   }
-  const found = [judgeClock(clock)];
+  const { enterprise } = config;
+  const ofEnterprise =
+    enterprise === undefined ? [] : await checkEnterprise({ ...config, enterprise });
+  const found = [judgeClock(clock), ...ofEnterprise];
   const client = createGithubClient({ github: config.github, logger: pino({ level: 'silent' }) });
   const key = judgeKey(config.github.privateKey);
   const app = key ?? (await readApp(client).catch(explainRefusal(config.github.appId)));
@@ -71,7 +75,7 @@ export async function checkGithub(
     ...found,
     fine('App', `GitHub knows the App ${app.slug} and its key.`),
     ...judgeApp(app, { rerunLost, cancelRefusedRuns, repositoryFiles, checks: false }),
-    ...(await checkGroups(client, app, config.runnerGroupId)),
+    ...(await checkGroups(client, app, config)),
     await checkWebhooks(client),
   ];
 }
@@ -144,11 +148,12 @@ function explainRefusal(appId: number): (error: unknown) => Finding {
 async function checkGroups(
   client: GithubClient,
   { installations }: SeenApp,
-  groupId: number,
+  { enterprise, runnerGroupId: groupId }: GithubConfig,
 ): Promise<readonly Finding[]> {
   const found: Finding[] = [];
+  const elsewhere = new Set(enterprise?.organizations.map((login) => login.toLowerCase()));
   for (const { id, account, organization, suspended, pageUrl } of installations) {
-    if (organization && !suspended)
+    if (organization && !suspended && !elsewhere.has(account.toLowerCase()))
       found.push(await checkGroup(client, { id, account, groupId, pageUrl }));
   }
   return found;

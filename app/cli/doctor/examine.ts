@@ -39,9 +39,7 @@ export async function examine(given: ExamineGiven): Promise<readonly Finding[]> 
   }
   const { github } = readSettings(Secrets, environment);
   const parts = await Promise.all([
-    part('secrets', () =>
-      all(checkSecretFile(github.privateKeyFile), checkSecretFile(github.webhookSecretFile)),
-    ),
+    part('secrets', () => all(...secretFilesOf(github).map(checkSecretFile))),
     part('machine', () => checkMachine({ config, environment, kvmDevice })),
     part('Redis', () => all(checkRedis(config.redisUrl, environment))),
     part('chunk store', () => all(checkStore(config.store))),
@@ -49,6 +47,12 @@ export async function examine(given: ExamineGiven): Promise<readonly Finding[]> 
     part('control plane', () => checkFleet(config, environment)),
   ]);
   return [fine('configuration', 'It is read and understood.'), ...parts.flat()];
+}
+
+function secretFilesOf(github: Settings['github']): readonly string[] {
+  const { privateKeyFile, webhookSecretFile, enterprise } = github;
+  const tokens = enterprise === undefined ? [] : [enterprise.tokenFile];
+  return [privateKeyFile, webhookSecretFile, ...tokens];
 }
 
 function all(...checks: readonly Promise<Finding>[]): Promise<readonly Finding[]> {

@@ -1,7 +1,8 @@
 /**
  * One round of asking GitHub for runners, after the round of jobs:
  *
- *   each organisation with the App, and each other place that a VM's runner is registered in
+ *   each organisation with the App (or its enterprise), and each other place that a VM's runner is
+ *   registered in
  *     taken  → its own job is asked about once more; if that still waits, it gets another VM
  *     gone   → the VM is stopped, and its job gets another with a runner of its own
  *     ghosts → deregistered, unless GitHub says that they are busy
@@ -19,13 +20,16 @@ import { judgeRunners, type ListedRunner, type RunnerWords } from './judge-runne
 const MAX_REMOVALS = 20;
 
 export interface RunnerPollPorts {
-  readonly survey: {
-    runners(place: JobPlace): Promise<Listed<ListedRunner>>;
-    mayPoll(installationId: number): boolean;
-  };
   readonly book: JobBook;
   readonly jobSource: Pick<JobSource, 'readJob'>;
-  readonly runners: Pick<Runners, 'remove'>;
+  readonly runners: Pick<Runners, 'remove'> & {
+    /** Of the organisation, repository or enterprise that the place's runners are registered with. */
+    list(place: JobPlace): Promise<Listed<ListedRunner>>;
+    /** Whether the limits have room for such a list. */
+    mayList(place: JobPlace): boolean;
+    /** The same for all places whose runners are registered together. */
+    registryKey(place: JobPlace): string;
+  };
   readonly now: () => number;
   readonly logger: Logger;
 }
@@ -44,13 +48,13 @@ export class RunnerPoll {
 
   /** True when a record changed. One place that fails holds up no other. */
   async round(installations: readonly Installation[]): Promise<boolean> {
-    const { survey, book, logger } = this.#ports;
+    const { runners, book, logger } = this.#ports;
     const vms = await book.store.listVms();
     const live = new Set(vms.map(({ id }) => id));
     let changed = false;
     for (const scope of (await this.#scopes(installations, vms)).values()) {
       const { place } = scope;
-      if (!survey.mayPoll(place.installationId)) continue;
+      if (!runners.mayList(place)) continue;
       try {
         changed = (await this.#look(scope, live)) || changed;
       } catch (err) {
@@ -66,8 +70,9 @@ export class RunnerPoll {
   ): Promise<ReadonlyMap<string, Scope>> {
     const scopes = new Map<string, Scope>();
     const scopeOf = (place: JobPlace) => {
-      const known = scopes.get(keyOf(place)) ?? { place, vms: [] };
-      scopes.set(keyOf(place), known);
+      const key = this.#ports.runners.registryKey(place);
+      const known = scopes.get(key) ?? { place, vms: [] };
+      scopes.set(key, known);
       return known;
     };
     for (const { id, suspended, organization } of installations) {
@@ -88,7 +93,7 @@ export class RunnerPoll {
 
   async #look({ place, vms }: Scope, liveVmIds: ReadonlySet<VmId>): Promise<boolean> {
     const askedAtMs = this.#ports.now();
-    const { items: listed, complete } = await this.#ports.survey.runners(place);
+    const { items: listed, complete } = await this.#ports.runners.list(place);
     const words = judgeRunners({ listed, complete, askedAtMs, vms, liveVmIds });
     await this.#removeGhosts(place, words.ghosts);
     let changed = false;
@@ -131,8 +136,4 @@ export class RunnerPoll {
       logger.info({ runnerId, vmId, outcome }, 'a runner without a VM was to be removed');
     }
   }
-}
-
-function keyOf({ scope, owner, repo }: JobPlace): string {
-  return (scope === 'organization' ? owner : `${owner}/${repo}`).toLowerCase();
 }

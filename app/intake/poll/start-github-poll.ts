@@ -1,8 +1,8 @@
 /** Puts the poll together over the real client. */
 import type { GithubClient } from '../../github/client.ts';
 import { listDeliveries, redeliver } from '../../github/delivery-log.ts';
+import type { JobPlace } from '../../github/job-facts.ts';
 import { askRerun, readRun } from '../../github/reruns.ts';
-import { listRunners } from '../../github/runners.ts';
 import { listInstallations, listOpenJobs, listRepositories } from '../../github/survey.ts';
 import type { JobIntake } from '../ports.ts';
 import { GithubPoll, type GithubPollOptions } from './github-poll.ts';
@@ -35,7 +35,8 @@ export function startGithubPoll(polling: GithubPolling): StartedGithubPoll {
     redeliver: (id: number) => redeliver(client, id),
   };
   const redelivery = new Redelivery({ ...polling, log });
-  const runners = new RunnerPoll({ ...polling, survey });
+  const mayList = (place: JobPlace) => !closing && polling.runners.mayList(place);
+  const runners = new RunnerPoll({ ...polling, runners: { ...polling.runners, mayList } });
   const reruns = new Reruns({
     ...polling,
     reruns: {
@@ -56,16 +57,12 @@ export function startGithubPoll(polling: GithubPolling): StartedGithubPoll {
   };
 }
 
-function surveyOf(
-  client: GithubClient,
-  goesOn: () => boolean,
-): JobSurvey & RunnerPollPorts['survey'] {
+function surveyOf(client: GithubClient, goesOn: () => boolean): JobSurvey {
   const mayPoll = (installationId: number) => goesOn() && client.mayPoll(installationId);
   return {
     installations: () => listInstallations(client),
     repositories: (installationId) => listRepositories(client, installationId),
     openJobs: (place) => listOpenJobs({ client, place, goOn: () => mayPoll(place.installationId) }),
-    runners: (place) => listRunners(client, place),
     mayPoll,
   };
 }

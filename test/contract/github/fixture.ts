@@ -88,6 +88,10 @@ export class GitHubFixture {
     });
   }
 
+  withToken(token: string): Octokit {
+    return new Octokit({ baseUrl: this.github.url, auth: token, log: QUIET });
+  }
+
   push(workflow: string) {
     const { simulation } = this.github;
     return simulation.push(simulation.world.repository('acme', 'widgets'), workflow);

@@ -25,8 +25,11 @@ function createAjv(): Ajv {
 }
 
 const ajv = createAjv();
-let api: z.infer<typeof OpenApi> | undefined;
+const descriptions = new Map<string, z.infer<typeof OpenApi>>();
 const compiled = new Map<string, ValidateFunction>();
+
+/** Enterprises are described in their own file. */
+const DESCRIPTIONS = ['api.github.com', 'ghec'] as const;
 
 /** An answer's body: throws unless the operation may answer so. Says which fields are wrong. */
 export function checkAnswer(
@@ -50,15 +53,23 @@ function compileAnswer(
   name: string,
   { method, path, status }: { method: string; path: string; status: number },
 ): ValidateFunction {
-  api ??= OpenApi.parse(
-    readJson(require.resolve('@octokit/openapi/generated/api.github.com.deref.json')),
-  );
-  const operation = api.paths[path]?.[method.toLowerCase()];
+  const [usual, ofEnterprises] = DESCRIPTIONS;
+  const { paths } = readDescription(path.startsWith('/enterprises/') ? ofEnterprises : usual);
+  const operation = paths[path]?.[method.toLowerCase()];
   if (operation === undefined) throw new Error(`GitHub has no ${method} ${path}`);
   const answer = Operation.parse(operation).responses[String(status)];
   if (answer === undefined) throw new Error(`GitHub does not answer so: ${name}`);
   const schema = answer.content?.['application/json'].schema;
   return ajv.compile(schema === undefined ? { const: '' } : asJsonSchema(schema));
+}
+
+function readDescription(name: (typeof DESCRIPTIONS)[number]): z.infer<typeof OpenApi> {
+  const known = descriptions.get(name);
+  if (known !== undefined) return known;
+  const file = require.resolve(`@octokit/openapi/generated/${name}.deref.json`);
+  const description = OpenApi.parse(readJson(file));
+  descriptions.set(name, description);
+  return description;
 }
 
 function compileEvent(name: string): ValidateFunction {

@@ -1,6 +1,7 @@
 /** Every answer of the simulated GitHub is one that GitHub's own API description allows. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { z } from 'zod';
+import { ENTERPRISE } from '../../fixtures/enterprise.ts';
 import { GitHubFixture, KEYS, until } from './fixture.ts';
 import { checkAnswer } from './openapi.ts';
 
@@ -15,7 +16,9 @@ jobs:
 `;
 const ORG = '/orgs/{org}/actions/runners';
 const REPO = '/repos/{owner}/{repo}/actions';
-const place = { org: 'acme', owner: 'acme', repo: 'widgets' };
+const INC = '/enterprises/{enterprise}/actions/runners';
+const place = { org: 'acme', owner: 'acme', repo: 'widgets', enterprise: 'acme-inc' };
+const enterprise = { ...ENTERPRISE, chosen: ['acme'] };
 
 let fixture: GitHubFixture;
 
@@ -27,7 +30,7 @@ beforeAll(async () => {
     checks: 'write',
     metadata: 'read',
   } as const;
-  fixture = await GitHubFixture.start({ permissions });
+  fixture = await GitHubFixture.start({ permissions, enterprise });
 });
 afterAll(async () => {
   await fixture.close();
@@ -41,8 +44,15 @@ const Failed = z.object({
 type Parameters = Readonly<Record<string, unknown>>;
 
 /** Calls through the real client and checks the answer, a refusal too. */
-async function call(who: 'app' | 'installation', route: string, parameters: Parameters = {}) {
-  const octokit = who === 'app' ? fixture.asApp() : fixture.asInstallation();
+type Who = 'app' | 'installation' | 'token';
+
+function as(who: Who) {
+  if (who === 'token') return fixture.withToken(enterprise.token);
+  return who === 'app' ? fixture.asApp() : fixture.asInstallation();
+}
+
+async function call(who: Who, route: string, parameters: Parameters = {}) {
+  const octokit = as(who);
   const [method = '', path = ''] = route.split(' ');
   const answer = await octokit.request(route, { ...place, ...parameters }).catch((error) => {
     const { status, response } = Failed.parse(error);
@@ -112,24 +122,29 @@ describe('a token that is not good', () => {
   );
 });
 
-describe.each([ORG, `${REPO}/runners`])('runners at %s', (base) => {
+describe.each([
+  ['installation', ORG],
+  ['installation', `${REPO}/runners`],
+  ['token', INC],
+] as const)('to the %s, runners at %s', (who, base) => {
   const labels = ['Architect', 'x64'];
   const jit = { name: 'twice', runner_group_id: 1, labels };
+  const nowhere = { org: 'nobody', owner: 'nobody', enterprise: 'nobody' };
 
   it('are minted once per name, listed in pages, shown and deleted', async () => {
-    const minted = await call('installation', `POST ${base}/generate-jitconfig`, jit);
+    const minted = await call(who, `POST ${base}/generate-jitconfig`, jit);
     expect(minted.status).toBe(201);
-    const again = await call('installation', `POST ${base}/generate-jitconfig`, jit);
+    const again = await call(who, `POST ${base}/generate-jitconfig`, jit);
     expect(again.status).toBe(409);
     const other = { ...jit, name: 'other' };
-    await call('installation', `POST ${base}/generate-jitconfig`, other);
-    const page = await call('installation', `GET ${base}`, { per_page: 1 });
+    await call(who, `POST ${base}/generate-jitconfig`, other);
+    const page = await call(who, `GET ${base}`, { per_page: 1 });
     expect(page.data).toMatchObject({ total_count: 2, runners: [{ name: 'twice' }] });
     expect(page.headers).toMatchObject({ link: expect.stringContaining('rel="next"') });
     const runner_id = Minted.parse(minted.data).runner.id;
-    const one = await call('installation', `GET ${base}/{runner_id}`, { runner_id });
+    const one = await call(who, `GET ${base}/{runner_id}`, { runner_id });
     expect(one.data).toMatchObject({ status: 'offline', busy: false, labels: [{}, {}] });
-    const gone = await call('installation', `DELETE ${base}/{runner_id}`, { runner_id });
+    const gone = await call(who, `DELETE ${base}/{runner_id}`, { runner_id });
     expect(gone.status).toBe(204);
   });
 
@@ -137,10 +152,39 @@ describe.each([ORG, `${REPO}/runners`])('runners at %s', (base) => {
     [422, { ...jit, name: 'none', labels: [] }],
     [422, { ...jit, name: 'many', labels: Array.from({ length: 101 }, (_, i) => `l${i}`) }],
     [422, { name: 'no group', labels }],
-    [404, { ...jit, name: 'elsewhere', org: 'nobody', owner: 'nobody' }],
+    [404, { ...jit, name: 'elsewhere', ...nowhere }],
   ])('are refused with %i: %j', async (status, parameters) => {
-    const answer = await call('installation', `POST ${base}/generate-jitconfig`, parameters);
+    const answer = await call(who, `POST ${base}/generate-jitconfig`, parameters);
     expect(answer.status).toBe(status);
+  });
+});
+
+describe('an enterprise', () => {
+  it('shows its runner groups, and who may use them', async () => {
+    const groups = 'GET /enterprises/{enterprise}/actions/runner-groups';
+    const { data } = await call('token', groups);
+    expect(data).toMatchObject({ runner_groups: [{ id: 1, visibility: 'selected' }] });
+    const users = await call('token', `${groups}/{runner_group_id}/organizations`, {
+      runner_group_id: 1,
+    });
+    expect(users.data).toMatchObject({ organizations: [{ login: 'acme' }] });
+  });
+
+  it('names the scopes of its token, and lets no App in', async () => {
+    const { headers } = await call('token', `GET ${INC}`);
+    expect(headers).toMatchObject({ 'x-oauth-scopes': 'manage_runners:enterprise' });
+    for (const octokit of [fixture.asInstallation(), fixture.withToken('ghp_another')]) {
+      const asked = octokit.request(`GET ${INC}`, { enterprise: enterprise.slug });
+      await expect(asked).rejects.toMatchObject({ status: expect.toBeOneOf([401, 403]) });
+    }
+  });
+
+  it('gives its runner a job of its organisation', async () => {
+    const run = fixture.push(WORKFLOW.replace('architect', 'shared'));
+    const jit = { name: 'shared', runner_group_id: 1, labels: ['shared'] };
+    const minted = await call('token', `POST ${INC}/generate-jitconfig`, jit);
+    await fixture.startRunner(Minted.parse(minted.data).encoded_jit_config);
+    expect(run.jobs[0]).toMatchObject({ conclusion: 'success', runner: { name: 'shared' } });
   });
 });
 

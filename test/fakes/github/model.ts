@@ -1,6 +1,6 @@
 /** What the simulated GitHub knows: mutable, plain, owned by the World. */
 import type { JobLog } from './job-log.ts';
-import type { Permissions } from './options.ts';
+import type { Enterprise, Permissions } from './options.ts';
 import type { Conclusion, RunnerMessage, StepCondition } from './runner-protocol.ts';
 
 /** What stands on an App's page. */
@@ -36,8 +36,9 @@ export interface Installation {
   suspendedAtMs: number | undefined;
 }
 
-/** Where a runner is registered: it serves every repository of an account, or one repository. */
+/** Where a runner is registered: it serves every repository of an enterprise, of an account, or one. */
 export type RunnerScope =
+  | { readonly kind: 'enterprise'; readonly enterprise: Enterprise }
   | { readonly kind: 'organization'; readonly account: Account }
   | { readonly kind: 'repository'; readonly repository: Repository };
 

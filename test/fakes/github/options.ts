@@ -37,7 +37,19 @@ export interface Limits {
   readonly registrationsPer5Minutes: number;
 }
 
+/** An enterprise, and the one personal access token of an owner of it. */
+export interface Enterprise {
+  readonly slug: string;
+  readonly token: string;
+  readonly scopes: readonly string[];
+  /** Logins of its organisations. */
+  readonly organizations: readonly string[];
+  /** Logins of those that may use its runners; unset: all of them. */
+  readonly chosen?: readonly string[];
+}
+
 export interface Options {
+  readonly enterprise: Enterprise | undefined;
   readonly host: string;
   readonly port: number;
   /** Where the REST API begins: empty, or `/api/v3` as on an Enterprise Server. */
@@ -98,6 +110,7 @@ export function withDefaults(given: GivenOptions): Options {
     port: 0,
     restPath: '',
     webhookUrl: undefined,
+    enterprise: undefined,
     permissions: MINIMUM_PERMISSIONS,
     seed: 1,
     clockAheadMs: 0,

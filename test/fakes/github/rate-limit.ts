@@ -1,5 +1,5 @@
 /**
- * GitHub's limits: requests per hour for each installation, points per minute for the app, runner
+ * GitHub's limits: requests per hour for each installation, points per minute for the App or token, runner
  * registrations per five minutes. Each answer tells where the hourly limit stands.
  * Source: docs.github.com, "Rate limits for the REST API".
  */
@@ -30,11 +30,17 @@ class Window {
   }
 }
 
+export interface Counted {
+  readonly who: string;
+  readonly payer: string;
+  readonly write: boolean;
+}
+
 export class RateLimits {
   readonly #limits: Limits;
   readonly #hours = new Map<string, Window>();
   readonly #durations: Durations;
-  readonly #minute: Window;
+  readonly #minutes = new Map<string, Window>();
   readonly #registrations: Window;
   /** How often it had to refuse. */
   exceeded = 0;
@@ -42,25 +48,26 @@ export class RateLimits {
   constructor(limits: Limits, durations: Durations) {
     this.#limits = limits;
     this.#durations = durations;
-    this.#minute = new Window(durations.pointWindowMs);
     this.#registrations = new Window(durations.registrationWindowMs);
   }
 
-  /** The headers for this answer. Throws the 403 or 429 answer. */
-  count(who: string, write: boolean, now: number): Record<string, string> {
+  /** The headers for this answer; `payer` is whose points it costs. Throws the 403 or 429 answer. */
+  count({ who, payer, write }: Counted, now: number): Record<string, string> {
+    const minute = this.#minutes.get(payer) ?? new Window(this.#durations.pointWindowMs);
+    this.#minutes.set(payer, minute);
     const hour = this.#hours.get(who) ?? new Window(this.#durations.requestWindowMs);
     this.#hours.set(who, hour);
     hour.add(1, now);
-    this.#minute.add(write ? WRITE_POINTS : 1, now);
+    minute.add(write ? WRITE_POINTS : 1, now);
     const headers = this.#headers(hour);
     if (hour.used > this.#limits.requestsPerHour) {
       this.exceeded += 1;
       const message = `API rate limit exceeded for ${who}.`;
       throw new Refusal({ status: 403, message, headers });
     }
-    if (this.#minute.used > this.#limits.pointsPerMinute) {
+    if (minute.used > this.#limits.pointsPerMinute) {
       this.exceeded += 1;
-      throw secondary(headers, this.#minute.endsAtMs - now);
+      throw secondary(headers, minute.endsAtMs - now);
     }
     return headers;
   }

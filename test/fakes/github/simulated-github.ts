@@ -21,6 +21,7 @@ import { Simulation } from './simulation.ts';
 const MAX_BODY_BYTES = 25 * 1024 * 1024;
 const SWEEP_MS = 200;
 const ANONYMOUS = 'anonymous';
+const TOKEN_HOLDER = 'the holder of a token';
 
 export interface SimulatedGitHub {
   readonly url: string;
@@ -67,7 +68,11 @@ function serveRest(server: FastifyInstance, simulation: Simulation): void {
     const write = request.method !== 'GET';
     refuseNameless(request);
     reply.header('date', tellTime(simulation));
-    const headers = simulation.limits.count(callerName(simulation, request), write, Date.now());
+    const { world, limits } = simulation;
+    const who = callerName(simulation, request);
+    const payer = who === TOKEN_HOLDER ? who : `App ${world.app.id}`;
+    const headers = limits.count({ who, payer, write }, Date.now());
+    reply.headers(scopesOf(simulation, request));
     reply.headers({ ...headers, 'x-github-media-type': 'github.v3; format=json' });
     throwFault(simulation, request);
   });
@@ -83,13 +88,26 @@ function serveRest(server: FastifyInstance, simulation: Simulation): void {
   serveActions(server, simulation);
 }
 
+/** A classic token's scopes are told with each answer. */
+function scopesOf({ world }: Simulation, request: FastifyRequest): Record<string, string> {
+  const { enterprise } = world.options;
+  return enterprise !== undefined && tokenOf(request) === enterprise.token
+    ? { 'x-oauth-scopes': enterprise.scopes.join(', ') }
+    : {};
+}
+
+function tokenOf({ headers }: FastifyRequest): string {
+  return headers.authorization?.split(' ')[1] ?? ANONYMOUS;
+}
+
 function tellTime({ world }: Simulation): string {
   return new Date(Date.now() + world.options.clockAheadMs).toUTCString();
 }
 
 /** Tokens differ from hour to hour, but those of one App or one installation share its limit. */
-function callerName({ tokens }: Simulation, request: FastifyRequest): string {
-  const token = request.headers.authorization?.split(' ')[1] ?? ANONYMOUS;
+function callerName({ tokens, world }: Simulation, request: FastifyRequest): string {
+  const token = tokenOf(request);
+  if (token === world.options.enterprise?.token) return TOKEN_HOLDER;
   if (token.includes('.')) return 'the app';
   const installationId = tokens.installationOf(token);
   return installationId === undefined ? token : `installation ${installationId}`;

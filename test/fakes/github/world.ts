@@ -172,14 +172,17 @@ export class World {
 }
 
 export function sameScope(a: RunnerScope, b: RunnerScope): boolean {
+  if (a.kind === 'enterprise') return b.kind === a.kind && a.enterprise.slug === b.enterprise.slug;
   if (a.kind === 'organization') return b.kind === a.kind && a.account.id === b.account.id;
   return b.kind === a.kind && a.repository.id === b.repository.id;
 }
 
 export function serves(scope: RunnerScope, repository: Repository): boolean {
-  return scope.kind === 'organization'
-    ? scope.account.id === repository.owner.id
-    : scope.repository.id === repository.id;
+  if (scope.kind === 'repository') return scope.repository.id === repository.id;
+  if (scope.kind === 'organization') return scope.account.id === repository.owner.id;
+  const { organizations, chosen = organizations } = scope.enterprise;
+  const { login } = repository.owner;
+  return organizations.includes(login) && chosen.includes(login);
 }
 
 export function newSessionId(): string {

@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import { pino } from 'pino';
 import { EvidenceStore } from '../../../app/evidence/evidence-store.ts';
-import { createGithubClient } from '../../../app/github/client.ts';
+import { createGithubClient, createTokenClient } from '../../../app/github/client.ts';
 import { createGithubJobSource } from '../../../app/github/job-source.ts';
 import { createGithubRunners } from '../../../app/github/runners.ts';
 import { classifyFacts } from '../../../app/intake/classify-facts.ts';
@@ -46,7 +46,11 @@ export async function startPollRig(given: Partial<GivenOptions> = {}) {
   };
   const intake = createJobIntake({ book, notices, nudge, logger });
   const jobSource = createGithubJobSource({ client, logger });
-  const runners = createGithubRunners({ client });
+  const enterprise = given.enterprise && {
+    ...{ ...given.enterprise, runnerGroupId: 1 },
+    client: createTokenClient({ github, token: given.enterprise.token, logger }),
+  };
+  const runners = createGithubRunners({ client, enterprise });
   const poll = startGithubPoll({
     ...{ client, book, intake, jobSource, runners, logger },
     ...{ now: () => Date.now() + aheadMs, isLeader: () => true, intervalMs: NEVER_MS },

@@ -2,6 +2,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { MAX_MINTS_PER_MINUTE, MAX_WRITES_PER_MINUTE } from '../../../app/github/runners.ts';
 import type { JobRecord } from '../../../app/records/records.ts';
 import type { GivenOptions } from '../../fakes/github/options.ts';
+import { ENTERPRISE } from '../../fixtures/enterprise.ts';
 import { vmRecord } from '../../fixtures/records.ts';
 import { type PollRig, startPollRig } from './poll-rig.ts';
 
@@ -153,13 +154,16 @@ describe('failed deliveries', () => {
   });
 });
 
-describe('runners', () => {
+describe.each([
+  ['an organisation', {}],
+  ['an enterprise', { enterprise: ENTERPRISE }],
+])('runners of %s', (_, given) => {
   const vm = (runnerId: number, over: Parameters<typeof vmRecord>[0] = {}) =>
     vmRecord({ phase: 'assigned', runnerId, runnerName: 'architect-vm-1', ...over });
 
   /** A queued job, and a VM with a runner for it. */
   async function assigned() {
-    await start();
+    await start(given);
     const { job } = push();
     await rig.poll.round();
     const forJob = String(job.id);
@@ -181,7 +185,8 @@ describe('runners', () => {
   const wordOfVm = async () => (await rig.store.listVms()).map(({ runnerWord }) => runnerWord);
 
   it('that wait are left as they are', async () => {
-    await assigned();
+    const { runner } = await assigned();
+    expect(runner.scope.kind).toBe('enterprise' in given ? 'enterprise' : 'organization');
     await rig.poll.round();
     expect(await wordOfVm()).toEqual([null]);
   });
@@ -272,6 +277,56 @@ describe('an installation', () => {
   });
 });
 
+describe('an enterprise', () => {
+  const jobOf = (owner: string, runnerName: string) => ({
+    origin: {
+      ...{ installationId: 1, owner, repo: 'widgets', runId: 1, headSha: 'a' },
+      scope: 'organization' as const,
+    },
+    ...{ labels: ['architect'], runnerName },
+  });
+
+  it('leaves the jobs of other organisations to their own runners', async () => {
+    await start({ enterprise: { ...ENTERPRISE, organizations: ['another'] } });
+    const minted = await rig.runners.mint(jobOf('acme', 'architect-vm-1'));
+    const { runners } = rig.fixture.github.simulation.world;
+    expect([...runners.values()]).toMatchObject([{ scope: { kind: 'organization' } }]);
+    expect(minted.kind).toBe('minted');
+  });
+
+  it('has a pace of its own', async () => {
+    await start({ enterprise: ENTERPRISE });
+    let minted = 0;
+    for (; rig.runners.mayMint({ installationId: 1, owner: 'ACME' }); minted += 1) {
+      await rig.runners.mint(jobOf('ACME', `architect-vm-${minted}`));
+    }
+    expect(minted).toBe(MAX_MINTS_PER_MINUTE);
+    expect(rig.runners.mayMint({ installationId: 1, owner: 'another' })).toBe(true);
+    expect(rig.fixture.github.simulation.limits.exceeded).toBe(0);
+  });
+
+  it('gives up an idle runner of the same name', async () => {
+    await start({ enterprise: ENTERPRISE });
+    const first = await rig.runners.mint(jobOf('acme', 'architect-vm-1'));
+    const second = await rig.runners.mint(jobOf('acme', 'architect-vm-1'));
+    expect(second).toMatchObject({ kind: 'minted' });
+    expect(second).not.toEqual(first);
+    expect(rig.fixture.github.simulation.world.runners.size).toBe(1);
+  });
+
+  it('is left alone while GitHub has said so, and the App is not', async () => {
+    await start({ enterprise: ENTERPRISE });
+    const fault = { path: '/enterprises/.*jitconfig', status: 403, count: 1 };
+    const headers = { 'retry-after': '60' };
+    await rig.fixture.control('POST', '/faults/api', { ...fault, headers });
+    const refused = rig.runners.mint(jobOf('acme', 'architect-vm-1'));
+    await expect(refused).rejects.toMatchObject({ code: 'GITHUB_RATE_LIMITED' });
+    expect(rig.runners.mayMint({ installationId: 1, owner: 'acme' })).toBe(false);
+    expect(rig.runners.mayMint({ installationId: 1, owner: 'another' })).toBe(true);
+    expect(rig.client.isClosed(1)).toBe(false);
+  });
+});
+
 it('works on an Enterprise Server', async () => {
   await start({ restPath: '/api/v3' });
   push();
@@ -283,7 +338,7 @@ it('GitHub never has to limit what the pace of registrations lets through', asyn
   await start();
   const origin = { installationId: 1, owner: 'acme', repo: 'widgets', runId: 1, headSha: 'a' };
   const outcomes: string[] = [];
-  while (rig.runners.mayMint(1)) {
+  while (rig.runners.mayMint({ installationId: 1, owner: 'acme' })) {
     const wanted = { origin: { ...origin, scope: 'organization' as const }, labels: ['architect'] };
     const runnerName = `architect-vm-${outcomes.length}`;
     outcomes.push((await rig.runners.mint({ ...wanted, runnerName })).kind);
@@ -299,7 +354,7 @@ it('nor what removals do beside them', async () => {
   const origin = { installationId: 1, owner: 'acme', repo: 'widgets', runId: 1, headSha: 'a' };
   const place = { ...origin, scope: 'organization' as const };
   const minted: number[] = [];
-  while (rig.runners.mayMint(1)) {
+  while (rig.runners.mayMint({ installationId: 1, owner: 'acme' })) {
     const runnerName = `architect-vm-${minted.length}`;
     const runner = await rig.runners.mint({ origin: place, labels: ['architect'], runnerName });
     if (runner.kind === 'minted') minted.push(runner.runnerId);
@@ -316,8 +371,8 @@ it('registers nothing while GitHub has said to wait', async () => {
   const fault = { path: '/generate-jitconfig', status: 403, count: 1 };
   const headers = { 'retry-after': '60' };
   await rig.fixture.control('POST', '/faults/api', { ...fault, headers });
-  expect(rig.runners.mayMint(1)).toBe(true);
+  expect(rig.runners.mayMint({ installationId: 1, owner: 'acme' })).toBe(true);
   await expect(mint('one')).rejects.toMatchObject({ code: 'GITHUB_RATE_LIMITED' });
-  expect(rig.runners.mayMint(1)).toBe(false);
-  expect(rig.runners.mayMint(2)).toBe(true);
+  expect(rig.runners.mayMint({ installationId: 1, owner: 'acme' })).toBe(false);
+  expect(rig.runners.mayMint({ installationId: 2, owner: 'acme' })).toBe(true);
 });

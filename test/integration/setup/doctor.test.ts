@@ -6,6 +6,7 @@ import { execa } from 'execa';
 import { expect, onTestFinished, test } from 'vitest';
 import { type ExamineGiven, examine } from '../../../app/cli/doctor/examine.ts';
 import type { Finding } from '../../../app/cli/doctor/finding.ts';
+import { ENTERPRISE } from '../../fixtures/enterprise.ts';
 import { runCli } from './run-cli.ts';
 import { hostView, type SoundSetup, startSoundSetup } from './sound-setup.ts';
 
@@ -57,6 +58,23 @@ test('what has failed comes last, with what to do, and the exit code tells', asy
     /FAILED {3}configuration: [\s\S]*architect.yaml:\d+:9 listen wants HOST:PORT[\s\S]*→/,
   );
   expect(run.errors()).toContain('1 of 1 checks failed');
+});
+
+/** Settings of a set-up whose runners are registered with the enterprise. */
+function withEnterprise(setup: SoundSetup, over: Readonly<Record<string, unknown>> = {}) {
+  const { slug, organizations } = ENTERPRISE;
+  const enterprise = { slug, organizations, tokenFile: setup.path('token'), ...over };
+  setup.configure({ github: { ...Object(setup.settings.github), enterprise } });
+}
+
+test('it finds nothing wrong with a sound enterprise, whose organisations have no group to ask for', async () => {
+  const setup = await soundSetup();
+  withEnterprise(setup);
+  const findings = await findingsOf(setup);
+  expect(findings.filter(({ state }) => state === 'failed')).toEqual([]);
+  const what = (check: string) => findings.filter((one) => one.check === check);
+  expect(what('enterprise')).toMatchObject([{ state: 'ok' }]);
+  expect(what('runner group')).toMatchObject([{ what: expect.stringContaining('acme-inc') }]);
 });
 
 interface Broken {
@@ -147,6 +165,40 @@ const BROKEN: readonly Broken[] = [
     finding: { check: 'runner group' },
     what: /acme has no runner group 9/,
     fix: /runnerGroupId/,
+  },
+  {
+    name: "the enterprise's token is none",
+    breakIt: (setup) => {
+      writeFileSync(setup.path('token'), 'ghp_forgotten');
+      withEnterprise(setup);
+    },
+    finding: { check: 'enterprise' },
+    what: /does not let the token see .* acme-inc \(401\)/,
+    fix: /manage_runners:enterprise/,
+  },
+  {
+    name: 'the enterprise has another name',
+    breakIt: (setup) => withEnterprise(setup, { slug: 'acme' }),
+    finding: { check: 'enterprise' },
+    what: /the enterprise acme \(404\)/,
+    fix: /github\.enterprise\.slug/,
+  },
+  {
+    name: 'the enterprise has no such runner group',
+    breakIt: (setup) => withEnterprise(setup, { runnerGroupId: 9 }),
+    finding: { check: 'runner group' },
+    what: /acme-inc has no runner group 9/,
+    fix: /enterprise\.runnerGroupId/,
+  },
+  {
+    name: "the enterprise's token may be read by others",
+    breakIt: (setup) => {
+      chmodSync(setup.path('token'), 0o644);
+      withEnterprise(setup);
+    },
+    finding: { check: 'secrets', state: 'warning' },
+    what: /Others may read .*token/,
+    fix: /chmod 600/,
   },
   {
     name: "the webhook's secret is another",

@@ -18,6 +18,7 @@ import { createWebhookHandler } from '../../../app/intake/webhooks.ts';
 import { HostId } from '../../../host-agent/protocol/ids.ts';
 import { APP_ID, CONTROL_TOKEN, KEYS, WEBHOOK_SECRET } from '../../contract/github/fixture.ts';
 import { type SimulatedGitHub, startSimulatedGitHub } from '../../fakes/github/simulated-github.ts';
+import { ENTERPRISE } from '../../fixtures/enterprise.ts';
 import { hostFacts, POOL } from '../../fixtures/protocol.ts';
 import { freePort } from './free-port.ts';
 
@@ -69,6 +70,7 @@ async function open(dir: string, closers: Closers): Promise<Omit<SoundSetup, 'cl
   const path = (...parts: string[]) => join(dir, ...parts);
   writeFileSync(path('key'), KEYS.privateKey, { mode: 0o600 });
   writeFileSync(path('secret'), WEBHOOK_SECRET, { mode: 0o600 });
+  writeFileSync(path('token'), ENTERPRISE.token, { mode: 0o600 });
   const github = await openGithub(closers);
   const { redis, port } = await openRedis(path('redis'), closers);
   const hosts = [hostView()];
@@ -96,7 +98,8 @@ async function open(dir: string, closers: Closers): Promise<Omit<SoundSetup, 'cl
 
 async function openGithub(closers: Closers): Promise<SimulatedGitHub> {
   const given = { appId: APP_ID, appPublicKey: KEYS.publicKey, webhookSecret: WEBHOOK_SECRET };
-  const github = await startSimulatedGitHub({ ...given, controlToken: CONTROL_TOKEN });
+  const options = { ...given, enterprise: ENTERPRISE, controlToken: CONTROL_TOKEN };
+  const github = await startSimulatedGitHub(options);
   closers.push(() => github.close());
   const port = await freePort();
   const door = await openDoor(github.url, port);
