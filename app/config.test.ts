@@ -1,8 +1,9 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import { readConfig } from './config.ts';
+import { DEFAULT_CONFIG_FILE } from './settings/read-settings.ts';
 
 /** This machine may have a file of its own at the usual place. */
 const NO_FILE = { ARCHITECT_CONFIG: '/dev/null' };
@@ -111,4 +112,15 @@ test('the token of an enterprise is read from its file', () => {
   expect(readConfig(environment).enterprise).toEqual({
     ...{ slug: 'inc', token: 'ghp_hush', organizations: ['acme'], runnerGroupId: 1 },
   });
+});
+
+test('a secret that others may read is told', () => {
+  const { dir, environment } = fileOf('GITHUB }');
+  chmodSync(join(dir, 'key'), 0o600);
+  chmodSync(join(dir, 'secret'), 0o640);
+  expect(readConfig(environment).exposedFiles).toEqual([join(dir, 'secret')]);
+});
+
+test.skipIf(existsSync(DEFAULT_CONFIG_FILE))('without a file, what writes one is named', () => {
+  expect(() => readConfig({})).toThrow(/architect.yaml: is not there; architect setup registers/);
 });

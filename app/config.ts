@@ -1,5 +1,5 @@
 /** The control plane's configuration: `architect.yaml` and the environment, read once, frozen. */
-import { readFileSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { StoreSpec } from '../host-agent/protocol/store-spec.ts';
 import type { Enterprise } from './github/runner-registry.ts';
@@ -56,6 +56,8 @@ export interface Config {
   readonly enterprise: (Enterprise & { readonly token: string }) | undefined;
   readonly logLevel: string;
   readonly redisUrl: string | undefined;
+  /** Files of secrets that others than their owner may read. */
+  readonly exposedFiles: readonly string[];
   readonly github: {
     readonly apiUrl: string;
     readonly appId: number;
@@ -107,6 +109,7 @@ export function readConfig(environment: NodeJS.ProcessEnv): Config {
     enterprise: readEnterprise(github.enterprise),
     logLevel: settings.logLevel,
     redisUrl: readRedisUrl(settings.redis),
+    exposedFiles: secretFiles(settings).filter(isExposed),
     github: {
       apiUrl: github.apiUrl,
       appId: github.appId,
@@ -133,6 +136,15 @@ function readSecret(path: string): string {
   const secret = readOrExplain(path).trim();
   if (secret === '') throw new ConfigError(`${path} is empty. It has to hold the secret.`);
   return secret;
+}
+
+function secretFiles({ github, redis }: Settings): readonly string[] {
+  const url = redis.urlFile === undefined ? [] : [redis.urlFile];
+  return [github.privateKeyFile, github.webhookSecretFile, ...url];
+}
+
+function isExposed(path: string): boolean {
+  return ((statSync(path, { throwIfNoEntry: false })?.mode ?? 0) & 0o077) !== 0;
 }
 
 function readOrExplain(path: string): string {

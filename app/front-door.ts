@@ -4,6 +4,7 @@ import { ArchitectError } from '../host-agent/protocol/errors.ts';
 import { answerHealth } from './api/health.ts';
 import type { Readiness } from './api/ports.ts';
 import type { WebhookHandler } from './intake/webhooks.ts';
+import { whyNotListening } from './listen-trouble.ts';
 import type { Address } from './settings/settings.ts';
 
 const HEAD_TIMEOUT_MS = 10_000;
@@ -60,7 +61,7 @@ async function answerOther(
 function open(server: Server, { host, port }: Address): Promise<number> {
   const { promise, resolve, reject } = Promise.withResolvers<number>();
   server.once('error', (cause) => {
-    const what = `Cannot listen on ${host}:${port} for webhooks. Check ARCHITECT_LISTEN.`;
+    const what = `Cannot listen on ${host}:${port} for webhooks: ${whyNotListening(cause)}. Free it, or change listen.`;
     reject(new FrontDoorError(what, { cause }));
   });
   server.listen({ host, port }, () => {

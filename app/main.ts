@@ -25,6 +25,7 @@ import { openFrontDoor } from './front-door.ts';
 import { ActingBook } from './gateways/acting-book.ts';
 import { GatewayKeeper } from './gateways/gateway-keeper.ts';
 import { GatewayPairs } from './gateways/gateway-pairs.ts';
+import { holdsPrivateKey, NEW_KEY_ADVICE } from './github/app-key.ts';
 import { createGithubNotices } from './github/checks.ts';
 import { createGithubClient, createTokenClient } from './github/client.ts';
 import { createGithubJobSource } from './github/job-source.ts';
@@ -56,10 +57,11 @@ import { Lease } from './records/lease.ts';
 import { RecordStore } from './records/record-store.ts';
 import type { JobFacts, JobRecord } from './records/records.ts';
 import { openRedis } from './redis/open-redis.ts';
+import { ConfigError } from './settings/config-error.ts';
 import type { Address } from './settings/settings.ts';
 import { ShutdownStack } from './shutdown-stack.ts';
+import { VERSION } from './version.ts';
 
-export const VERSION = '0.1.0';
 const LAUNCH_TOKEN_TTL_MS = 10 * 60_000;
 
 export interface ControlPlane {
@@ -67,9 +69,13 @@ export interface ControlPlane {
   close(): Promise<void>;
 }
 
-/** Resolves when every listener is open; on failure what was opened is closed again. */
+/** Resolves when every listener is open; on failure what was opened is closed again. Throws ConfigError. */
 export async function startControlPlane(config: Config): Promise<ControlPlane> {
+  if (!holdsPrivateKey(config.github.privateKey))
+    throw new ConfigError(`github.privateKeyFile names no private key. ${NEW_KEY_ADVICE}`);
   const logger = createLogger(config);
+  for (const path of config.exposedFiles)
+    logger.warn({ path }, 'others may read this secret; do: chmod 600 PATH');
   const parts = new ShutdownStack(logger);
   try {
     await assemble(config, logger, parts);

@@ -19,6 +19,7 @@ import type { Logger } from 'pino';
 import { WebSocketServer } from 'ws';
 import { ArchitectError } from '../../host-agent/protocol/errors.ts';
 import { MAX_FRAME_BYTES } from '../../host-agent/protocol/messages.ts';
+import { whyNotListening } from '../listen-trouble.ts';
 import { findArtifactFile, parseArtifactPath, sendArtifactFile } from './artifact-serving.ts';
 import type { CertificateAuthority } from './certificate-authority.ts';
 import type { EnrolledHost, EnrolmentStore } from './enrolment.ts';
@@ -194,7 +195,7 @@ async function listen(
     await opened.promise;
   } catch (cause) {
     throw new AgentEndpointError(
-      `Cannot listen for host-agents on ${address.host}:${address.port}. Free it or set ARCHITECT_AGENTS_LISTEN.`,
+      `Cannot listen for host-agents on ${address.host}:${address.port}: ${whyNotListening(cause)}. Free it, or change agents.listen.`,
       { cause },
     );
   } finally {

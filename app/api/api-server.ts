@@ -10,6 +10,7 @@ import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify }
 import type { Logger } from 'pino';
 import { ArchitectError } from '../../host-agent/protocol/errors.ts';
 import { RateLimit } from '../agents/rate-limit.ts';
+import { whyNotListening } from '../listen-trouble.ts';
 import type { Address } from '../settings/settings.ts';
 import { isAuthorized } from './api-token.ts';
 import { answerHealth } from './health.ts';
@@ -56,9 +57,12 @@ export async function startApi(options: ApiOptions): Promise<ApiServer> {
     if (options.listen !== undefined) await servers[1]?.listen({ ...options.listen });
   } catch (cause) {
     await close();
-    throw new ApiError('Cannot open the API. Check ARCHITECT_API_LISTEN and the data folder.', {
-      cause,
-    });
+    throw new ApiError(
+      `Cannot open the API: ${whyNotListening(cause)}. Check api.listen and the data folder.`,
+      {
+        cause,
+      },
+    );
   }
   return { close };
 }

@@ -1,6 +1,7 @@
 /** The command line: what there is and how it ends. 0 done, 1 refused or failed, 2 misuse. */
 import { Command, CommanderError } from 'commander';
 import { ArchitectError } from '../../host-agent/protocol/errors.ts';
+import { VERSION } from '../version.ts';
 import { addDemoCommand } from './commands/demo.ts';
 import { addDoctorCommand } from './commands/doctor.ts';
 import { addExposeCommand } from './commands/expose.ts';
@@ -47,6 +48,7 @@ export async function runProgram(argv: readonly string[], output: Terminal): Pro
 function buildProgram(output: Terminal): Command {
   const program = new Command('architect')
     .description('GitHub Actions runners in microVMs, which move when a host is reclaimed')
+    .version(VERSION)
     .addHelpText('after', EXAMPLES)
     .showHelpAfterError('Use --help to see what there is.')
     // Subcommands inherit this and the output, so both are set before they are added.

@@ -1,5 +1,8 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { pino } from 'pino';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished } from 'vitest';
 import { HostId } from '../../host-agent/protocol/ids.ts';
 import type { AgentRequest } from '../../host-agent/protocol/messages.ts';
 import { fleetHost } from '../../test/fixtures/records.ts';
@@ -20,7 +23,12 @@ function world({ answers = false, hostFails = 0 } = {}) {
   const gateways = [gateway(A, '100.64.0.1'), gateway(B, '100.64.0.2')];
   const asked: AgentRequest[] = [];
   let failures = hostFails;
-  const book = new ActingBook(':memory:');
+  const dir = mkdtempSync(join(tmpdir(), 'architect-pairs-'));
+  const book = new ActingBook(join(dir, 'gateways.db'));
+  onTestFinished(() => {
+    book.close();
+    rmSync(dir, { recursive: true });
+  });
   const pairs = new GatewayPairs({
     port: { gateways: () => gateways, answers: async () => answers },
     book,

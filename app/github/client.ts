@@ -8,6 +8,7 @@ import { Octokit } from '@octokit/rest';
 import type { Logger } from 'pino';
 import { z } from 'zod';
 import type { Config } from '../config.ts';
+import { VERSION } from '../version.ts';
 import { AnswerCache } from './answer-cache.ts';
 import { GithubPacedError, GithubRateLimitedError, toGithubError } from './errors.ts';
 import { mayPoll, parseRateStanding, type RateStanding } from './rate-standing.ts';
@@ -15,7 +16,7 @@ import { pointsOf, SpentPoints } from './spent-points.ts';
 
 const REQUEST_TIMEOUT_MS = 10_000;
 const MAX_INSTALLATIONS = 1_000;
-const USER_AGENT = 'architect/0.1.0';
+const USER_AGENT = `architect/${VERSION}`;
 const MAX_POINTS_PER_MINUTE = 900;
 /** Of those: polling leaves the rest to what is minted. */
 const POLL_UNTIL_POINTS = 600;

@@ -79,7 +79,7 @@ async function prepareFolder(paths: ServerPaths): Promise<void> {
   const freeBytes = disk.bavail * disk.bsize;
   if (freeBytes < MIN_FREE_BYTES) {
     throw new RedisStartError(
-      `The disk of ${paths.dir} is full. Free at least ${MIN_FREE_BYTES} bytes and start again.`,
+      `The disk of ${paths.dir} is full. Free at least ${MIN_FREE_BYTES / 2 ** 20} MiB and start again.`,
       { context: { freeBytes } },
     );
   }

@@ -24,6 +24,8 @@ import { settingOf, VARIABLES, variableOf } from './variables.ts';
 /** Where the file is looked for when ARCHITECT_CONFIG names none. */
 export const DEFAULT_CONFIG_FILE = '/etc/architect/architect.yaml';
 
+const NO_FILE = `${DEFAULT_CONFIG_FILE}: is not there; architect setup registers an App and writes it`;
+
 interface Source {
   /** For the reader: a file's path or a variable's name. */
   readonly name: string;
@@ -68,7 +70,11 @@ export function readSettings<Schema extends z.ZodObject>(
   const wrong = parsed.success
     ? []
     : parsed.error.issues.flatMap((issue) => describeIssue(issue, { raw, schema }));
-  throw unusable([...wrong, ...secrets]);
+  throw unusable([
+    ...wrong,
+    ...secrets,
+    ...(configFileOf(environment) === undefined ? [NO_FILE] : []),
+  ]);
 }
 
 function unusable(lines: readonly string[]): ConfigError {

@@ -1,6 +1,8 @@
 import type { Command } from 'commander';
+import type { JobId } from '../../../host-agent/protocol/ids.ts';
 import { JobDetail } from '../../api/views.ts';
 import { callApi, findApi } from '../api-client.ts';
+import { parseJobId } from '../arguments.ts';
 import { type Output, show } from '../output.ts';
 import { presentJob } from '../present.ts';
 
@@ -12,10 +14,10 @@ export function addJobCommand(program: Command, output: Output): void {
   program
     .command('job')
     .description('show one job: state, why, VM, host, timeline, moves')
-    .argument('<id>', "GitHub's id of the job")
+    .argument('<id>', "GitHub's id of the job", parseJobId)
     .option('--json', 'print JSON', false)
     .addHelpText('after', EXAMPLES)
-    .action(async (id: string, { json }: { json: boolean }) => {
+    .action(async (id: JobId, { json }: { json: boolean }) => {
       const value = await callApi(findApi(output.environment), {
         method: 'GET',
         path: `/jobs/${encodeURIComponent(id)}`,

@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { MigrationId } from '../../../host-agent/protocol/ids.ts';
 import { DrainView, JobDetail, MigrationStatus } from '../../api/views.ts';
 import { type ApiAddress, callApi, findApi } from '../api-client.ts';
+import { parseJobId } from '../arguments.ts';
 import { CliError } from '../cli-error.ts';
 import { follow } from '../follow.ts';
 import { type Output, show } from '../output.ts';
@@ -59,7 +60,7 @@ export function addDrillCommand(program: Command, output: Output): void {
   program
     .command('drill')
     .description('evacuate a running job to another host, for real, and show its evidence')
-    .argument('<job>', "GitHub's id of the job")
+    .argument('<job>', "GitHub's id of the job", parseJobId)
     .option(
       '--within <seconds>',
       'the time that the notice would give',

@@ -1,6 +1,7 @@
-import { type Command, InvalidArgumentError } from 'commander';
+import type { Command } from 'commander';
 import { MarketView } from '../../api/views.ts';
 import { callApi, findApi } from '../api-client.ts';
+import { parseCount } from '../arguments.ts';
 import { type Output, show } from '../output.ts';
 import { presentMarket } from '../present-market.ts';
 
@@ -32,7 +33,5 @@ export function addOffersCommand(program: Command, output: Output): void {
 }
 
 function parseRows(text: string): number {
-  const rows = Number(text);
-  if (Number.isInteger(rows) && rows >= 1 && rows <= MAX_ROWS) return rows;
-  throw new InvalidArgumentError(`Wants a whole number from 1 to ${MAX_ROWS}.`);
+  return parseCount(text, MAX_ROWS);
 }

@@ -37,6 +37,7 @@ interface Options {
 
 export function addSetupCommand(program: Command, output: Output): void {
   const providers = new Option('--provider <name>', 'where hosts come from');
+  const pages = new Option('--page-listen <host:port>', 'where the page is served');
   program
     .command('setup')
     .description('register the GitHub App and write the configuration')
@@ -54,7 +55,7 @@ export function addSetupCommand(program: Command, output: Output): void {
     .option('--config <file>', 'what is written', DEFAULT_CONFIG_FILE)
     .option('--force', 'replace files that are there', false)
     .option('--code <code>', 'what GitHub sent a browser back with, instead of a page here')
-    .option('--page-listen <host:port>', 'where the page is served', parseAddress, DEFAULT_PAGE)
+    .addOption(pages.argParser(parseAddress).default(DEFAULT_PAGE, '127.0.0.1:8765'))
     .option('--json', 'print JSON', false)
     .addHelpText('after', EXAMPLES)
     .action(async (options: Options) => {

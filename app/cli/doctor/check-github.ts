@@ -1,10 +1,10 @@
 /** GitHub: is it there, does it know us, may we, are we installed, does its word reach us? */
-import { createPrivateKey } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import { pino } from 'pino';
 import { z } from 'zod';
 import { ArchitectError } from '../../../host-agent/protocol/errors.ts';
 import type { Config } from '../../config.ts';
+import { holdsPrivateKey, NEW_KEY_ADVICE } from '../../github/app-key.ts';
 import { createGithubClient, type GithubClient } from '../../github/client.ts';
 import { redeliver } from '../../github/delivery-log.ts';
 import { checkEnterprise } from './check-enterprise.ts';
@@ -95,16 +95,9 @@ async function readClock(apiUrl: string, now: () => number): Promise<number | un
 }
 
 function judgeKey(pem: string): Finding | undefined {
-  try {
-    createPrivateKey(pem);
-    return undefined;
-  } catch {
-    return failed(
-      'App',
-      'The file in github.privateKeyFile holds no private key.',
-      "Make a new key on the App's page, and put the .pem that it downloads there.",
-    );
-  }
+  if (holdsPrivateKey(pem)) return undefined;
+  const what = 'The file in github.privateKeyFile holds no private key.';
+  return failed('App', what, NEW_KEY_ADVICE);
 }
 
 async function readApp(client: GithubClient): Promise<SeenApp> {

@@ -5,6 +5,7 @@
  */
 import { randomBytes, timingSafeEqual } from 'node:crypto';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { whyNotListening } from '../../listen-trouble.ts';
 import type { Address } from '../../settings/settings.ts';
 import { CliError } from '../cli-error.ts';
 
@@ -79,7 +80,10 @@ function open(server: Server, { host, port }: Address): Promise<number> {
   const { promise, resolve, reject } = Promise.withResolvers<number>();
   server.once('error', (cause) => {
     reject(
-      new CliError(`Cannot listen on ${host}:${port}. Name another by --page-listen.`, { cause }),
+      new CliError(
+        `Cannot listen on ${host}:${port}: ${whyNotListening(cause)}. Name another by --page-listen.`,
+        { cause },
+      ),
     );
   });
   server.listen({ host, port }, () => {
