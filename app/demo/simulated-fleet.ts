@@ -39,6 +39,8 @@ export interface SimulatedFleetOptions {
   readonly hostSize?: string;
   /** VMs' connections go out through a gateway, and live on when they move. */
   readonly gateway?: boolean;
+  /** The gateway's, for guests' IPv6. */
+  readonly prefix6?: string;
   /** More settings of the control plane's environment. */
   readonly environment?: Readonly<Record<string, string>>;
   /** More arguments of the simulated GitHub. */
@@ -168,7 +170,8 @@ export class SimulatedFleet {
 
   #gatewayFacts() {
     const { network, api, dir } = this;
-    return { network, api, dir, signal: this.#options.signal };
+    const { prefix6, signal } = this.#options;
+    return { network, api, dir, prefix6, signal };
   }
 
   async #writeSecrets(): Promise<void> {

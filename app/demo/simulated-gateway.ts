@@ -22,6 +22,8 @@ export interface GatewayFacts {
   readonly api: ApiAddress;
   /** The fleet's folder. */
   readonly dir: string;
+  /** For guests' IPv6; undefined: they have none. */
+  readonly prefix6?: string | undefined;
   readonly signal: AbortSignal;
 }
 
@@ -57,6 +59,7 @@ export async function startGateway(facts: GatewayFacts): Promise<Child> {
       ARCHITECT_AGENT_NAME: MACHINE_ID,
       ARCHITECT_AGENT_TOKEN_FILE: tokenFile(facts),
       ARCHITECT_UNDERLAY_MTU: String(network.mtu),
+      ...(facts.prefix6 !== undefined && { ARCHITECT_GATEWAY_PREFIX6: facts.prefix6 }),
     },
     logPath: join(facts.dir, 'gateway.log'),
   });

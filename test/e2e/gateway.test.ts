@@ -7,16 +7,20 @@ import type { SimulatedFleet } from '../../app/demo/simulated-fleet.ts';
 import { actionCheckout } from '../fixtures/action-files.ts';
 import { busyVm, eventually, never, pushJob, settled, startFleet } from './fleet.ts';
 import { openGate } from './gate.ts';
+import { type Outside6, openOutside6, PREFIX6 } from './outside6.ts';
 
 const NOTICE_MS = 60_000;
 
 let fleet: SimulatedFleet;
+let outside6: Outside6;
 
 beforeAll(async () => {
-  fleet = await startFleet({ gateway: true });
+  fleet = await startFleet({ gateway: true, prefix6: PREFIX6 });
+  outside6 = await openOutside6(fleet);
 });
 
 afterAll(async () => {
+  await outside6?.close();
   expect(await fleet.close()).toEqual([]);
 });
 
@@ -36,9 +40,11 @@ async function move(vmId: string): Promise<void> {
   expect(ended, JSON.stringify(ended)).toMatchObject({ state: 'done' });
 }
 
-it('lives there and back, on one connection', async () => {
+it('lives there and back, on one connection by IPv4 and one by IPv6', async () => {
   await using gate = await openGate(fleet.peer.host);
-  const jobId = await pushJob(fleet, gate.script('there-and-back'));
+  const { connect, echo } = outside6;
+  const steps = [connect, echo('before'), gate.script('there-and-back'), echo('after')];
+  const jobId = await pushJob(fleet, ['set -e', ...steps].join('\n'));
   await gate.arrived();
   const vm = await busyVm(fleet, jobId);
   await move(vm.id);

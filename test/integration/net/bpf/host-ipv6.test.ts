@@ -160,6 +160,19 @@ test.each([
   expect(sent.subarray(0, 14).toString('hex')).toBe(`${GUEST_MAC.replaceAll(':', '')}${mac}86dd`);
 });
 
+test('the answer’s checksum holds where a carry makes another carry', () => {
+  // The program sums words as the processor reads them, low byte first.
+  const ask = (last: number) => {
+    const group = (last % 256) * 256 + Math.floor(last / 256);
+    const source = `fe80::61:72ff:fe63:${group.toString(16)}`;
+    return packets.readFrame6(fromGuest(solicitation({ source })).sent);
+  };
+  // As much as the sum lacks to be all ones.
+  const lacking = ask(0).body.readUInt16LE(2);
+  const around = Array.from({ length: 33 }, (_, n) => (lacking + n - 16) % 0x10000);
+  expect(around.filter((last) => !ask(last).checksumHolds)).toEqual([]);
+});
+
 const claim = Buffer.concat([packets.bytesOf('fe80::1'), Buffer.from('0201026172000002', 'hex')]);
 test.each([
   ['another’s MAC asked for', solicitation({ target: 'fe80::2' }), 'discovery'],
