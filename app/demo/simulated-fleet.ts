@@ -107,7 +107,7 @@ export class SimulatedFleet {
     const child = startChild({
       name: 'The control plane',
       args: [join(ROOT, 'app/cli/architect.ts'), 'start'],
-      environment: this.#controlPlaneEnvironment(),
+      environment: this.controlPlaneEnvironment(),
       logPath: join(this.dir, 'control-plane.log'),
     });
     this.#controlPlane = child;
@@ -233,7 +233,8 @@ export class SimulatedFleet {
     await untilReady(child, look, this.#options.signal);
   }
 
-  #controlPlaneEnvironment(): Record<string, string> {
+  /** What the control plane is started with, and the commands that read its settings. */
+  controlPlaneEnvironment(): Record<string, string> {
     const { hosts, hostSize = '4cpu-8gb', environment } = this.#options;
     const { bridgeAddress, agentPort, outsideAddress } = this.network;
     return {

@@ -55,6 +55,16 @@ export class SimulatedGithub {
     return Run.parse(await answer.json()).jobs;
   }
 
+  /** Puts a file on the default branch of acme/widgets. */
+  async putFile(file: { readonly path: string; readonly text: string }, signal: AbortSignal) {
+    await this.#call('PUT', '/repos/acme/widgets/files', { signal, body: { ...file } });
+  }
+
+  /** What the first installation grants the App from now on. */
+  async grant(permissions: Readonly<Record<string, 'read' | 'write'>>, signal: AbortSignal) {
+    await this.#call('PATCH', '/installations/1', { signal, body: { permissions } });
+  }
+
   async readJob(jobId: string, signal: AbortSignal): Promise<SimulatedJob> {
     return SimulatedJob.parse(await (await this.#call('GET', `/jobs/${jobId}`, { signal })).json());
   }

@@ -15,6 +15,8 @@ import type { Conclusion, JobDetails, JobStep } from './wire.ts';
 
 const SET_UP_STEP = 1;
 const FILES_OF_STEPS = ['set-env', 'set-output', 'add-path', 'step-summary'];
+/** Of steps and of hooks, as at the official runner (ScriptHandlerHelpers). */
+const BASH_FLAGS = ['--noprofile', '--norc', '-e', '-o', 'pipefail'];
 /** As at the official runner (CreateStepSummaryCommand). */
 const MAX_SUMMARY_BYTES = 1024 * 1024;
 
@@ -68,7 +70,7 @@ async function setUp(running: Running): Promise<boolean> {
     running.log.write(await readSetupInfo(running.runnerDir));
     if (hook === undefined) return 'success';
     running.log.write(`A job started hook has been configured: '${hook}'\n`);
-    return conclude(running, await runFile(running, { file: hook, flags: [] }));
+    return conclude(running, await runFile(running, { file: hook }));
   });
   return result === 'success';
 }
@@ -82,7 +84,7 @@ async function complete(running: Running): Promise<boolean> {
     running.log.write(`A job completed hook has been configured: '${hook}'\n`);
     await emptyFiles(running);
     const unstoppable = { ...running, signal: new AbortController().signal };
-    const code = await runFile(unstoppable, { file: hook, flags: [] });
+    const code = await runFile(unstoppable, { file: hook });
     await uploadSummary(running, number);
     return conclude(unstoppable, code);
   });
@@ -118,8 +120,7 @@ async function runStep(running: Running, step: JobStep): Promise<Conclusion> {
   running.log.write(
     `##[group]Run ${step.run.split('\n')[0]}\n${step.run.trimEnd()}\n##[endgroup]\n`,
   );
-  const flags = ['--noprofile', '--norc', '-e', '-o', 'pipefail'];
-  const code = await runFile(running, { file, flags, step });
+  const code = await runFile(running, { file, step });
   running.base = { ...running.base, ...(await readSetEnv(tempDir)) };
   await uploadSummary(running, step.number);
   if (code !== 0) running.log.write(`##[error]Process completed with exit code ${code}.\n`);
@@ -128,11 +129,11 @@ async function runStep(running: Running, step: JobStep): Promise<Conclusion> {
 
 function runFile(
   { place, base, log, signal }: Running,
-  { file, flags, step }: { file: string; flags: readonly string[]; step?: JobStep },
+  { file, step }: { readonly file: string; readonly step?: JobStep },
 ): Promise<number> {
   return runScript({
     command: '/bin/bash',
-    args: [...flags, file],
+    args: [...BASH_FLAGS, file],
     cwd: place.workspace,
     env: stepEnvironment(base, place, step),
     output: (data) => log.write(data),

@@ -1,8 +1,10 @@
 /** What a job finds inside its VM: its class, no secret of its runner, and nobody but the outside. */
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { SMOKE_PATH, SMOKE_WORKFLOW } from '../../app/cli/doctor/smoke-workflow.ts';
 import type { SimulatedFleet } from '../../app/demo/simulated-fleet.ts';
 import { chooseGuestAddress, GUEST_RANGE } from '../../host-agent/protocol/guest-addresses.ts';
 import { actionCheckout } from '../fixtures/action-files.ts';
+import { runCli } from '../integration/setup/run-cli.ts';
 import { busyVm, listHosts, never, pushJob, settled, startFleet } from './fleet.ts';
 import { openGate } from './gate.ts';
 
@@ -48,6 +50,20 @@ it('has its placement at the beginning of its log, and what its VM went through 
   expect(summary).toMatch(/^\*mine\*\n/);
   expect(summary).toContain('| Moves survived | 0 |');
   expect(summary).toContain('| Cost | not known: its host has no price |');
+});
+
+it('is run by architect doctor --smoke, which tells each phase', async () => {
+  const permissions = { organization_self_hosted_runners: 'write', metadata: 'read' } as const;
+  await fleet.github.grant({ ...permissions, actions: 'write' }, never);
+  await fleet.github.putFile({ path: SMOKE_PATH, text: SMOKE_WORKFLOW }, never);
+  const environment = fleet.controlPlaneEnvironment();
+  const run = runCli(['doctor', '--smoke', 'acme/widgets', '--json'], environment);
+  expect(await run.exit, run.errors() + run.written()).toBe(0);
+  const { smoke } = JSON.parse(run.written());
+  const phases: { readonly phase: string }[] = smoke.phases;
+  for (const phase of ['dispatched', 'VM started', 'runner online', 'done'])
+    expect(phases).toContainEqual(expect.objectContaining({ phase }));
+  await settled(fleet, smoke.jobId);
 });
 
 it('finds no JIT configuration in any process or file that a step can read', async () => {

@@ -259,6 +259,52 @@ describe('runs, jobs and checks', () => {
     expect(job?.conclusion).toBe('cancelled');
   });
 
+  it('start from a workflow that may be dispatched', async () => {
+    const { world } = fixture.github.simulation;
+    const yaml = WORKFLOW.replace('on: push', 'on: [push, workflow_dispatch]');
+    const repository = world.repository('acme', 'widgets');
+    repository.files = new Map([
+      ['.github/workflows/smoke.yml', yaml],
+      ['.github/workflows/push.yml', WORKFLOW],
+    ]);
+    const base = `${REPO}/workflows/{workflow_id}`;
+    const smoke = { workflow_id: 'smoke.yml', ref: 'main' };
+    const shown = await call('installation', `GET ${base}`, smoke);
+    expect(shown.data).toMatchObject({ state: 'active', path: '.github/workflows/smoke.yml' });
+    const { id } = WithId.parse(shown.data);
+    const byId = await call('installation', `GET ${base}`, { workflow_id: id });
+    expect(byId.data).toEqual(shown.data);
+    const absent = { workflow_id: 'none.yml', ref: 'main' };
+    const octokit = fixture.asInstallation();
+    const fails = (route: string, parameters: Parameters) =>
+      expect(octokit.request(route, { ...place, ...parameters })).rejects;
+    await fails(`GET ${base}`, absent).toMatchObject({ status: 404 });
+    const dispatch = `POST ${base}/dispatches`;
+    expect(await call('installation', dispatch, smoke)).toMatchObject({ status: 204 });
+    const told = await call('installation', dispatch, { ...smoke, return_run_details: true });
+    const { workflow_run_id: run_id } = z.object({ workflow_run_id: z.int() }).parse(told.data);
+    const run = await call('installation', `GET ${REPO}/runs/{run_id}`, { run_id });
+    expect(run.data).toMatchObject({ event: 'workflow_dispatch', workflow_id: id });
+    const listed = await call('installation', `GET ${base}/runs`, {
+      ...{ workflow_id: 'smoke.yml', event: 'workflow_dispatch', per_page: 1 },
+    });
+    expect(listed.data).toMatchObject({ total_count: 2, workflow_runs: [{ id: run_id }] });
+    await fails(dispatch, absent).toMatchObject({ status: 404 });
+    for (const wrong of [
+      { workflow_id: 'push.yml' },
+      { ref: 'nowhere' },
+      { ref: '' },
+      { inputs: { surprise: 1 } },
+    ])
+      await fails(dispatch, { ...smoke, ...wrong }).toMatchObject({ status: 422 });
+    const [installation] = world.installations.values();
+    if (installation === undefined) throw new Error('the fake has one');
+    installation.permissions = { ...installation.permissions, actions: 'read' };
+    const less = fixture.asInstallation().request(dispatch, { ...place, ...smoke });
+    await expect(less).rejects.toMatchObject({ status: 403 });
+    installation.permissions = { ...installation.permissions, actions: 'write' };
+  });
+
   it('takes checks', async () => {
     const output = { title: 'Refused', summary: 'The label is not allowed.' };
     const check = { name: 'architect', head_sha: SHA, conclusion: 'failure', output };

@@ -1,20 +1,18 @@
 /** GitHub's REST API for workflow runs, their jobs, and checks. */
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { z } from 'zod';
-import { requireToken } from './caller.ts';
+import { authorizeRepository } from './caller.ts';
 import { runConclusion, runStatus } from './job-lifecycle.ts';
 import type { CheckRun, Job, Repository, Run } from './model.ts';
 import type { Access } from './options.ts';
 import { onePage } from './paging.ts';
 import { repositoryPayload } from './payload-account.ts';
 import { checkRunPayload, jobPayload, runPayload } from './payload-actions.ts';
-import { invalidBody, notAccessible, notFound, Refusal, unprocessable } from './refusal.ts';
+import { invalidBody, notFound, Refusal, unprocessable } from './refusal.ts';
 import type { Simulation } from './simulation.ts';
-import { requirePermission } from './tokens.ts';
 
 const MAX_RERUNS = 50;
 
-const Place = z.object({ owner: z.string(), repo: z.string() });
 const RunId = z.object({ run: z.coerce.number().int() });
 const JobId = z.object({ job: z.coerce.number().int() });
 const RunFilter = z.object({ status: z.string().optional(), branch: z.string().optional() });
@@ -161,14 +159,7 @@ function authorize(
   name: string,
   access: Access,
 ): Repository {
-  const token = requireToken(simulation, request);
-  const { owner, repo } = Place.parse(request.params);
-  const repository = simulation.world.repository(owner, repo);
-  if (repository.owner.id !== token.installation.account.id) throw notFound();
-  if (token.repositories !== undefined && !token.repositories.includes(repository))
-    throw notAccessible();
-  requirePermission(token, name, access);
-  return repository;
+  return authorizeRepository(simulation, request, { name, access });
 }
 
 function findRun(simulation: Simulation, request: FastifyRequest, access: Access): Run {

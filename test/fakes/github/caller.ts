@@ -1,10 +1,14 @@
 /** Who calls, from the Authorization header: the App, an installation, or a runner. */
 import type { FastifyRequest } from 'fastify';
+import { z } from 'zod';
 import { refuseAppToken } from './app-auth.ts';
-import type { Runner } from './model.ts';
-import { badCredentials } from './refusal.ts';
+import type { Repository, Runner } from './model.ts';
+import type { Access } from './options.ts';
+import { badCredentials, notAccessible, notFound } from './refusal.ts';
 import type { Simulation } from './simulation.ts';
-import type { AccessToken } from './tokens.ts';
+import { type AccessToken, requirePermission } from './tokens.ts';
+
+const Place = z.object({ owner: z.string(), repo: z.string() });
 
 export function bearer(request: FastifyRequest): string {
   const [scheme = '', token = ''] = (request.headers.authorization ?? '').split(' ');
@@ -24,6 +28,22 @@ export function requireApp({ world }: Simulation, request: FastifyRequest): void
 /** Throws the 401 or 403 answer unless an installation calls. */
 export function requireToken({ tokens }: Simulation, request: FastifyRequest): AccessToken {
   return tokens.check(bearer(request));
+}
+
+/** The repository of the path. Throws the answer unless an installation calls that may do that there. */
+export function authorizeRepository(
+  simulation: Simulation,
+  request: FastifyRequest,
+  { name, access }: { readonly name: string; readonly access: Access },
+): Repository {
+  const token = requireToken(simulation, request);
+  const { owner, repo } = Place.parse(request.params);
+  const repository = simulation.world.repository(owner, repo);
+  if (repository.owner.id !== token.installation.account.id) throw notFound();
+  if (token.repositories !== undefined && !token.repositories.includes(repository))
+    throw notAccessible();
+  requirePermission(token, name, access);
+  return repository;
 }
 
 /** Throws the 401 answer unless a registered runner calls. */

@@ -4,6 +4,7 @@
  *   POST   /_sim/accounts {login, type}                   POST /_sim/repositories {owner, name}
  *   POST   /_sim/installations {login, permissions?}      PATCH, DELETE /_sim/installations/I
  *   POST   /_sim/repos/O/R/push {workflow, branch?}       201 run
+ *   PUT    /_sim/repos/O/R/files {path, text}             204; of the default branch
  *   GET    /_sim/runs, /_sim/runs/R, /_sim/jobs, /_sim/jobs/J, /_sim/runners, /_sim/checks
  *   GET    /_sim/jobs/J/log?follow=true                   text, from the beginning to the job's end
  *   GET    /_sim/jobs/J/summary                           its steps' summaries, as its page shows them
@@ -31,6 +32,7 @@ const InstallationChange = z.strictObject({
   permissions: Permissions.optional(),
 });
 const Push = z.strictObject({ workflow: z.string().min(1), branch: z.string().default('main') });
+const NewFile = z.strictObject({ path: z.string().min(1), text: z.string() });
 const Place = z.object({ owner: z.string(), repo: z.string() });
 const Id = z.object({ id: z.coerce.number().int() });
 const Follow = z.object({ follow: z.enum(['true', 'false']).default('false') });
@@ -105,6 +107,13 @@ function serveWork(server: FastifyInstance, simulation: Simulation): void {
       if (!(error instanceof WorkflowError)) throw error;
       throw new Refusal({ status: 422, message: error.message });
     }
+  });
+  server.put('/_sim/repos/:owner/:repo/files', async (request, reply) => {
+    const { owner, repo } = Place.parse(request.params);
+    const { path, text } = NewFile.parse(request.body);
+    const repository = world.repository(owner, repo);
+    repository.files = new Map(repository.files).set(path, text);
+    return reply.code(204).send();
   });
   server.get('/_sim/runs', async () => ({ runs: [...world.runs.values()].map(runView) }));
   server.get('/_sim/runs/:id', async (request) => runView(world.run(Id.parse(request.params).id)));

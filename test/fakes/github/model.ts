@@ -74,6 +74,9 @@ export interface Run {
   readonly number: number;
   readonly repository: Repository;
   readonly workflowName: string;
+  /** Of its workflow's file. */
+  readonly path: string;
+  readonly event: 'push' | 'workflow_dispatch';
   readonly sha: string;
   readonly branch: string;
   readonly createdAtMs: number;

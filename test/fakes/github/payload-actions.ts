@@ -1,4 +1,5 @@
 /** Runs, jobs, runners and checks as GitHub's API and webhooks show them. */
+import { createHash } from 'node:crypto';
 import { type JobAction, runConclusion, runStatus } from './job-lifecycle.ts';
 import type { CheckRun, Job, Repository, Run, Runner, StepState } from './model.ts';
 import {
@@ -86,14 +87,14 @@ export function runPayload(world: World, run: Run) {
     node_id: nodeId('WorkflowRun', run.id),
     head_branch: run.branch,
     head_sha: run.sha,
-    path: '.github/workflows/ci.yml',
+    path: run.path,
     display_title: run.workflowName,
     run_number: run.number,
     run_attempt: run.attempt,
-    event: 'push',
+    event: run.event,
     status: runStatus(run),
     conclusion: runConclusion(run),
-    workflow_id: run.repository.id,
+    workflow_id: workflowId(run.repository, run.path),
     url: runUrl,
     html_url: `${WEB_URL}/${run.repository.owner.login}/${run.repository.name}/actions/runs/${run.id}`,
     pull_requests: [],
@@ -109,7 +110,7 @@ export function runPayload(world: World, run: Run) {
     cancel_url: `${runUrl}/cancel`,
     rerun_url: `${runUrl}/rerun`,
     previous_attempt_url: run.attempt > 1 ? `${runUrl}/attempts/${run.attempt - 1}` : null,
-    workflow_url: `${url}/actions/workflows/${run.repository.id}`,
+    workflow_url: `${url}/actions/workflows/${workflowId(run.repository, run.path)}`,
     head_commit: {
       id: run.sha,
       tree_id: run.sha,
@@ -120,6 +121,29 @@ export function runPayload(world: World, run: Run) {
     },
     repository: minimalRepositoryPayload(world, run.repository),
     head_repository: minimalRepositoryPayload(world, run.repository),
+  };
+}
+
+/** Stable, and another for each file of each repository. */
+export function workflowId({ id }: Repository, path: string): number {
+  return id + createHash('sha1').update(path).digest().readUIntBE(0, 5);
+}
+
+export function workflowPayload(
+  world: World,
+  repository: Repository,
+  { path, name }: { readonly path: string; readonly name: string },
+) {
+  const id = workflowId(repository, path);
+  const file = path.split('/').at(-1);
+  const webUrl = `${WEB_URL}/${repository.owner.login}/${repository.name}`;
+  return {
+    ...{ id, node_id: nodeId('Workflow', id), name, path, state: 'active' },
+    created_at: instant(repository.createdAtMs),
+    updated_at: instant(repository.createdAtMs),
+    url: `${repositoryUrl(world, repository)}/actions/workflows/${id}`,
+    html_url: `${webUrl}/blob/main/${path}`,
+    badge_url: `${webUrl}/workflows/${file}/badge.svg`,
   };
 }
 

@@ -17,6 +17,7 @@ import { invalidBody, notFound, Refusal } from './refusal.ts';
 import { serveRunners } from './runner-routes.ts';
 import { serveSessions } from './session-routes.ts';
 import { Simulation } from './simulation.ts';
+import { serveWorkflows } from './workflow-routes.ts';
 
 const MAX_BODY_BYTES = 25 * 1024 * 1024;
 const SWEEP_MS = 200;
@@ -86,6 +87,7 @@ function serveRest(server: FastifyInstance, simulation: Simulation): void {
   serveContents(server, simulation);
   serveRunners(server, simulation);
   serveActions(server, simulation);
+  serveWorkflows(server, simulation);
 }
 
 /** A classic token's scopes are told with each answer. */

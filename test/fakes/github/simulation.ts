@@ -10,8 +10,11 @@ import { RunnerLifecycle } from './runner-lifecycle.ts';
 import { Sweeper } from './sweep.ts';
 import { Tokens } from './tokens.ts';
 import { Webhooks } from './webhooks.ts';
-import { parseWorkflow } from './workflow.ts';
+import { parseWorkflow, triggersOf, WorkflowError } from './workflow.ts';
 import { World } from './world.ts';
+
+/** Of workflows that are pushed without a name of their file. */
+const PUSHED_PATH = '.github/workflows/ci.yml';
 
 /** So many API calls whose path matches are answered with `status` instead. */
 export interface ApiFault {
@@ -52,6 +55,19 @@ export class Simulation {
 
   /** Starts a run. Throws WorkflowError. */
   push(repository: Repository, yaml: string, branch = 'main'): Run {
+    return this.#start(repository, yaml, { branch, path: PUSHED_PATH, event: 'push' });
+  }
+
+  /** Starts a run of a workflow of the default branch. Throws WorkflowError. */
+  dispatch(repository: Repository, path: string, branch = 'main'): Run {
+    const yaml = repository.files?.get(path) ?? '';
+    if (!triggersOf(yaml).includes('workflow_dispatch'))
+      throw new WorkflowError("Workflow does not have 'workflow_dispatch' trigger");
+    return this.#start(repository, yaml, { branch, path, event: 'workflow_dispatch' });
+  }
+
+  #start(repository: Repository, yaml: string, by: Pick<Run, 'branch' | 'path' | 'event'>): Run {
+    const { branch, event } = by;
     const id = this.world.nextId();
     const number =
       [...this.world.runs.values()].filter((r) => r.repository === repository).length + 1;
@@ -66,9 +82,9 @@ export class Simulation {
       repository: `${repository.owner.login}/${repository.name}`,
       repository_owner: repository.owner.login,
       actor: repository.owner.login,
-      event_name: 'push',
+      event_name: event,
     });
-    const run = this.world.addRun(repository, { id, number, workflowName: plan.name, sha, branch });
+    const run = this.world.addRun(repository, { ...by, id, number, workflowName: plan.name, sha });
     this.jobs.queue(run, plan.jobs);
     return run;
   }

@@ -58,6 +58,17 @@ export interface WorkflowPlan {
 
 export class WorkflowError extends Error {}
 
+/** The events that start it. Throws WorkflowError. */
+export function triggersOf(yaml: string): readonly string[] {
+  try {
+    const { on } = Workflow.parse(parse(yaml));
+    if (typeof on === 'string') return [on];
+    return Array.isArray(on) ? on.map(String) : Object.keys(Object(on));
+  } catch (cause) {
+    throw new WorkflowError('Invalid workflow file', { cause });
+  }
+}
+
 /** `github` is the context of that name. Throws WorkflowError. */
 export function parseWorkflow(yaml: string, github: Contexts[string]): WorkflowPlan {
   try {

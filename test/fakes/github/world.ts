@@ -107,7 +107,7 @@ export class World {
 
   addRun(
     repository: Repository,
-    detail: Pick<Run, 'id' | 'number' | 'workflowName' | 'sha' | 'branch'>,
+    detail: Pick<Run, 'id' | 'number' | 'workflowName' | 'path' | 'event' | 'sha' | 'branch'>,
   ): Run {
     const now = Date.now();
     const run = {
