@@ -48,6 +48,11 @@ test.each<[string, Situation, number]>([
     5 * PACK,
   ],
   [
+    '… and half a core half of that',
+    { coldBytes: LARGE, restedMs: 2_000, idleCores: 0.5, history: steps(2, 100) },
+    5 * PACK,
+  ],
+  [
     '… and two pay no more than half of one',
     { coldBytes: LARGE, restedMs: 1_000, idleCores: 2, history: steps(2, 100) },
     5 * PACK,
@@ -60,6 +65,15 @@ test.each<[string, Situation, number]>([
   [
     'no step is longer than a second at the pace of the store',
     { coldBytes: LARGE, restedMs: 60 * MINUTE_MS, history: steps(2, 50) },
+    20 * PACK,
+  ],
+  [
+    'one step that was slow, or quick, is no pace',
+    {
+      coldBytes: LARGE,
+      restedMs: 60 * MINUTE_MS,
+      history: [...steps(2, 50), ...steps(2, 5_000), ...steps(2, 1), ...steps(2, 50)],
+    },
     20 * PACK,
   ],
   ['… or a pack', { coldBytes: LARGE, restedMs: MINUTE_MS, history: steps(1, 20_000) }, PACK],
