@@ -107,7 +107,9 @@ async function checkReadiness(sources: ApiSources): Promise<readonly HealthCheck
     {
       name: 'lease',
       ready: true,
-      detail: lease.held ? 'This process reconciles.' : 'Another process reconciles.',
+      detail: lease.held
+        ? 'This process reconciles.'
+        : 'Another process reconciles, or Redis is away.',
     },
     { name: 'agents-endpoint', ready: true, detail: `Listens on port ${endpoint.port}.` },
   ];

@@ -109,13 +109,13 @@ export function readConfig(environment: NodeJS.ProcessEnv): Config {
     enterprise: readEnterprise(github.enterprise),
     logLevel: settings.logLevel,
     redisUrl: readRedisUrl(settings.redis),
-    exposedFiles: secretFiles(settings).filter(isExposed),
     github: {
       apiUrl: github.apiUrl,
       appId: github.appId,
       privateKey: readSecret(github.privateKeyFile),
       webhookSecret: readSecret(github.webhookSecretFile),
     },
+    exposedFiles: secretFiles(settings).filter(isExposed),
   });
 }
 

@@ -87,10 +87,7 @@ export async function startControlPlane(config: Config): Promise<ControlPlane> {
 }
 
 async function assemble(config: Config, logger: Logger, parts: ShutdownStack): Promise<void> {
-  // QEMU runs without privileges and its files are below: others may pass through, not look.
-  await mkdir(config.dataDir, { recursive: true, mode: 0o711 });
-  if (config.store?.kind === 'folder')
-    await mkdir(config.store.path, { recursive: true, mode: 0o700 });
+  await makeFolders(config);
   const now = Date.now;
   const pool = readPool(config);
   const redis = parts.add('redis', await openRedis(config, logger));
@@ -190,6 +187,17 @@ async function assemble(config: Config, logger: Logger, parts: ShutdownStack): P
   reconciler.start();
   parts.add('notices', listenForNotices(provider, { fleet, lease }));
   logger.info({ listen: config.listen, pool: pool.id }, 'the control plane is up');
+}
+
+/** QEMU runs without privileges and its files are below: others may pass through, not look. */
+async function makeFolders({ dataDir, store }: Config): Promise<void> {
+  try {
+    await mkdir(dataDir, { recursive: true, mode: 0o711 });
+  } catch (cause) {
+    const what = `Cannot make the data folder ${dataDir}.`;
+    throw new ConfigError(`${what} Run architect as root, or change home.`, { cause });
+  }
+  if (store?.kind === 'folder') await mkdir(store.path, { recursive: true, mode: 0o700 });
 }
 
 /** Undefined: the provider's hosts cost nothing, so it keeps as many as it is told to. */

@@ -9,12 +9,12 @@ qemu_wanted=1:8.2
 
 # qemu…           runs the VMs, makes their disks
 # mmdebstrap …    builds the guest (trixie's signing keys come with debian-archive-keyring; without
-#                 mount it builds another guest, with a mere warning)
+#                 mount it builds another guest, with a mere warning; without gpg it warns as well)
 # redis-server    working state; started privately by Architect
 # python3-venv    holds moto, the S3 endpoint of the tests (with-moto.sh)
 # clang …         compile the switch's programs (bpf/); who has their objects needs none of these
 # nftables …      the VMs' networks, namespaces and limits
-wanted="qemu-system-x86 qemu-utils mmdebstrap debian-archive-keyring e2fsprogs zstd xz-utils
+wanted="qemu-system-x86 qemu-utils mmdebstrap debian-archive-keyring gpg e2fsprogs zstd xz-utils
 redis-server python3-venv clang libbpf-dev linux-libc-dev make nftables iproute2 util-linux mount
 procps kmod ca-certificates"
 

@@ -73,9 +73,8 @@ export async function openCertificateAuthority(
   nowMs: number,
 ): Promise<CertificateAuthority> {
   const stored = (await readAuthority(dir)) ?? (await createAuthority(dir, nowMs));
-  const certificate = new x509.X509Certificate(stored.certificatePem);
-  const key = await importPrivateKey(stored.keyPem);
-  const issuer = { certificate, key };
+  const issuer = await toIssuer(stored, dir);
+  const { certificate } = issuer;
   return {
     certificatePem: stored.certificatePem,
     sha256: sha256Hex(certificate.rawData),
@@ -87,6 +86,18 @@ export async function openCertificateAuthority(
 interface Issuer {
   readonly certificate: x509.X509Certificate;
   readonly key: webcrypto.CryptoKey;
+}
+
+async function toIssuer({ certificatePem, keyPem }: ServerIdentity, dir: string): Promise<Issuer> {
+  try {
+    const certificate = new x509.X509Certificate(certificatePem);
+    return { certificate, key: await importPrivateKey(keyPem) };
+  } catch (cause) {
+    throw new CertificateAuthorityError(
+      `The agents' certificate authority in ${dir} is damaged. Restore it from a backup, or move the folder away: every host then has to join again, with a new token.`,
+      { cause },
+    );
+  }
 }
 
 interface Subject {

@@ -9,12 +9,13 @@
  * host are one transaction.
  */
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
-import { chmodSync, closeSync, mkdirSync, openSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { DatabaseSync } from 'node:sqlite';
+import type { DatabaseSync } from 'node:sqlite';
 import { z } from 'zod';
 import { AgentRole, encodeEnrolmentToken } from '../../host-agent/protocol/enrolment.ts';
 import { HostId } from '../../host-agent/protocol/ids.ts';
+import { openDatabase } from '../open-database.ts';
 
 const SECRET_BYTES = 32;
 const LOCK_WAIT_MS = 5_000;
@@ -93,12 +94,15 @@ export class EnrolmentStore {
   /** Opens or creates the file (0600). `endpoint` is what tokens tell agents to dial and to pin. */
   constructor(path: string, endpoint: { readonly url: string; readonly caSha256: string }) {
     mkdirSync(dirname(path), { recursive: true });
-    closeSync(openSync(path, 'a', 0o600));
-    chmodSync(path, 0o600);
     this.#endpoint = endpoint;
-    this.#database = new DatabaseSync(path, { timeout: LOCK_WAIT_MS });
-    this.#database.exec('PRAGMA journal_mode = DELETE; PRAGMA synchronous = FULL;');
-    this.#database.exec(SCHEMA);
+    this.#database = openDatabase(path, {
+      prepare: (database) => {
+        database.exec(`PRAGMA busy_timeout = ${LOCK_WAIT_MS}`);
+        database.exec('PRAGMA journal_mode = DELETE; PRAGMA synchronous = FULL;');
+        database.exec(SCHEMA);
+      },
+      without: 'every host then has to join again, with a new token',
+    });
     for (const table of ['tokens', 'hosts'] as const) this.#addRole(table);
   }
 

@@ -21,6 +21,7 @@ import {
   toMoves,
   toTimeline,
 } from './report.ts';
+import { requireFolder } from './report-file.ts';
 import { SimulatedFleet } from './simulated-fleet.ts';
 import type { SimulatedJob } from './simulated-github.ts';
 
@@ -51,6 +52,7 @@ type Write = (text: string) => void;
 
 /** Throws CliError when the job is not green or something is left over; cleans up in every case. */
 export async function runDemo(options: DemoOptions): Promise<void> {
+  if (options.report !== undefined) await requireFolder(options.report);
   const shown = options.json ? process.stderr : process.stdout;
   const write: Write = (text) => void shown.write(text);
   const stop = new AbortController();

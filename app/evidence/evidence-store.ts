@@ -11,11 +11,11 @@
  *
  * An fsync takes about as long as a hundred writes, and a busy reconciler writes hundreds at once.
  */
-import { chmodSync, closeSync, openSync } from 'node:fs';
-import { DatabaseSync, type StatementSync } from 'node:sqlite';
+import type { DatabaseSync, StatementSync } from 'node:sqlite';
 import { z } from 'zod';
 import { ArchitectError } from '../../host-agent/protocol/errors.ts';
 import { HostId, type JobId, type MigrationId, type VmId } from '../../host-agent/protocol/ids.ts';
+import { openDatabase } from '../open-database.ts';
 import type { DaySpend } from '../planner/fleet/day-spend.ts';
 import type { Evidence } from '../reconciler/ports.ts';
 import { HostPrice } from '../records/job-cost.ts';
@@ -100,20 +100,17 @@ export class EvidenceStore implements Evidence {
     this.#database = database;
   }
 
-  /** Creates the file where there is none. Throws EvidenceError for one of a newer version. */
+  /** Creates the file where there is none. Throws EvidenceError for one of a newer version, DatabaseError. */
   static open(path: string): EvidenceStore {
-    closeSync(openSync(path, 'a', 0o600));
-    chmodSync(path, 0o600);
-    const database = new DatabaseSync(path);
-    database.exec(`PRAGMA busy_timeout = ${BUSY_TIMEOUT_MS}`);
-    database.exec('PRAGMA journal_mode = WAL');
-    database.exec('PRAGMA synchronous = FULL');
-    try {
-      ensureSchema(database, path);
-    } catch (cause) {
-      database.close();
-      throw cause;
-    }
+    const database = openDatabase(path, {
+      prepare: (opened) => {
+        opened.exec(`PRAGMA busy_timeout = ${BUSY_TIMEOUT_MS}`);
+        opened.exec('PRAGMA journal_mode = WAL');
+        opened.exec('PRAGMA synchronous = FULL');
+        ensureSchema(opened, path);
+      },
+      without: 'what is known of jobs, VMs and moves is then lost',
+    });
     return new EvidenceStore(database);
   }
 

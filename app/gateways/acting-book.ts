@@ -2,10 +2,11 @@
  * Which gateway acts for each floating address: SQLite in the data folder, synchronous = FULL, because
  * a takeover must hold after a crash, whichever gateway is heard first then.
  */
-import { chmodSync, closeSync, mkdirSync, openSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { DatabaseSync } from 'node:sqlite';
+import type { DatabaseSync } from 'node:sqlite';
 import { z } from 'zod';
+import { openDatabase } from '../open-database.ts';
 import { Acting } from './pair-gateways.ts';
 
 const LOCK_WAIT_MS = 5_000;
@@ -19,11 +20,14 @@ export class ActingBook {
   /** Opens or creates the file (0600). */
   constructor(path: string) {
     mkdirSync(dirname(path), { recursive: true });
-    closeSync(openSync(path, 'a', 0o600));
-    chmodSync(path, 0o600);
-    this.#database = new DatabaseSync(path, { timeout: LOCK_WAIT_MS });
-    this.#database.exec('PRAGMA journal_mode = DELETE; PRAGMA synchronous = FULL;');
-    this.#database.exec(SCHEMA);
+    this.#database = openDatabase(path, {
+      prepare: (database) => {
+        database.exec(`PRAGMA busy_timeout = ${LOCK_WAIT_MS}`);
+        database.exec('PRAGMA journal_mode = DELETE; PRAGMA synchronous = FULL;');
+        database.exec(SCHEMA);
+      },
+      without: 'of each pair of gateways the first that joins acts',
+    });
   }
 
   entries(): readonly Acting[] {
