@@ -1,8 +1,10 @@
 /** What the REST API shows, read from where each thing's truth is. */
+import { refused } from '../host-agent/protocol/errors.ts';
 import type { AgentEndpoint } from './agents/agent-endpoint.ts';
 import type { EnrolmentStore } from './agents/enrolment.ts';
 import type { AgentFleet } from './agents/fleet.ts';
 import type { GatewayFleet } from './agents/gateway-fleet.ts';
+import { type UnderlayDesk, WHY_UNDECLARED } from './agents/underlay-desk.ts';
 import { createOperations, readMoves } from './api/operations.ts';
 import type { ApiPorts, HealthCheck } from './api/ports.ts';
 import { readRecords } from './api/record-readers.ts';
@@ -21,6 +23,7 @@ export interface ApiSources {
   readonly evidence: Evidence;
   readonly fleet: AgentFleet;
   readonly gateways: GatewayFleet;
+  readonly underlay: UnderlayDesk;
   readonly keeper: Pick<GatewayKeeper, 'roles' | 'takeOver' | 'offerPort'>;
   readonly enrolment: EnrolmentStore;
   readonly redis: OpenRedis;
@@ -36,7 +39,7 @@ export interface ApiSources {
 }
 
 export function createApiPorts(sources: ApiSources): ApiPorts {
-  const { store, evidence, fleet, gateways, keeper, enrolment } = sources;
+  const { store, evidence, fleet, gateways, keeper, enrolment, underlay } = sources;
   const records = readRecords(store, evidence);
   return {
     jobs: records,
@@ -56,13 +59,15 @@ export function createApiPorts(sources: ApiSources): ApiPorts {
     operations: createOperations({ evidence, now: Date.now, nudge: sources.nudge }),
     door: {
       issueToken: (ttlMs, role) => {
+        if (role === 'gateway' && !underlay.mayHaveGateways) return refused(WHY_UNDECLARED);
         const nowMs = Date.now();
         const token = enrolment.issueEnrolmentToken({ ttlMs, role, nowMs });
-        return { token, expiresAtMs: nowMs + ttlMs };
+        return { kind: 'issued', token, expiresAtMs: nowMs + ttlMs };
       },
       revoke: (hostId) => {
         const known = enrolment.revoke(hostId, Date.now());
         if (known) for (const one of [fleet, gateways]) one.expel(hostId);
+        underlay.changed();
         return known;
       },
     },

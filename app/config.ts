@@ -2,6 +2,7 @@
 import { readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { StoreSpec } from '../host-agent/protocol/store-spec.ts';
+import type { UnderlayPolicy } from './agents/underlay-desk.ts';
 import type { Enterprise } from './github/runner-registry.ts';
 import type { Policy } from './labels/policy.ts';
 import type { Ec2Settings } from './providers/ec2/ec2-settings.ts';
@@ -21,6 +22,8 @@ export interface Config {
   readonly agentsListen: Address | undefined;
   readonly agentsUrl: string | undefined;
   readonly apiListen: Address | undefined;
+  /** What tunnel packets between hosts and gateways travel on. */
+  readonly underlay: UnderlayPolicy;
   /** What jobs may ask for, and how many of them run at a time. */
   readonly policy: Policy;
   readonly imageProfile: 'small' | 'full';
@@ -82,6 +85,7 @@ export function readConfig(environment: NodeJS.ProcessEnv): Config {
     agentsListen: settings.agents.listen,
     agentsUrl: settings.agents.url,
     apiListen: settings.api.listen,
+    underlay: readUnderlay(settings),
     policy: settings.policy,
     imageProfile: image.profile,
     cpuModel: image.cpuModel,
@@ -123,6 +127,13 @@ function readEnterprise(given: Settings['github']['enterprise']): Config['enterp
   if (given === undefined) return undefined;
   const { tokenFile, ...enterprise } = given;
   return { ...enterprise, token: readSecret(tokenFile) };
+}
+
+/** Simulated hosts are on a bridge of this machine's own, so theirs is private by itself. */
+function readUnderlay({ network, provider }: Settings): UnderlayPolicy {
+  const { underlay, wireguard } = network;
+  if (underlay === 'wireguard') return { kind: 'wireguard', ...wireguard };
+  return { kind: underlay ?? (provider === 'local' ? 'private' : 'undeclared') };
 }
 
 function readRedisUrl({ url, urlFile }: Settings['redis']): string | undefined {

@@ -16,6 +16,8 @@ import { openCertificateAuthority } from './agents/certificate-authority.ts';
 import { EnrolmentStore } from './agents/enrolment.ts';
 import { AgentFleet } from './agents/fleet.ts';
 import { GatewayFleet } from './agents/gateway-fleet.ts';
+import { UnderlayBook } from './agents/underlay-book.ts';
+import { UnderlayDesk, WHY_UNDECLARED } from './agents/underlay-desk.ts';
 import { startApi } from './api/api-server.ts';
 import { ensureApiToken } from './api/api-token.ts';
 import { createApiPorts } from './api-ports.ts';
@@ -259,6 +261,7 @@ interface AgentDoor {
   readonly enrolment: EnrolmentStore;
   readonly fleet: AgentFleet;
   readonly gateways: GatewayFleet;
+  readonly underlay: UnderlayDesk;
   readonly endpoint: AgentEndpoint;
 }
 
@@ -271,11 +274,13 @@ async function openAgents(given: AgentParts): Promise<AgentDoor> {
     'enrolment',
     new EnrolmentStore(join(config.dataDir, 'enrolment.db'), { url, caSha256: authority.sha256 }),
   );
-  const fleet = parts.add(
-    'fleet',
-    new AgentFleet({ enrolment, pool: () => pool, store: config.store, guests, now, logger }),
-  );
-  const gateways = parts.add('gateways', new GatewayFleet({ enrolment, now, logger }));
+  refuseUndeclared(config, enrolment);
+  const book = parts.add('underlay', new UnderlayBook(join(config.dataDir, 'underlay.db')));
+  const underlay = new UnderlayDesk({ policy: config.underlay, book, enrolment, now });
+  const shared = { enrolment, underlay, now, logger };
+  const { store } = config;
+  const fleet = parts.add('fleet', new AgentFleet({ ...shared, pool: () => pool, store, guests }));
+  const gateways = parts.add('gateways', new GatewayFleet(shared));
   const endpoint = parts.add(
     'agent endpoint',
     await startAgentEndpoint({
@@ -285,13 +290,21 @@ async function openAgents(given: AgentParts): Promise<AgentDoor> {
       enrolment,
       fleet,
       gateways,
+      underlay,
       artifactsDir: config.artifactsDir,
       isLeader: () => lease.held,
       now,
       logger,
     }),
   );
-  return { enrolment, fleet, gateways, endpoint };
+  return { enrolment, fleet, gateways, underlay, endpoint };
+}
+
+/** Throws ConfigError where a gateway's tunnel would run on a network that nobody vouches for. */
+function refuseUndeclared({ underlay }: Config, enrolment: EnrolmentStore): void {
+  const [gateway] = enrolment.hostsSeenSince(0, 'gateway');
+  if (underlay.kind !== 'undeclared' || gateway === undefined) return;
+  throw new ConfigError(`The gateway ${gateway.hostId} is enrolled. ${WHY_UNDECLARED}`);
 }
 
 /** Good for as long as a machine is given to join. */
@@ -300,7 +313,9 @@ function launchTokens(enrolment: EnrolmentStore, ttlMs: number) {
 }
 
 /** What the static provider lists: every machine that joined and was not revoked. */
-function enrolledHosts(agents: () => Pick<AgentDoor, 'enrolment' | 'fleet'>): EnrolledHosts {
+function enrolledHosts(
+  agents: () => Pick<AgentDoor, 'enrolment' | 'fleet' | 'underlay'>,
+): EnrolledHosts {
   return {
     enrolledHosts: async () =>
       agents()
@@ -312,9 +327,11 @@ function enrolledHosts(agents: () => Pick<AgentDoor, 'enrolment' | 'fleet'>): En
           launchedAtMs: enrolledAtMs,
         })),
     forgetHost: async (machineId) => {
-      const { enrolment, fleet } = agents();
+      const { enrolment, fleet, underlay } = agents();
       const hostId = HostId.parse(machineId);
-      if (enrolment.revoke(hostId, Date.now())) fleet.expel(hostId);
+      if (!enrolment.revoke(hostId, Date.now())) return;
+      fleet.expel(hostId);
+      underlay.changed();
     },
   };
 }

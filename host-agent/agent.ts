@@ -36,6 +36,7 @@ import { openHostSwitch } from './net/open-switch.ts';
 import { chooseResolvers } from './net/resolvers.ts';
 import { guestMtu } from './net/vm-link-plan.ts';
 import { openVmNetworks } from './net/vm-networks.ts';
+import { onUnderlay, type Underlay } from './net/wireguard/open-underlay.ts';
 import { watchNotices } from './notices/watch-notices.ts';
 import type { AgentStatus } from './protocol/agent-status.ts';
 import { askAgain } from './protocol/guest-api.ts';
@@ -75,17 +76,30 @@ export async function runAgent(parts: AgentParts): Promise<void> {
 }
 
 async function runEnrolled(parts: AgentParts, status: StatusFile): Promise<void> {
-  const { config, logger } = parts;
+  const { config, logger, signal } = parts;
   const [identity, facts] = await Promise.all([obtainIdentity(parts), measure(parts)]);
   const address = await addressTowards(identity.url);
-  const networks = parts.networks ?? (await openNetworks({ config, identity, address, logger }));
+  await onUnderlay({ ...config, identity, address, logger, signal }, (underlay) =>
+    runOn(underlay, { ...parts, identity, address, facts, status }),
+  );
+}
+
+async function runOn(
+  underlay: Underlay,
+  parts: AgentParts &
+    Pick<Parameters<typeof serve>[0], 'identity' | 'address' | 'facts' | 'status'>,
+): Promise<void> {
+  const { config, identity, logger } = parts;
+  const { signal } = underlay;
+  const networks = parts.networks ?? (await openNetworks({ config, identity, underlay, logger }));
   const dispatcher = createDispatcher(identity);
   try {
     for (const name of await sweepStaging(config.artifactsDir, Date.now())) {
       logger.info({ name }, 'removed an abandoned artifact');
     }
     const source = { url: identity.url, dispatcher };
-    await serve({ ...parts, identity, address, facts, networks, source, status });
+    const facts = { ...parts.facts, underlay: underlay.address };
+    await serve({ ...parts, signal, facts, networks, source });
   } finally {
     await dispatcher.destroy();
   }
@@ -138,7 +152,7 @@ async function serve(parts: {
   link = new ControlLink({
     ...shared,
     identity,
-    hello: helloOf({ ...facts, underlay: address }, parts.agentVersion),
+    hello: helloOf(facts, parts.agentVersion),
     picture: () => ({ ...supervisor.picture(), notice }),
     serve: (request) => supervisor.serve(request),
     onAdmitted: (pool, named) => {
@@ -213,21 +227,22 @@ async function measure({ config, signal }: AgentParts): Promise<HostFacts> {
 async function openNetworks(parts: {
   readonly config: AgentConfig;
   readonly identity: Identity;
-  readonly address: string;
+  readonly underlay: Underlay;
   readonly logger: Logger;
 }): Promise<Networks> {
-  const { config, address, logger } = parts;
+  const { config, underlay, logger } = parts;
   const { url, hostId } = parts.identity;
   const resolvConf = await readFile('/etc/resolv.conf', 'utf8').catch(() => '');
   const deny = await controlPlanePrefixes(url, logger);
-  const { fleet, underlayMtu } = config;
+  const { fleet } = config;
+  const { address, mtu: underlayMtu } = underlay;
   return await openVmNetworks({
     fleet,
     tag: hostTag(hostId),
     underlayMtu,
     dns: chooseResolvers(config.guestDns, resolvConf),
     allow: config.guestAllow,
-    deny,
+    deny: [...deny, ...underlay.deny],
     hostSwitch: openHostSwitch({ fleet, underlay: address, mtu: guestMtu(underlayMtu), logger }),
     logger,
   });

@@ -3,6 +3,7 @@
  *
  *   POST /enrol                  no certificate; one-time token; rate-limited per address
  *   GET  /artifacts/<digest>/<f> a host's certificate
+ *   POST /underlay               a host's or gateway's certificate; held until there is news
  *   GET  /agent                  a host's certificate → WebSocket; 503 while another process leads
  *   GET  /gateway                a gateway's certificate → WebSocket, the same
  *
@@ -27,6 +28,8 @@ import { answerEnrolment } from './enrolment-door.ts';
 import type { AgentFleet } from './fleet.ts';
 import type { GatewayFleet } from './gateway-fleet.ts';
 import { RateLimit } from './rate-limit.ts';
+import type { UnderlayDesk } from './underlay-desk.ts';
+import { answerUnderlay } from './underlay-door.ts';
 
 const HEAD_TIMEOUT_MS = 10_000;
 const REQUEST_TIMEOUT_MS = 30_000;
@@ -47,6 +50,7 @@ export interface AgentEndpointOptions {
   readonly enrolment: EnrolmentStore;
   readonly fleet: AgentFleet;
   readonly gateways: Pick<GatewayFleet, 'attach'>;
+  readonly underlay: Pick<UnderlayDesk, 'answer'>;
   readonly artifactsDir: string;
   /** Whether this process holds the reconciler's lease. */
   readonly isLeader: () => boolean;
@@ -112,10 +116,13 @@ async function answer(exchange: Exchange): Promise<void> {
 async function route({ options, limit, request, response }: Exchange): Promise<void> {
   if (request.url === '/enrol')
     return await answerEnrolment({ ...options, limit, request, response });
-  if (findCaller(request, options.enrolment) === undefined) {
+  const caller = findCaller(request, options.enrolment);
+  if (caller === undefined) {
     refuse(response, 401, 'A certificate of an enrolled host is needed.');
     return;
   }
+  if (request.url === '/underlay' && request.method === 'POST')
+    return await answerUnderlay({ desk: options.underlay, caller, request, response });
   const wanted = parseArtifactPath(request.url ?? '');
   if (wanted === undefined) {
     refuse(response, 404, 'There is nothing here.');

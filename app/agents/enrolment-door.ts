@@ -6,8 +6,8 @@ import { EnrolRequest, type EnrolResponse } from '../../host-agent/protocol/enro
 import type { CertificateAuthority } from './certificate-authority.ts';
 import { chooseHostId, type EnrolmentStore } from './enrolment.ts';
 import type { RateLimit } from './rate-limit.ts';
+import { readJsonBody } from './read-json-body.ts';
 
-const MAX_BODY_BYTES = 16 * 1024;
 const WHY_NOT = {
   unknown: 'This enrolment token is not one of this control plane.',
   used: 'This enrolment token was used before.',
@@ -52,7 +52,7 @@ async function decide(call: Enrolment, address: string): Promise<Answer> {
   if (!call.limit.take(address, call.now())) {
     return { status: 429, why: 'Too many enrolments from this address; wait a minute.' };
   }
-  const body = await readBody(call.request);
+  const body = await readJsonBody(call.request);
   if (body === undefined) return { status: 413, why: 'The enrolment request is too large.' };
   const parsed = EnrolRequest.safeParse(body);
   if (!parsed.success) return { status: 400, why: 'The enrolment request has the wrong shape.' };
@@ -76,21 +76,4 @@ async function enrol(call: Enrolment, wanted: EnrolRequest): Promise<Answer> {
     status: 200,
     body: { hostId, certificatePem, caPem: call.authority.certificatePem },
   };
-}
-
-/** Undefined when it is larger than MAX_BODY_BYTES; null when it is not JSON. */
-async function readBody(request: IncomingMessage): Promise<unknown> {
-  const chunks: Uint8Array[] = [];
-  let sizeBytes = 0;
-  for await (const chunk of request) {
-    if (!(chunk instanceof Uint8Array)) return null;
-    sizeBytes += chunk.byteLength;
-    if (sizeBytes > MAX_BODY_BYTES) return undefined;
-    chunks.push(chunk);
-  }
-  try {
-    return JSON.parse(Buffer.concat(chunks).toString('utf8'));
-  } catch {
-    return null;
-  }
 }

@@ -11,7 +11,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Logger } from 'pino';
 import { type RawData, WebSocket } from 'ws';
-import type { PoolSpec } from '../../host-agent/protocol/host-facts.ts';
+import type { HostFacts, PoolSpec } from '../../host-agent/protocol/host-facts.ts';
 import type { HostNotice } from '../../host-agent/protocol/host-notice.ts';
 import type { HostId } from '../../host-agent/protocol/ids.ts';
 import {
@@ -25,12 +25,13 @@ import {
 import type { StoreSpec } from '../../host-agent/protocol/store-spec.ts';
 import type { GuestDesk } from '../guests/ports.ts';
 import type { Fleet, FleetHost } from '../reconciler/ports.ts';
-import { admit } from './admission.ts';
+import { type Admission, admit } from './admission.ts';
 import type { EnrolmentStore } from './enrolment.ts';
 import { GuestLines } from './guest-lines.ts';
 import { HeardNotices } from './heard-notices.ts';
 import { describeHost, type HostEvent, type HostState, stepHost } from './host-connection.ts';
 import { hostAway, PendingRequests } from './pending-requests.ts';
+import type { UnderlayDesk } from './underlay-desk.ts';
 
 const TICK_MS = 5_000;
 /** A host that is away longer is no longer shown; it comes back when it dials in. */
@@ -56,6 +57,8 @@ export interface AgentFleetOptions {
   readonly store?: StoreSpec | undefined;
   /** Answers what jobs ask; unset: they are told to ask again. */
   readonly guests?: GuestDesk | undefined;
+  /** Unset: hosts are believed about where their tunnel packets come from. */
+  readonly underlay?: Pick<UnderlayDesk, 'refusal'> | undefined;
   readonly now: () => number;
   readonly logger: Logger;
   /** Tests shorten it. */
@@ -196,7 +199,7 @@ export class AgentFleet implements Fleet {
     const nowMs = this.#options.now();
     switch (frame.type) {
       case 'hello': {
-        const admission = admit(frame.facts, this.#options.pool());
+        const admission = this.#admit(entry.hostId, frame.facts);
         this.#apply(entry, { kind: 'hello', hello: frame, admission, nowMs });
         return;
       }
@@ -267,6 +270,11 @@ export class AgentFleet implements Fleet {
     }
   }
 
+  #admit(hostId: HostId, facts: HostFacts): Admission {
+    const why = this.#options.underlay?.refusal(hostId, facts.underlay);
+    return why === undefined ? admit(facts, this.#options.pool()) : { kind: 'turned-away', why };
+  }
+
   #welcome(hostId: HostId, pool: PoolSpec): ControlFrame {
     const { store } = this.#options;
     return { type: 'welcome', hostId, pool, ...(store === undefined ? {} : { store }) };
@@ -279,7 +287,6 @@ export class AgentFleet implements Fleet {
 
   #tick(): void {
     const nowMs = this.#options.now();
-    const pool = this.#options.pool();
     for (const [hostId, entry] of this.#entries) {
       const { state } = entry;
       if (state.kind === 'away' && nowMs - state.sinceMs > AWAY_SHOWN_MS) {
@@ -287,7 +294,7 @@ export class AgentFleet implements Fleet {
         continue;
       }
       const facts = state.kind === 'away' ? undefined : state.last?.facts;
-      const admission = facts === undefined ? undefined : admit(facts, pool);
+      const admission = facts === undefined ? undefined : this.#admit(hostId, facts);
       this.#apply(entry, { kind: 'tick', admission, nowMs });
       if (entry.socket?.readyState === WebSocket.OPEN) entry.socket.ping();
       if (entry.socket !== undefined && nowMs - entry.seenMarkedAtMs > SEEN_EVERY_MS) {

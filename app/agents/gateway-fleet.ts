@@ -19,6 +19,7 @@ import type { HostId } from '../../host-agent/protocol/ids.ts';
 import type { FlipEndpoint } from '../../host-agent/protocol/migration-messages.ts';
 import type { Gateway, GatewayPicture, GatewayPort } from '../gateways/ports.ts';
 import type { EnrolmentStore } from './enrolment.ts';
+import type { UnderlayDesk } from './underlay-desk.ts';
 
 const TICK_MS = 5_000;
 /** A gateway that is away longer is no longer shown. */
@@ -44,6 +45,8 @@ interface Entry {
 
 export interface GatewayFleetOptions {
   readonly enrolment: Pick<EnrolmentStore, 'hostsSeenSince' | 'markSeen'>;
+  /** Unset: gateways are believed about where their tunnel packets come from. */
+  readonly underlay?: Pick<UnderlayDesk, 'refusal'> | undefined;
   readonly now: () => number;
   readonly logger: Logger;
 }
@@ -175,7 +178,7 @@ export class GatewayFleet implements GatewayPort {
   }
 
   #hear(entry: Entry, socket: WebSocket, text: string): void {
-    const { logger, now, enrolment } = this.#options;
+    const { logger, now, enrolment, underlay } = this.#options;
     const parsed = GatewayFrame.safeParse(parseJson(text));
     if (!parsed.success) {
       socket.close(PROTOCOL_ERROR, 'a frame could not be understood');
@@ -186,6 +189,12 @@ export class GatewayFleet implements GatewayPort {
     if (frame.type === 'hello') {
       if (frame.protocol !== GATEWAY_PROTOCOL_VERSION) {
         socket.close(PROTOCOL_ERROR, 'install the same version of Architect on both');
+        return;
+      }
+      const why = underlay?.refusal(entry.id, frame.underlay);
+      if (why !== undefined) {
+        logger.error({ gatewayId: entry.id, why }, 'gateway turned away');
+        socket.close(PROTOCOL_ERROR, why);
         return;
       }
       entry.hello = frame;

@@ -71,10 +71,11 @@ export interface GatewayDoor {
 }
 
 export interface HostDoor {
+  /** Refused for a gateway whose tunnels nobody vouches for. */
   issueToken(
     ttlMs: number,
     role: AgentRole,
-  ): { readonly token: string; readonly expiresAtMs: number };
+  ): Refused | { readonly kind: 'issued'; readonly token: string; readonly expiresAtMs: number };
   /** False when no such host was ever enrolled. */
   revoke(hostId: HostId): boolean;
 }

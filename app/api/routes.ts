@@ -112,10 +112,12 @@ export const ROUTES: readonly Route[] = [
     }),
     status: 201,
     answer: IssuedToken,
-    handle: ({ body: { ttlSeconds, role } }, { door }) => ({
-      kind: 'ok',
-      body: door.issueToken(ttlSeconds * 1000, role),
-    }),
+    handle: ({ body: { ttlSeconds, role } }, { door }) => {
+      const issued = door.issueToken(ttlSeconds * 1000, role);
+      if (issued.kind === 'refused') return { kind: 'conflict', why: issued.why };
+      const { token, expiresAtMs } = issued;
+      return { kind: 'ok', body: { token, expiresAtMs } };
+    },
   }),
   route({
     method: 'DELETE',

@@ -109,6 +109,37 @@ export const Store = z.strictObject({
 });
 export type Store = Readonly<z.infer<typeof Store>>;
 
+const MIN_RANGE_BITS = 8;
+const MAX_RANGE_BITS = 28;
+
+const Network = z.strictObject({
+  underlay: z
+    .enum(['private', 'wireguard'])
+    .optional()
+    .describe(
+      "What gateways' tunnels run on: private says that only hosts and gateways can send on the " +
+        'network between them, wireguard seals every packet; hosts elsewhere with a gateway need one of them',
+    ),
+  wireguard: z
+    .strictObject({
+      port: z
+        .int()
+        .min(1_024)
+        .max(MAX_PORT)
+        .default(51_820)
+        .describe('UDP, the same for all nodes'),
+      range: z
+        .cidrv4()
+        .refine((text) => {
+          const bits = Number(text.split('/')[1]);
+          return MIN_RANGE_BITS <= bits && bits <= MAX_RANGE_BITS;
+        }, `wants a prefix of ${MIN_RANGE_BITS} to ${MAX_RANGE_BITS} bits`)
+        .default('198.19.0.0/16')
+        .describe("The nodes' addresses inside WireGuard; used for nothing else on any of them"),
+    })
+    .prefault({}),
+});
+
 export const Settings = z.strictObject({
   $schema: z.string().optional(),
   home: path().default(DEFAULT_HOME).describe("Artifacts and the fleets' folders"),
@@ -146,6 +177,7 @@ export const Settings = z.strictObject({
       urlFile: path().optional().describe('A file that holds the URL with its password, mode 0600'),
     })
     .prefault({}),
+  network: Network.prefault({}),
   image: Image.prefault({}),
   store: Store.prefault({}),
   policy: Policy.prefault({}).describe('What jobs may ask for, and how many at a time'),

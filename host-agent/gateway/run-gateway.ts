@@ -1,7 +1,7 @@
 /**
  * The host-agent in the role `gateway`: it runs no VMs, its kernel passes their packets on.
  *
- *   claim the folder → identity → switch, with what an earlier agent left → door for flips and flows
+ *   claim the folder → identity → underlay → switch, with what an earlier agent left → door for flips and flows
  *   → connect; whether it acts or stands by: station.ts
  *
  * When the signal comes it disconnects and leaves the kernel as it is: packets flow on without it.
@@ -15,6 +15,7 @@ import { obtainIdentity } from '../control/obtain-identity.ts';
 import type { StatusFile } from '../control/status-file.ts';
 import { openGatewaySwitch } from '../net/open-switch.ts';
 import { guestMtu } from '../net/vm-link-plan.ts';
+import { onUnderlay, type Underlay } from '../net/wireguard/open-underlay.ts';
 import { GATEWAY_PROTOCOL_VERSION, type GatewayHello } from '../protocol/gateway-messages.ts';
 import { GUEST_RANGE } from '../protocol/guest-addresses.ts';
 import { openFlipDoor } from './flip-door.ts';
@@ -38,14 +39,29 @@ export async function runGateway(parts: GatewayParts): Promise<void> {
 }
 
 async function serve(parts: GatewayParts, identity: Identity, status: StatusFile): Promise<void> {
-  const { config, signal, agentVersion } = parts;
+  const { config, signal } = parts;
+  const logger = parts.logger.child({ gatewayId: identity.hostId });
+  const address = await addressTowards(identity.url);
+  await onUnderlay({ ...config, identity, address, logger, signal }, (carrier) =>
+    serveOn(carrier, { ...parts, logger, identity, address, status }),
+  );
+}
+
+async function serveOn(
+  { address: underlay, mtu, signal }: Underlay,
+  parts: GatewayParts & {
+    readonly identity: Identity;
+    /** On the network between the machines. */
+    readonly address: string;
+    readonly status: StatusFile;
+  },
+): Promise<void> {
+  const { config, agentVersion, logger, identity, address, status } = parts;
   const { hostId } = identity;
-  const logger = parts.logger.child({ gatewayId: hostId });
-  const underlay = await addressTowards(identity.url);
-  const publicAddress = config.gatewayPublicAddress ?? underlay;
+  const publicAddress = config.gatewayPublicAddress ?? address;
   const outside = config.gatewayOutside;
   const backend = await openGatewaySwitch({
-    ...{ fleet: config.fleet, underlay, mtu: guestMtu(config.underlayMtu), logger },
+    ...{ fleet: config.fleet, underlay, mtu: guestMtu(mtu), logger },
     ...{ guestRange: GUEST_RANGE, publicAddress, outside, prefix6: config.gatewayPrefix6 },
   });
   const desk = await GatewayDesk.open({ backend, logger });

@@ -14,6 +14,8 @@ import { openCertificateAuthority } from '../../../app/agents/certificate-author
 import { EnrolmentStore } from '../../../app/agents/enrolment.ts';
 import { AgentFleet } from '../../../app/agents/fleet.ts';
 import { GatewayFleet } from '../../../app/agents/gateway-fleet.ts';
+import { UnderlayBook } from '../../../app/agents/underlay-book.ts';
+import { UnderlayDesk, type UnderlayPolicy } from '../../../app/agents/underlay-desk.ts';
 import {
   type AgentRole,
   decodeEnrolmentToken,
@@ -35,22 +37,25 @@ export interface Identity {
 }
 
 /** Everything of the control plane's agent side; `await using` ends it and removes its files. */
-export async function openDoor() {
+export async function openDoor(policy: UnderlayPolicy = { kind: 'private' }) {
   const dir = await mkdtemp(join(tmpdir(), 'agents-'));
   const authority = await openCertificateAuthority(join(dir, 'ca'), Date.now());
   const clock = { nowMs: () => Date.now(), isLeader: true };
   const endpoint = { url: 'https://127.0.0.1:1', caSha256: authority.sha256 };
   const enrolment = new EnrolmentStore(join(dir, 'enrolment.db'), endpoint);
   const logger = pino({ level: 'silent' });
+  const book = new UnderlayBook(join(dir, 'underlay.db'));
+  const underlay = new UnderlayDesk({ policy, book, enrolment, now: () => clock.nowMs() });
   const fleet = new AgentFleet({
     enrolment,
+    underlay,
     pool: () => POOL,
     now: () => clock.nowMs(),
     logger,
     requestTimeoutMs: 300,
     tickMs: 50,
   });
-  const gateways = new GatewayFleet({ enrolment, now: () => clock.nowMs(), logger });
+  const gateways = new GatewayFleet({ enrolment, underlay, now: () => clock.nowMs(), logger });
   const server = await startAgentEndpoint({
     listen: { host: '127.0.0.1', port: 0 },
     names: ['127.0.0.1', 'localhost'],
@@ -58,6 +63,7 @@ export async function openDoor() {
     enrolment,
     fleet,
     gateways,
+    underlay,
     artifactsDir: join(dir, 'artifacts'),
     isLeader: () => clock.isLeader,
     now: () => clock.nowMs(),
@@ -67,6 +73,7 @@ export async function openDoor() {
     dir,
     authority,
     enrolment,
+    underlay,
     fleet,
     gateways,
     clock,
@@ -81,6 +88,7 @@ export async function openDoor() {
       gateways.close();
       await server.close();
       enrolment.close();
+      book.close();
       await rm(dir, { recursive: true, force: true });
     },
   };

@@ -84,7 +84,7 @@ function stateful() {
       },
     },
     door: {
-      issueToken: (ttlMs) => ({ token: 'architect_x', expiresAtMs: ttlMs }),
+      issueToken: (ttlMs) => ({ kind: 'issued', token: 'architect_x', expiresAtMs: ttlMs }),
       revoke: (hostId) => {
         revoked.push(hostId);
         return hostId === 'host-1';

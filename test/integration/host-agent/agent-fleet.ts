@@ -9,6 +9,7 @@ import { type AgentEndpoint, startAgentEndpoint } from '../../../app/agents/agen
 import { openCertificateAuthority } from '../../../app/agents/certificate-authority.ts';
 import { EnrolmentStore } from '../../../app/agents/enrolment.ts';
 import { AgentFleet } from '../../../app/agents/fleet.ts';
+import { UnderlayDesk } from '../../../app/agents/underlay-desk.ts';
 import type { FleetHost } from '../../../app/reconciler/ports.ts';
 import {
   type ArtifactDescription,
@@ -106,6 +107,12 @@ export class TestFleet {
       enrolment: this.#enrolment,
       fleet: this.fleet,
       gateways: { attach: (_, socket) => socket.close() },
+      underlay: new UnderlayDesk({
+        policy: { kind: 'private' },
+        book: { nodes: () => [], put: () => undefined, remove: () => undefined },
+        enrolment: this.#enrolment,
+        now: Date.now,
+      }),
       artifactsDir: join(this.dir, 'published'),
       isLeader: () => true,
       now: Date.now,

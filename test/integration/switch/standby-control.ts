@@ -11,6 +11,8 @@ import { openCertificateAuthority } from '../../../app/agents/certificate-author
 import { EnrolmentStore } from '../../../app/agents/enrolment.ts';
 import { AgentFleet } from '../../../app/agents/fleet.ts';
 import { GatewayFleet } from '../../../app/agents/gateway-fleet.ts';
+import { UnderlayBook } from '../../../app/agents/underlay-book.ts';
+import { UnderlayDesk } from '../../../app/agents/underlay-desk.ts';
 import { ActingBook } from '../../../app/gateways/acting-book.ts';
 import { GatewayKeeper } from '../../../app/gateways/gateway-keeper.ts';
 import { GatewayPairs } from '../../../app/gateways/gateway-pairs.ts';
@@ -30,12 +32,15 @@ const enrolment = new EnrolmentStore(join(dir, 'enrolment.db'), {
   url,
   caSha256: authority.sha256,
 });
+const underlayBook = new UnderlayBook(join(dir, 'underlay.db'));
+const policy = { kind: 'private' } as const;
+const underlay = new UnderlayDesk({ policy, book: underlayBook, enrolment, now });
 const fleet = new AgentFleet({ enrolment, pool: () => POOL, now, logger });
 const gateways = new GatewayFleet({ enrolment, now, logger });
 await startAgentEndpoint({
   listen: { host, port: PORT },
   names: [host],
-  ...{ authority, enrolment, fleet, gateways, now, logger },
+  ...{ authority, enrolment, fleet, gateways, underlay, now, logger },
   artifactsDir: join(dir, 'artifacts'),
   isLeader: () => true,
 });

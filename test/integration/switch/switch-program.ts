@@ -1,5 +1,5 @@
 /**
- * A switch in the namespace that this runs in: `switch-program.ts ROLE WAY FLEET UNDERLAY [PUBLIC PREFIX6]`.
+ * A switch in the namespace that this runs in: `switch-program.ts ROLE WAY FLEET UNDERLAY MTU [PUBLIC PREFIX6]`.
  * WAY is `kernel`; `bpf`, as chosen where programs can be loaded; or `unloadable`, as chosen where
  * they cannot. Takes one JSON array per line, a method's name and its arguments, and prints one JSON
  * value per line; `["log"]` gives what was logged.
@@ -10,11 +10,12 @@ import { openKernelGateway } from '../../../host-agent/net/kernel/gateway-switch
 import { openKernelHost } from '../../../host-agent/net/kernel/host-switch.ts';
 import { openGatewaySwitch, openHostSwitch } from '../../../host-agent/net/open-switch.ts';
 
-const [role, way, fleet = '', underlay = '', publicAddress = '', prefix6] = process.argv.slice(2);
+const [role, way, fleet = '', underlay = '', mtu, publicAddress = '', prefix6] =
+  process.argv.slice(2);
 const log: unknown[] = [];
 const logger = pino({}, { write: (line) => void log.push(JSON.parse(line)) });
 const objects = way === 'unloadable' ? '/nonexistent' : undefined;
-const host = { fleet, underlay, mtu: 1450, logger, objects };
+const host = { fleet, underlay, mtu: Number(mtu), logger, objects };
 const gateway = { ...host, publicAddress, prefix6, guestRange: '10.201.0.0/16' };
 
 async function open(): Promise<object> {

@@ -41,6 +41,8 @@ export class SwitchWorld {
   readonly #programs: Program[] = [];
   /** Its namespaces. */
   protected readonly places: readonly string[] = PLACES;
+  /** Of guests' packets, as vm-link-plan.ts has it. */
+  protected readonly mtu: number = 1450;
 
   static async create(): Promise<SwitchWorld> {
     const world = new SwitchWorld();
@@ -54,12 +56,13 @@ export class SwitchWorld {
   }
 
   async gateway(way: Way): Promise<Program> {
-    const args = ['gateway', way, this.#fleet, GATEWAY, PUBLIC, PREFIX6];
+    const args = ['gateway', way, this.#fleet, GATEWAY, String(this.mtu), PUBLIC, PREFIX6];
     return await this.start('gateway', ['switch-program.ts', ...args]);
   }
 
   async host(n: 0 | 1, way: Way): Promise<Program> {
-    return await this.start(`host${n}`, ['switch-program.ts', 'host', way, this.#fleet, HOSTS[n]]);
+    const args = ['host', way, this.#fleet, HOSTS[n], String(this.mtu)];
+    return await this.start(`host${n}`, ['switch-program.ts', ...args]);
   }
 
   /** Resolves when it says that it is ready. */
@@ -213,7 +216,7 @@ export class SwitchWorld {
       // The loose reverse-path check wants some way back to whoever sent a straggler.
       `route add default via ${GATEWAY}`,
       // The guest's MTU, as vm-link-plan.ts has it.
-      `link add arv${n} address ${LINK_MAC} mtu 1450 type veth peer name up${n} address ${UP_MAC} mtu 1450 netns ${this.netns('guest')}`,
+      `link add arv${n} address ${LINK_MAC} mtu ${this.mtu} type veth peer name up${n} address ${UP_MAC} mtu ${this.mtu} netns ${this.netns('guest')}`,
       `addr add 169.254.2.1/32 dev arv${n}`,
       `link set arv${n} up`,
     );
