@@ -170,7 +170,7 @@ describe.each(FLEETS)('$name', (ways) => {
 
   test('IPv6: what is too big is told, both ways; fragments pass; nobody comes in unasked', async () => {
     await guestOnHost0();
-    await world.run('guest', ping6(OUTSIDE6, { bytes: 100, tries: 1 }));
+    await world.run('guest', ping6(OUTSIDE6, { bytes: 100, tries: 3 }));
     await expect(world.run('outside', ping6(PUBLIC6, { bytes: 100, tries: 1 }))).rejects.toThrow();
     // There in two fragments, back in one piece, until the gateway has told that this is too big.
     await world.run('guest', ping6(OUTSIDE6, { bytes: 1_430, tries: 3 }));
