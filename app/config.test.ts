@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
-import { readConfig } from './config.ts';
+import { appsOf, readConfig } from './config.ts';
 
 /** This machine may have a file of its own at the usual place. */
 const NO_FILE = { ARCHITECT_CONFIG: '/dev/null' };
@@ -111,4 +111,23 @@ test('the token of an enterprise is read from its file', () => {
   expect(readConfig(environment).enterprise).toEqual({
     ...{ slug: 'inc', token: 'ghp_hush', organizations: ['acme'], runnerGroupId: 1 },
   });
+});
+
+test('further Apps are read beside the first, each once', () => {
+  const { dir, path, environment } = fileOf('GITHUB }', { other: 'another key' });
+  const files = `privateKeyFile: ${dir}/other, webhookSecretFile: ${dir}/secret`;
+  const write = (appId: number) => {
+    const first = `appId: 7, privateKeyFile: ${dir}/key, webhookSecretFile: ${dir}/secret`;
+    writeFileSync(path, `github: { ${first},\n  furtherApps: [{ appId: ${appId}, ${files} }] }`);
+  };
+  write(8);
+  const { github } = readConfig(environment);
+  expect(appsOf(github).map(({ appId, privateKey }) => [appId, privateKey])).toEqual([
+    [7, 'a key'],
+    [8, 'another key'],
+  ]);
+  write(7);
+  expect(() => readConfig(environment)).toThrow(
+    `${path}:2:26 github.furtherApps.0.appId names an App that is named before`,
+  );
 });

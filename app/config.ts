@@ -10,6 +10,13 @@ import { readSettings } from './settings/read-settings.ts';
 import { type Address, Settings } from './settings/settings.ts';
 import { readStore } from './store-config.ts';
 
+export interface AppConfig {
+  readonly apiUrl: string;
+  readonly appId: number;
+  readonly privateKey: string;
+  readonly webhookSecret: string;
+}
+
 export interface Config {
   readonly homeDir: string;
   readonly dataDir: string;
@@ -56,12 +63,8 @@ export interface Config {
   readonly enterprise: (Enterprise & { readonly token: string }) | undefined;
   readonly logLevel: string;
   readonly redisUrl: string | undefined;
-  readonly github: {
-    readonly apiUrl: string;
-    readonly appId: number;
-    readonly privateKey: string;
-    readonly webhookSecret: string;
-  };
+  /** The App, and others beside it, where there are any. */
+  readonly github: AppConfig & { readonly furtherApps?: readonly AppConfig[] };
 }
 
 /** Throws ConfigError naming everything that is wrong, where it stands, and what it should hold. */
@@ -108,12 +111,24 @@ export function readConfig(environment: NodeJS.ProcessEnv): Config {
     logLevel: settings.logLevel,
     redisUrl: readRedisUrl(settings.redis),
     github: {
-      apiUrl: github.apiUrl,
-      appId: github.appId,
-      privateKey: readSecret(github.privateKeyFile),
-      webhookSecret: readSecret(github.webhookSecretFile),
+      ...readApp(github.apiUrl, github),
+      furtherApps: github.furtherApps.map((app) => readApp(github.apiUrl, app)),
     },
   });
+}
+
+/** All of them, the first first. */
+export function appsOf({ furtherApps = [], ...first }: Config['github']): readonly AppConfig[] {
+  return [first, ...furtherApps];
+}
+
+function readApp(apiUrl: string, app: Settings['github']['furtherApps'][number]): AppConfig {
+  return {
+    apiUrl,
+    appId: app.appId,
+    privateKey: readSecret(app.privateKeyFile),
+    webhookSecret: readSecret(app.webhookSecretFile),
+  };
 }
 
 function readEnterprise(given: Settings['github']['enterprise']): Config['enterprise'] {

@@ -25,8 +25,9 @@ import { openFrontDoor } from './front-door.ts';
 import { ActingBook } from './gateways/acting-book.ts';
 import { GatewayKeeper } from './gateways/gateway-keeper.ts';
 import { GatewayPairs } from './gateways/gateway-pairs.ts';
+import { createGithubApps } from './github/apps.ts';
 import { createGithubNotices } from './github/checks.ts';
-import { createGithubClient, createTokenClient } from './github/client.ts';
+import { createTokenClient } from './github/client.ts';
 import { createGithubJobSource } from './github/job-source.ts';
 import { RepositoryFiles } from './github/repository-files.ts';
 import { createGithubRunners } from './github/runners.ts';
@@ -169,7 +170,8 @@ async function assemble(config: Config, logger: Logger, parts: ShutdownStack): P
   const intake = repositoryFiles
     ? withRepositoryFiles(plainIntake, { files, policy })
     : plainIntake;
-  parts.add('intake worker', startIntakeWorker({ redis, intake, logger }));
+  const appOf = (installationId: number) => client.appOf(installationId);
+  parts.add('intake worker', startIntakeWorker({ redis, intake, appOf, logger }));
   const { pollMs: intervalMs } = config;
   const isLeader = () => lease.held;
   const { jobSource, runners } = github;
@@ -214,7 +216,7 @@ function plannerConfigOf({ linkBytesPerSecond, store }: Config): PlannerConfig {
 }
 
 function openGithub(config: Config, logger: Logger) {
-  const client = createGithubClient({ github: config.github, logger });
+  const client = createGithubApps({ github: config.github, logger });
   const { cancelRefusedRuns, runnerGroupId, enterprise } = config;
   return {
     client,

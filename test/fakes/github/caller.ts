@@ -1,7 +1,7 @@
 /** Who calls, from the Authorization header: the App, an installation, or a runner. */
 import type { FastifyRequest } from 'fastify';
-import { refuseAppToken } from './app-auth.ts';
-import type { Runner } from './model.ts';
+import { claimedApp, refuseAppToken } from './app-auth.ts';
+import type { RegisteredApp, Runner } from './model.ts';
 import { badCredentials } from './refusal.ts';
 import type { Simulation } from './simulation.ts';
 import type { AccessToken } from './tokens.ts';
@@ -13,12 +13,14 @@ export function bearer(request: FastifyRequest): string {
   return token;
 }
 
-/** Throws the 401 answer unless the App itself calls. */
-export function requireApp({ world }: Simulation, request: FastifyRequest): void {
-  const { id: appId, publicKey } = world.app;
+/** The App that calls itself; throws the 401 answer unless one does. */
+export function requireApp({ world }: Simulation, request: FastifyRequest): RegisteredApp {
   const nowMs = Date.now() + world.options.clockAheadMs;
-  const why = refuseAppToken(bearer(request), { appId, publicKey }, nowMs);
+  const token = bearer(request);
+  const app = world.apps.find(({ id }) => id === claimedApp(token)) ?? world.app;
+  const why = refuseAppToken(token, { appId: app.id, publicKey: app.publicKey }, nowMs);
   if (why !== undefined) throw badCredentials(why);
+  return app;
 }
 
 /** Throws the 401 or 403 answer unless an installation calls. */
