@@ -2,7 +2,7 @@ import { chmodSync, existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
-import { readConfig } from './config.ts';
+import { appsOf, readConfig } from './config.ts';
 import { DEFAULT_CONFIG_FILE } from './settings/read-settings.ts';
 
 /** This machine may have a file of its own at the usual place. */
@@ -123,4 +123,23 @@ test('a secret that others may read is told', () => {
 
 test.skipIf(existsSync(DEFAULT_CONFIG_FILE))('without a file, what writes one is named', () => {
   expect(() => readConfig({})).toThrow(/architect.yaml: is not there; architect setup registers/);
+});
+
+test('further Apps are read beside the first, each once', () => {
+  const { dir, path, environment } = fileOf('GITHUB }', { other: 'another key' });
+  const files = `privateKeyFile: ${dir}/other, webhookSecretFile: ${dir}/secret`;
+  const write = (appId: number) => {
+    const first = `appId: 7, privateKeyFile: ${dir}/key, webhookSecretFile: ${dir}/secret`;
+    writeFileSync(path, `github: { ${first},\n  furtherApps: [{ appId: ${appId}, ${files} }] }`);
+  };
+  write(8);
+  const { github } = readConfig(environment);
+  expect(appsOf(github).map(({ appId, privateKey }) => [appId, privateKey])).toEqual([
+    [7, 'a key'],
+    [8, 'another key'],
+  ]);
+  write(7);
+  expect(() => readConfig(environment)).toThrow(
+    `${path}:2:26 github.furtherApps.0.appId names an App that is named before`,
+  );
 });

@@ -11,6 +11,13 @@ import { readSettings } from './settings/read-settings.ts';
 import { type Address, Settings } from './settings/settings.ts';
 import { readStore } from './store-config.ts';
 
+export interface AppConfig {
+  readonly apiUrl: string;
+  readonly appId: number;
+  readonly privateKey: string;
+  readonly webhookSecret: string;
+}
+
 export interface Config {
   readonly homeDir: string;
   readonly dataDir: string;
@@ -61,12 +68,8 @@ export interface Config {
   readonly redisUrl: string | undefined;
   /** Files of secrets that others than their owner may read. */
   readonly exposedFiles: readonly string[];
-  readonly github: {
-    readonly apiUrl: string;
-    readonly appId: number;
-    readonly privateKey: string;
-    readonly webhookSecret: string;
-  };
+  /** The App, and others beside it, where there are any. */
+  readonly github: AppConfig & { readonly furtherApps?: readonly AppConfig[] };
 }
 
 /** Throws ConfigError naming everything that is wrong, where it stands, and what it should hold. */
@@ -114,13 +117,25 @@ export function readConfig(environment: NodeJS.ProcessEnv): Config {
     logLevel: settings.logLevel,
     redisUrl: readRedisUrl(settings.redis),
     github: {
-      apiUrl: github.apiUrl,
-      appId: github.appId,
-      privateKey: readSecret(github.privateKeyFile),
-      webhookSecret: readSecret(github.webhookSecretFile),
+      ...readApp(github.apiUrl, github),
+      furtherApps: github.furtherApps.map((app) => readApp(github.apiUrl, app)),
     },
     exposedFiles: secretFiles(settings).filter(isExposed),
   });
+}
+
+/** All of them, the first first. */
+export function appsOf({ furtherApps = [], ...first }: Config['github']): readonly AppConfig[] {
+  return [first, ...furtherApps];
+}
+
+function readApp(apiUrl: string, app: Settings['github']['furtherApps'][number]): AppConfig {
+  return {
+    apiUrl,
+    appId: app.appId,
+    privateKey: readSecret(app.privateKeyFile),
+    webhookSecret: readSecret(app.webhookSecretFile),
+  };
 }
 
 function readEnterprise(given: Settings['github']['enterprise']): Config['enterprise'] {
@@ -150,8 +165,9 @@ function readSecret(path: string): string {
 }
 
 function secretFiles({ github, redis }: Settings): readonly string[] {
-  const url = redis.urlFile === undefined ? [] : [redis.urlFile];
-  return [github.privateKeyFile, github.webhookSecretFile, ...url];
+  const apps = [github, ...github.furtherApps];
+  const others = [github.enterprise?.tokenFile, redis.urlFile].filter((path) => path !== undefined);
+  return [...apps.flatMap((app) => [app.privateKeyFile, app.webhookSecretFile]), ...others];
 }
 
 function isExposed(path: string): boolean {

@@ -16,7 +16,8 @@ class TestError extends ArchitectError {
 
 function capture(log: (logger: ReturnType<typeof createLogger>) => void): string {
   const lines: string[] = [];
-  const github = { apiUrl: 'http://x', appId: 1, privateKey: PRIVATE_KEY, webhookSecret: SECRET };
+  const app = { apiUrl: 'http://x', appId: 1, privateKey: PRIVATE_KEY, webhookSecret: SECRET };
+  const github = { ...app, furtherApps: [{ ...app, webhookSecret: 'secret-of-another' }] };
   const logger = createLogger(
     { logLevel: 'debug', fleet: 'main', github, enterprise: ENTERPRISE },
     { write: (line) => lines.push(line) },
@@ -31,6 +32,7 @@ const ENTERPRISE = {
 
 const leaks: readonly (readonly [string, Parameters<typeof capture>[0], RegExp])[] = [
   ['the webhook secret in a message', (log) => log.info(`got ${SECRET}`), /webhook-secret-value/],
+  ["another App's secret", (log) => log.info('got secret-of-another'), /secret-of-another/],
   ["an enterprise's token", (log) => log.info('sent classic-token-value'), /classic-token-value/],
   ['the private key in a field', (log) => log.info({ text: PRIVATE_KEY }), /examplebody/],
   ['another private key', (log) => log.info(PRIVATE_KEY.replace('MIIE', 'MIIF')), /examplebody/],

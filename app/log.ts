@@ -1,7 +1,7 @@
 /** The process's logger: one JSON line per event, ids as fields, and never a secret. */
 import { type DestinationStream, type Logger, pino, type SerializedError } from 'pino';
 import { ArchitectError } from '../host-agent/protocol/errors.ts';
-import type { Config } from './config.ts';
+import { appsOf, type Config } from './config.ts';
 
 const REDACTED = '[redacted]';
 const MAX_CAUSES = 5;
@@ -81,10 +81,11 @@ function causesOf(error: Error): string[] {
 }
 
 function knownSecrets({ github, enterprise }: LoggedConfig): string[] {
-  const keyBody = github.privateKey.split('\n').filter((line) => !line.startsWith('-----'));
-  return [github.webhookSecret, enterprise?.token ?? '', ...keyBody].filter(
-    (text) => text.length >= MIN_SECRET_LENGTH,
-  );
+  const ofApps = appsOf(github).flatMap(({ privateKey, webhookSecret }) => [
+    webhookSecret,
+    ...privateKey.split('\n').filter((line) => !line.startsWith('-----')),
+  ]);
+  return [enterprise?.token ?? '', ...ofApps].filter((text) => text.length >= MIN_SECRET_LENGTH);
 }
 
 function scrub(line: string, known: readonly string[]): string {

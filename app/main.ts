@@ -21,15 +21,16 @@ import { UnderlayDesk, WHY_UNDECLARED } from './agents/underlay-desk.ts';
 import { startApi } from './api/api-server.ts';
 import { ensureApiToken } from './api/api-token.ts';
 import { createApiPorts } from './api-ports.ts';
-import type { Config } from './config.ts';
+import { appsOf, type Config } from './config.ts';
 import { EvidenceStore } from './evidence/evidence-store.ts';
 import { openFrontDoor } from './front-door.ts';
 import { ActingBook } from './gateways/acting-book.ts';
 import { GatewayKeeper } from './gateways/gateway-keeper.ts';
 import { GatewayPairs } from './gateways/gateway-pairs.ts';
 import { holdsPrivateKey, NEW_KEY_ADVICE } from './github/app-key.ts';
+import { createGithubApps } from './github/apps.ts';
 import { createGithubNotices } from './github/checks.ts';
-import { createGithubClient, createTokenClient } from './github/client.ts';
+import { createTokenClient } from './github/client.ts';
 import { createGithubJobSource } from './github/job-source.ts';
 import { RepositoryFiles } from './github/repository-files.ts';
 import { createGithubRunners } from './github/runners.ts';
@@ -73,8 +74,9 @@ export interface ControlPlane {
 
 /** Resolves when every listener is open; on failure what was opened is closed again. Throws ConfigError. */
 export async function startControlPlane(config: Config): Promise<ControlPlane> {
-  if (!holdsPrivateKey(config.github.privateKey))
-    throw new ConfigError(`github.privateKeyFile names no private key. ${NEW_KEY_ADVICE}`);
+  const keyless = appsOf(config.github).find(({ privateKey }) => !holdsPrivateKey(privateKey));
+  if (keyless !== undefined)
+    throw new ConfigError(`privateKeyFile of App ${keyless.appId} holds no key. ${NEW_KEY_ADVICE}`);
   const logger = createLogger(config);
   for (const path of config.exposedFiles)
     logger.warn({ path }, 'others may read this secret; do: chmod 600 PATH');
@@ -174,7 +176,8 @@ async function assemble(config: Config, logger: Logger, parts: ShutdownStack): P
   const intake = repositoryFiles
     ? withRepositoryFiles(plainIntake, { files, policy })
     : plainIntake;
-  parts.add('intake worker', startIntakeWorker({ redis, intake, logger }));
+  const appOf = (installationId: number) => client.appOf(installationId);
+  parts.add('intake worker', startIntakeWorker({ redis, intake, appOf, logger }));
   const { pollMs: intervalMs } = config;
   const isLeader = () => lease.held;
   const { jobSource, runners } = github;
@@ -230,7 +233,7 @@ function plannerConfigOf({ linkBytesPerSecond, store }: Config): PlannerConfig {
 }
 
 function openGithub(config: Config, logger: Logger) {
-  const client = createGithubClient({ github: config.github, logger });
+  const client = createGithubApps({ github: config.github, logger });
   const { cancelRefusedRuns, runnerGroupId, enterprise } = config;
   return {
     client,

@@ -7,7 +7,7 @@ import { createAppAuth } from '@octokit/auth-app';
 import { Octokit } from '@octokit/rest';
 import type { Logger } from 'pino';
 import { z } from 'zod';
-import type { Config } from '../config.ts';
+import type { AppConfig } from '../config.ts';
 import { VERSION } from '../version.ts';
 import { AnswerCache } from './answer-cache.ts';
 import { GithubPacedError, GithubRateLimitedError, toGithubError } from './errors.ts';
@@ -29,9 +29,15 @@ export interface GithubCall<T> {
   readonly run: (octokit: Octokit) => Promise<T>;
 }
 
+/** One App by itself: what it is told of its installations, and its log of deliveries. */
+export interface AppClient {
+  readonly appId: number;
+  asApp<T>(call: GithubCall<T>): Promise<T>;
+}
+
 /** Calls reject with a GithubError class of errors.ts; nothing is tried again in here. */
 export interface GithubClient {
-  asApp<T>(call: GithubCall<T>): Promise<T>;
+  readonly apps: readonly AppClient[];
   asInstallation<T>(installationId: number, call: GithubCall<T>): Promise<T>;
   /** Whether the installation was granted it; `write` includes `read`. */
   may(installationId: number, permission: string, access: 'read' | 'write'): Promise<boolean>;
@@ -39,10 +45,16 @@ export interface GithubClient {
   isClosed(installationId: number): boolean;
   /** Whether one more look may be polled for now: limits that are near are left to what hurries. */
   mayPoll(installationId: number): boolean;
+  /** Whose installation it is; undefined: of no App of ours. Rejects where that cannot be asked. */
+  appOf(installationId: number): Promise<number | undefined>;
+  /** The same without waiting; undefined as well where it is only asked for now. */
+  knownAppOf(installationId: number): number | undefined;
 }
 
+export type SingleAppClient = AppClient & GithubClient;
+
 export interface GithubClientOptions {
-  readonly github: Pick<Config['github'], 'apiUrl' | 'appId' | 'privateKey'>;
+  readonly github: Pick<AppConfig, 'apiUrl' | 'appId' | 'privateKey'>;
   readonly logger: Logger;
   readonly now?: () => number;
   readonly requestTimeoutMs?: number;
@@ -50,12 +62,23 @@ export interface GithubClientOptions {
 
 const Permissions = z.object({ permissions: z.record(z.string(), z.string()) });
 
-export function createGithubClient(options: GithubClientOptions): GithubClient {
+export function createGithubClient(options: GithubClientOptions): SingleAppClient {
   const { appId, privateKey } = options.github;
-  return new OctokitClient(options, (caller) => ({
+  const client = new OctokitClient(options, (caller) => ({
     authStrategy: createAppAuth,
     auth: { appId, privateKey, ...(caller === 'app' ? {} : { installationId: caller }) },
   }));
+  const app: AppClient = { appId, asApp: (call) => client.call('app', call) };
+  return {
+    ...app,
+    apps: [app],
+    asInstallation: (installationId, call) => client.call(installationId, call),
+    may: (...asked) => client.may(...asked),
+    isClosed: (installationId) => client.isClosed(installationId),
+    mayPoll: (installationId) => client.mayPoll(installationId),
+    appOf: async () => appId,
+    knownAppOf: () => appId,
+  };
 }
 
 /** GitHub as the holder of a personal access token; its limits are its own. */
@@ -66,14 +89,14 @@ export interface TokenClient {
 }
 
 export interface TokenClientOptions extends Omit<GithubClientOptions, 'github'> {
-  readonly github: Pick<Config['github'], 'apiUrl'>;
+  readonly github: Pick<AppConfig, 'apiUrl'>;
   readonly token: string;
 }
 
 export function createTokenClient({ token, ...options }: TokenClientOptions): TokenClient {
   const client = new OctokitClient(options, () => ({ auth: token }));
   return {
-    withToken: (call) => client.asApp(call),
+    withToken: (call) => client.call('app', call),
     isClosed: () => client.isClosed('app'),
     mayPoll: () => client.mayPoll('app'),
   };
@@ -86,7 +109,7 @@ type Credentials = (caller: Caller) => Pick<OctokitOptions, 'authStrategy' | 'au
 type OctokitOptions = NonNullable<ConstructorParameters<typeof Octokit>[0]>;
 type ClientOptions = Omit<TokenClientOptions, 'token'>;
 
-class OctokitClient implements GithubClient {
+class OctokitClient {
   readonly #options: ClientOptions;
   readonly #credentials: Credentials;
   readonly #now: () => number;
@@ -105,16 +128,8 @@ class OctokitClient implements GithubClient {
     this.#app = this.#create('app');
   }
 
-  asApp<T>(request: GithubCall<T>): Promise<T> {
-    return this.#call('app', request);
-  }
-
-  asInstallation<T>(installationId: number, request: GithubCall<T>): Promise<T> {
-    return this.#call(installationId, request);
-  }
-
   async may(installationId: number, permission: string, access: 'read' | 'write') {
-    const { permissions } = await this.#call(installationId, {
+    const { permissions } = await this.call(installationId, {
       what: `read the permissions of installation ${installationId}`,
       run: async (octokit) => Permissions.parse(await octokit.auth({ type: 'installation' })),
     });
@@ -137,7 +152,7 @@ class OctokitClient implements GithubClient {
     return this.#polls.take(1, POLLS_ALWAYS_PER_MINUTE, nowMs);
   }
 
-  async #call<T>(caller: Caller, { what, run }: GithubCall<T>): Promise<T> {
+  async call<T>(caller: Caller, { what, run }: GithubCall<T>): Promise<T> {
     const retryAtMs = this.#closedUntilMs.get(caller) ?? 0;
     if (retryAtMs > this.#now()) {
       throw new GithubRateLimitedError(`GitHub limits the rate; did not ${what}.`, retryAtMs);

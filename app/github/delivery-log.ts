@@ -3,7 +3,7 @@
  * Source: docs.github.com, "REST API endpoints for GitHub App webhooks".
  */
 import { z } from 'zod';
-import type { GithubClient } from './client.ts';
+import type { AppClient } from './client.ts';
 import { GithubDeniedError } from './errors.ts';
 import type { Listed } from './survey.ts';
 
@@ -31,7 +31,7 @@ export interface DeliveryAttempt {
 
 /** Attempts since `sinceMs`; not complete when there are more than MAX_PAGES hold. */
 export function listDeliveries(
-  client: GithubClient,
+  client: AppClient,
   sinceMs: number,
 ): Promise<Listed<DeliveryAttempt>> {
   return client.asApp({
@@ -54,7 +54,7 @@ export function listDeliveries(
 }
 
 /** A delivery that the log does not hold any more is passed over. */
-export async function redeliver(client: GithubClient, id: number): Promise<void> {
+export async function redeliver(client: AppClient, id: number): Promise<void> {
   try {
     await client.asApp({
       what: `have delivery ${id} sent again`,

@@ -4,7 +4,7 @@
  */
 import { createAppAuth } from '@octokit/auth-app';
 import { Octokit } from '@octokit/rest';
-import type { Config } from '../config.ts';
+import type { AppConfig } from '../config.ts';
 import { toGithubError } from './errors.ts';
 
 const TIMEOUT_MS = 15_000;
@@ -12,7 +12,7 @@ const QUIET = { debug() {}, info() {}, warn() {}, error() {} };
 
 /** For an App that GitHub registered without a secret of its own. Throws a GithubError. */
 export async function setWebhookSecret(
-  { apiUrl: baseUrl, ...auth }: Pick<Config['github'], 'apiUrl' | 'appId' | 'privateKey'>,
+  { apiUrl: baseUrl, ...auth }: Pick<AppConfig, 'apiUrl' | 'appId' | 'privateKey'>,
   secret: string,
 ): Promise<void> {
   const octokit = new Octokit({ baseUrl, authStrategy: createAppAuth, auth, log: QUIET });

@@ -39,7 +39,7 @@ export function createGithubJobSource({ client, logger }: GithubJobSourceOptions
     },
     listOpenJobs: async () => {
       const facts: JobFacts[] = [];
-      for (const { id, suspended } of (await listInstallations(client)).items) {
+      for (const { id, suspended } of (await listInstallations(client, logger)).items) {
         if (suspended) continue;
         try {
           facts.push(...(await listInstallation({ client, logger, installationId: id })));

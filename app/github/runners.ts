@@ -66,15 +66,25 @@ type MintRequest = Parameters<Runners['mint']>[0];
 export function createGithubRunners(options: GithubRunnersOptions): GithubRunners {
   const { now = Date.now } = options;
   const registry = (place: JobPlace) => registryOf(options, place);
-  const byApp = new WritePace(now);
-  const byToken = new WritePace(now);
-  const paceOf = (place: Pick<JobPlace, 'owner'>) =>
-    enterpriseOf(options, place) === undefined ? byApp : byToken;
+  const paces = new Map<number | 'token', WritePace>();
+  const paceOf = (payer: number | 'token') => {
+    const pace = paces.get(payer) ?? new WritePace(now);
+    paces.set(payer, pace);
+    return pace;
+  };
   return {
-    mayMint: (place) => !isClosed(options, place) && paceOf(place).takeMint(),
+    mayMint: (place) => {
+      const payer = payerOf(options, place);
+      return payer !== undefined && !isClosed(options, place) && paceOf(payer).takeMint();
+    },
     mint: (request) => mint(registry(request.origin), request),
     remove: async (place, runnerId) => {
-      if (paceOf(place).take()) return removeRunner(registry(place), runnerId);
+      const payer = enterpriseOf(options, place)
+        ? 'token'
+        : await options.client.appOf(place.installationId);
+      // Of no App of ours (any more): nothing will be sent.
+      if (payer === undefined || paceOf(payer).take())
+        return removeRunner(registry(place), runnerId);
       throw new GithubPacedError(`Runner ${runnerId} is removed later, at GitHub's pace.`);
     },
     list: (place) => listRunners(registry(place)),
@@ -105,6 +115,15 @@ class WritePace {
   take(): boolean {
     return this.#writes.take(1, MAX_WRITES_PER_MINUTE, this.#now());
   }
+}
+
+/** Whose limits a registration counts for; undefined: that is not known, or nobody's. */
+function payerOf(
+  options: GithubRunnersOptions,
+  place: Pick<JobPlace, 'installationId' | 'owner'>,
+): number | 'token' | undefined {
+  if (enterpriseOf(options, place) !== undefined) return 'token';
+  return options.client.knownAppOf(place.installationId);
 }
 
 function isClosed(

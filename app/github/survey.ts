@@ -3,9 +3,10 @@
  * and the runners of each. Every list has a bounded number of pages; whether it is whole is said.
  */
 import type { Octokit } from '@octokit/rest';
+import type { Logger } from 'pino';
 import { z } from 'zod';
 import type { JobFacts } from '../records/records.ts';
-import type { GithubClient } from './client.ts';
+import type { AppClient, GithubClient } from './client.ts';
 import { factsOfJob, GithubJob, GithubRepository, type JobPlace, placeOf } from './job-facts.ts';
 import { readPages } from './pages.ts';
 
@@ -41,9 +42,25 @@ export interface Listed<T> {
   readonly complete: boolean;
 }
 
-export async function listInstallations(client: GithubClient): Promise<Listed<Installation>> {
-  const { items, complete } = await client.asApp({
-    what: "list the App's installations",
+/** Of every App. One that cannot be asked is logged and left out; rejects where that is each of them. */
+export async function listInstallations(
+  { apps }: Pick<GithubClient, 'apps'>,
+  logger: Logger,
+): Promise<Listed<Installation>> {
+  const answers = await Promise.allSettled(apps.map(listOfApp));
+  const failed = answers.filter((answer) => answer.status === 'rejected');
+  const lists = answers.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []));
+  if (lists.length === 0) throw failed[0]?.reason;
+  for (const { reason: err } of failed) logger.warn({ err }, 'an App could not be polled');
+  return {
+    items: lists.flatMap(({ items }) => items),
+    complete: failed.length === 0 && lists.every(({ complete }) => complete),
+  };
+}
+
+async function listOfApp(app: AppClient): Promise<Listed<Installation>> {
+  const { items, complete } = await app.asApp({
+    what: `list the installations of App ${app.appId}`,
     run: (octokit) =>
       readPages(MAX_INSTALLATION_PAGES, async (page) =>
         Installations.parse((await octokit.rest.apps.listInstallations(page)).data),

@@ -22,7 +22,12 @@ const RawEvent = z.discriminatedUnion('name', [
   z.object({ name: z.literal('workflow_job'), payload: WorkflowJobEvent }),
   z.object({ name: z.literal('installation'), payload: InstallationEvent }),
 ]);
-export const QueuedEvent = z.intersection(RawEvent, z.object({ receivedAtMs: z.int() }));
+const Receipt = z.object({
+  receivedAtMs: z.int(),
+  /** By whose secret it is signed, where there are several Apps. */
+  appId: z.int().optional(),
+});
+export const QueuedEvent = z.intersection(RawEvent, Receipt);
 export type QueuedEvent = Readonly<z.output<typeof QueuedEvent>>;
 
 /** As it is stored: before the schemas turned times into numbers. */
@@ -42,6 +47,8 @@ export interface IncomingDelivery {
   readonly id: string;
   readonly name: string;
   readonly payload: unknown;
+  /** Unset: there is one App. */
+  readonly appId?: number | undefined;
 }
 
 /** The names of the events that are taken in. */
@@ -51,14 +58,16 @@ export const WANTED_EVENTS: ReadonlySet<string> = new Set<string>(
 
 /** Events that the App did not ask for are ignored; a wanted one of the wrong shape is malformed. */
 export function parseDelivery(incoming: IncomingDelivery, receivedAtMs: number): ParsedDelivery {
-  const { id, name, payload } = incoming;
+  const { id, name, payload, appId } = incoming;
   if (!DeliveryId.safeParse(id).success) {
     return { kind: 'malformed', why: 'X-GitHub-Delivery is not a delivery id' };
   }
   if (!WANTED_EVENTS.has(name)) return { kind: 'ignored' };
   const parsed = RawEvent.safeParse({ name, payload });
   if (!parsed.success) return { kind: 'malformed', why: describe(parsed.error) };
-  return { kind: 'delivery', delivery: { id, event: trim(parsed.data, receivedAtMs) } };
+  const event = trim(parsed.data, receivedAtMs);
+  const signed = appId === undefined ? event : { ...event, appId };
+  return { kind: 'delivery', delivery: { id, event: signed } };
 }
 
 function describe(error: z.ZodError): string {

@@ -1,5 +1,5 @@
 /**
- * GitHub's front door: the Probot app behind POST /api/github/webhooks.
+ * GitHub's front door: the Probot apps behind POST /api/github/webhooks.
  *
  *     body (bounded) ── signature over the raw body ── parse ── enqueue ── 200
  *          413, 408            400 as Probot answers      400       503
@@ -12,7 +12,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Logger } from 'pino';
 import { createNodeMiddleware, Probot, ProbotOctokit } from 'probot';
-import type { Config } from '../config.ts';
+import { type AppConfig, appsOf, type Config } from '../config.ts';
 import { readBody } from './body.ts';
 import { type IncomingDelivery, parseDelivery } from './delivery.ts';
 import type { IntakeQueue } from './queue.ts';
@@ -46,24 +46,19 @@ class DeliveryError extends Error {
 /** Probot makes a client for each event, which costs more than the rest of it, and none is used here. */
 const OneClient = ProbotOctokit.plugin((octokit) => ({ auth: async () => octokit }));
 
-/** Builds the Probot app; mount the handler on the control plane's HTTP server. */
+/** Builds a Probot app for each App; mount the handler on the control plane's HTTP server. */
 export async function createWebhookHandler(options: WebhookOptions): Promise<WebhookHandler> {
-  const { github, queue, logger, now = Date.now } = options;
-  const quiet = logger.child({}, { level: 'silent' });
-  const probot = new Probot({
-    Octokit: OneClient,
-    appId: github.appId,
-    privateKey: github.privateKey,
-    secret: github.webhookSecret,
-    baseUrl: github.apiUrl,
-    // Probot logs each refused delivery as an error, with its request: `handle` logs one line instead.
-    // It also makes a logger for each event.
-    log: Object.assign(quiet, { child: () => quiet }),
-  });
-  const middleware = await createNodeMiddleware((app) => app.onAny((event) => enqueue(event)), {
-    probot,
-    webhooksPath: WEBHOOK_PATH,
-  });
+  const { queue, logger, now = Date.now } = options;
+  const apps = appsOf(options.github);
+  const doors = new Map<string, Middleware>();
+  for (const app of apps) {
+    const appId = apps.length === 1 ? undefined : app.appId;
+    const door = await openDoor(app, logger, ({ id, name, payload }) =>
+      enqueue({ id, name, payload, appId }),
+    );
+    doors.set(String(app.appId), door);
+  }
+  const [only] = doors.values();
   let underWay = 0;
   return (request, response) => {
     if (pathOf(request) !== WEBHOOK_PATH) return false;
@@ -78,8 +73,8 @@ export async function createWebhookHandler(options: WebhookOptions): Promise<Web
     return true;
   };
 
-  async function enqueue({ id, name, payload }: IncomingDelivery): Promise<void> {
-    const parsed = parseDelivery({ id, name, payload }, now());
+  async function enqueue({ id, name, payload, appId }: IncomingDelivery): Promise<void> {
+    const parsed = parseDelivery({ id, name, payload, appId }, now());
     if (parsed.kind === 'ignored') return;
     if (parsed.kind === 'malformed') throw new DeliveryError(400, parsed.why);
     await queue.add(parsed.delivery).catch((err: unknown) => {
@@ -89,9 +84,11 @@ export async function createWebhookHandler(options: WebhookOptions): Promise<Web
   }
 
   async function handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const door = apps.length === 1 ? only : doors.get(appNamedBy(request));
     try {
-      const ready = request.method !== 'POST' || (await takeBody(request, response));
-      if (ready) await middleware(request, response);
+      if (door === undefined) refuse(response, 400, 'it is for none of the Apps here');
+      else if (request.method !== 'POST' || (await takeBody(request, response)))
+        await door(request, response);
     } catch (err) {
       logger.error({ err }, 'a webhook request failed');
       if (!response.headersSent) refuse(response, 500, 'internal error');
@@ -102,6 +99,30 @@ export async function createWebhookHandler(options: WebhookOptions): Promise<Web
       logger.warn({ statusCode, deliveryId }, 'a webhook request was refused');
     }
   }
+}
+
+type Middleware = Awaited<ReturnType<typeof createNodeMiddleware>>;
+
+/** Takes what is signed with the App's secret. */
+function openDoor(
+  { appId, privateKey, webhookSecret, apiUrl }: AppConfig,
+  logger: Logger,
+  take: (event: IncomingDelivery) => Promise<void>,
+): Promise<Middleware> {
+  const quiet = logger.child({}, { level: 'silent' });
+  const probot = new Probot({
+    Octokit: OneClient,
+    ...{ appId, privateKey, secret: webhookSecret, baseUrl: apiUrl },
+    // Probot logs each refused delivery as an error, with its request: `handle` logs one line instead.
+    // It also makes a logger for each event.
+    log: Object.assign(quiet, { child: () => quiet }),
+  });
+  return createNodeMiddleware((app) => app.onAny(take), { probot, webhooksPath: WEBHOOK_PATH });
+}
+
+/** By GitHub's word in a header that nothing signs: it only chooses the secret to check with. */
+function appNamedBy({ headers }: IncomingMessage): string {
+  return String(headers['x-github-hook-installation-target-id']);
 }
 
 /** Hands the raw body to Octokit's middleware, which takes a string in `request.body`. */

@@ -20,6 +20,8 @@ const CLOSE_TIMEOUT_MS = 5_000;
 export interface IntakeWorkerOptions {
   readonly redis: Pick<OpenRedis, 'connections' | 'keyPrefix'>;
   readonly intake: JobIntake;
+  /** Whose installation it is, where there are several Apps. */
+  readonly appOf?: (installationId: number) => Promise<number | undefined>;
   readonly logger: Logger;
 }
 
@@ -29,8 +31,9 @@ export interface IntakeWorker {
 }
 
 /** Works until closed; while Redis is away it waits and resumes by itself. */
-export function startIntakeWorker({ redis, intake, logger }: IntakeWorkerOptions): IntakeWorker {
-  const work = (job: Job<unknown>) => takeEvent({ data: job.data, intake, logger });
+export function startIntakeWorker(options: IntakeWorkerOptions): IntakeWorker {
+  const { redis, logger } = options;
+  const work = (job: Job<unknown>) => takeEvent(job.data, options);
   const worker = new Worker<unknown, void>(INTAKE_QUEUE, work, {
     connection: redis.connections.openBlocking(),
     prefix: redis.keyPrefix,
@@ -51,23 +54,33 @@ function isLast(job: Job<unknown>): boolean {
   return job.attemptsMade >= (job.opts.attempts ?? 1);
 }
 
-interface Taking {
-  readonly data: unknown;
-  readonly intake: JobIntake;
-  readonly logger: Logger;
-}
+type Taking = Pick<IntakeWorkerOptions, 'intake' | 'appOf' | 'logger'>;
 
-async function takeEvent({ data, intake, logger }: Taking): Promise<void> {
+async function takeEvent(data: unknown, taking: Taking): Promise<void> {
+  const { intake, logger } = taking;
   const parsed = QueuedEvent.safeParse(data);
   // It was checked before it was queued: this is another version's, and no attempt will mend it.
   if (!parsed.success) throw new UnrecoverableError('the queued event is not understood');
   const event = parsed.data;
-  if (event.name === 'installation') return takeInstallation(event.payload, { intake, logger });
+  if (!(await speaksForItsOwn(event, taking))) return;
+  if (event.name === 'installation') return takeInstallation(event.payload, taking);
   const facts = factsOfEvent(event.payload);
   if (facts === undefined || !concernsUs(facts)) return;
   await intake.applyJobFacts(facts, event.receivedAtMs);
   logger.info({ jobId: facts.id, status: facts.status }, 'a job event was taken in');
   intake.nudge();
+}
+
+/** An App's secret signs for its own installations only. What is of no App, the poll knows about. */
+async function speaksForItsOwn(
+  { appId, payload }: QueuedEvent,
+  { appOf, logger }: Taking,
+): Promise<boolean> {
+  const installationId = payload.installation?.id;
+  if (appId === undefined || installationId === undefined) return true;
+  if ((await appOf?.(installationId)) === appId) return true;
+  logger.warn({ appId, installationId }, "an event is refused: the installation is not its App's");
+  return false;
 }
 
 async function takeInstallation(

@@ -23,6 +23,13 @@ export type Address = Readonly<z.infer<typeof Address>>;
 
 const path = () => z.string().startsWith('/').max(4096);
 
+const App = z.strictObject({
+  appId: z.int().positive().describe("The App's number, as its page on GitHub tells"),
+  privateKeyFile: path().describe("The App's private key (PEM), mode 0600"),
+  webhookSecretFile: path().describe("The webhook's secret, mode 0600"),
+});
+const MAX_FURTHER_APPS = 19;
+
 const Enterprise = z.strictObject({
   slug: z
     .string()
@@ -39,38 +46,51 @@ const Enterprise = z.strictObject({
   runnerGroupId: z.int().min(1).default(1).describe("The enterprise's runner group that they join"),
 });
 
-const Github = z.strictObject({
-  apiUrl: z
-    .url({ protocol: /^https?$/ })
-    .default('https://api.github.com')
-    .describe("An Enterprise Server's is https://HOST/api/v3"),
-  appId: z.int().positive().describe("The App's number, as its page on GitHub tells"),
-  privateKeyFile: path().describe("The App's private key (PEM), mode 0600"),
-  webhookSecretFile: path().describe("The webhook's secret, mode 0600"),
-  pollSeconds: z
-    .int()
-    .min(1)
-    .max(3_600)
-    .default(60)
-    .describe('How often GitHub is asked for what its webhooks should have told'),
-  runnerGroupId: z
-    .int()
-    .min(1)
-    .default(1)
-    .describe("The runner group that runners join; 1 is GitHub's default group"),
-  enterprise: Enterprise.optional().describe(
-    'Registers runners with an enterprise, where it is not left to its organisations',
-  ),
-  rerunLost: z
-    .boolean()
-    .default(false)
-    .describe('Run a job that lost its machine again, once its workflow run has ended'),
-  repositoryFiles: z
-    .boolean()
-    .default(false)
-    .describe("Read classes and caps from the repositories' own .github/architect.yml"),
-  cancelRefusedRuns: z.boolean().default(false).describe('Cancel the run of a refused job'),
-});
+const Github = z
+  .strictObject({
+    apiUrl: z
+      .url({ protocol: /^https?$/ })
+      .default('https://api.github.com')
+      .describe("An Enterprise Server's is https://HOST/api/v3"),
+    ...App.shape,
+    furtherApps: z
+      .array(App)
+      .max(MAX_FURTHER_APPS)
+      .default([])
+      .describe('Apps beside that one, each with its own installations and limits'),
+    pollSeconds: z
+      .int()
+      .min(1)
+      .max(3_600)
+      .default(60)
+      .describe('How often GitHub is asked for what its webhooks should have told'),
+    runnerGroupId: z
+      .int()
+      .min(1)
+      .default(1)
+      .describe("The runner group that runners join; 1 is GitHub's default group"),
+    enterprise: Enterprise.optional().describe(
+      'Registers runners with an enterprise, where it is not left to its organisations',
+    ),
+    rerunLost: z
+      .boolean()
+      .default(false)
+      .describe('Run a job that lost its machine again, once its workflow run has ended'),
+    repositoryFiles: z
+      .boolean()
+      .default(false)
+      .describe("Read classes and caps from the repositories' own .github/architect.yml"),
+    cancelRefusedRuns: z.boolean().default(false).describe('Cancel the run of a refused job'),
+  })
+  .superRefine(({ appId, furtherApps }, context) => {
+    const seen = new Set([appId]);
+    for (const [at, further] of furtherApps.entries()) {
+      const path = ['furtherApps', at, 'appId'];
+      if (seen.has(further.appId))
+        context.addIssue({ code: 'custom', path, message: 'names an App that is named before' });
+      seen.add(further.appId);
+    }
+  });
 
 const Image = z.strictObject({
   profile: z.enum(['small', 'full']).default('full').describe('full has docker and the runner'),

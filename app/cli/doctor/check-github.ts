@@ -3,9 +3,9 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { pino } from 'pino';
 import { z } from 'zod';
 import { ArchitectError } from '../../../host-agent/protocol/errors.ts';
-import type { Config } from '../../config.ts';
+import { type AppConfig, appsOf, type Config } from '../../config.ts';
 import { holdsPrivateKey, NEW_KEY_ADVICE } from '../../github/app-key.ts';
-import { createGithubClient, type GithubClient } from '../../github/client.ts';
+import { type AppClient, createGithubClient, type GithubClient } from '../../github/client.ts';
 import { redeliver } from '../../github/delivery-log.ts';
 import { checkEnterprise } from './check-enterprise.ts';
 import { type Finding, failed, fine, warning } from './finding.ts';
@@ -65,17 +65,21 @@ export async function checkGithub(
   const { enterprise } = config;
   const ofEnterprise =
     enterprise === undefined ? [] : await checkEnterprise({ ...config, enterprise });
-  const found = [judgeClock(clock), ...ofEnterprise];
-  const client = createGithubClient({ github: config.github, logger: pino({ level: 'silent' }) });
-  const key = judgeKey(config.github.privateKey);
-  const app = key ?? (await readApp(client).catch(explainRefusal(config.github.appId)));
-  if ('check' in app) return [...found, app];
+  const found: Finding[] = [judgeClock(clock), ...ofEnterprise];
+  for (const app of appsOf(config.github)) found.push(...(await checkApp(app, config)));
+  return found;
+}
+
+async function checkApp(app: AppConfig, config: GithubConfig): Promise<readonly Finding[]> {
+  const client = createGithubClient({ github: app, logger: pino({ level: 'silent' }) });
+  const key = judgeKey(app);
+  const seen = key ?? (await readApp(client).catch(explainRefusal(app.appId)));
+  if ('check' in seen) return [seen];
   const { rerunLost, cancelRefusedRuns, repositoryFiles } = config;
   return [
-    ...found,
-    fine('App', `GitHub knows the App ${app.slug} and its key.`),
-    ...judgeApp(app, { rerunLost, cancelRefusedRuns, repositoryFiles, checks: false }),
-    ...(await checkGroups(client, app, config)),
+    fine('App', `GitHub knows the App ${seen.slug} and its key.`),
+    ...judgeApp(seen, { rerunLost, cancelRefusedRuns, repositoryFiles, checks: false }),
+    ...(await checkGroups(client, seen, config)),
     await checkWebhooks(client),
   ];
 }
@@ -94,13 +98,13 @@ async function readClock(apiUrl: string, now: () => number): Promise<number | un
   }
 }
 
-function judgeKey(pem: string): Finding | undefined {
-  if (holdsPrivateKey(pem)) return undefined;
-  const what = 'The file in github.privateKeyFile holds no private key.';
+function judgeKey({ appId, privateKey }: AppConfig): Finding | undefined {
+  if (holdsPrivateKey(privateKey)) return undefined;
+  const what = `The file in privateKeyFile of App ${appId} holds no private key.`;
   return failed('App', what, NEW_KEY_ADVICE);
 }
 
-async function readApp(client: GithubClient): Promise<SeenApp> {
+async function readApp(client: AppClient): Promise<SeenApp> {
   const what = 'read the App';
   const { data } = await client.asApp({
     what,
@@ -131,7 +135,7 @@ function explainRefusal(appId: number): (error: unknown) => Finding {
       return failed(
         'App',
         `GitHub does not take the key for App ${appId}: it is another App's, was deleted, or the clock is wrong.`,
-        "Compare github.appId with the App's page; make a new key there, and put it into github.privateKeyFile.",
+        "Compare appId in the settings with the App's page; make a new key there, and put it into its privateKeyFile.",
       );
     }
     return failed('App', error.message, 'Try again in a minute; see https://www.githubstatus.com.');
@@ -190,7 +194,7 @@ async function checkGroup(
 }
 
 /** A failed delivery that is newest is sent again: it may have failed before the control plane ran. */
-async function checkWebhooks(client: GithubClient): Promise<Finding> {
+async function checkWebhooks(client: AppClient): Promise<Finding> {
   try {
     const { data } = await client.asApp({
       what: "read the webhook's configuration",
@@ -205,7 +209,7 @@ async function checkWebhooks(client: GithubClient): Promise<Finding> {
   }
 }
 
-async function readLatest(client: GithubClient): Promise<SeenDelivery | undefined> {
+async function readLatest(client: AppClient): Promise<SeenDelivery | undefined> {
   const { data } = await client.asApp({
     what: "read the App's log of deliveries",
     run: (octokit) => octokit.rest.apps.listWebhookDeliveries({ per_page: 1 }),
@@ -214,7 +218,7 @@ async function readLatest(client: GithubClient): Promise<SeenDelivery | undefine
   return latest === undefined ? undefined : { ...latest, statusCode: latest.status_code };
 }
 
-async function sendAgain(client: GithubClient, old: SeenDelivery): Promise<SeenDelivery> {
+async function sendAgain(client: AppClient, old: SeenDelivery): Promise<SeenDelivery> {
   await redeliver(client, old.id);
   for (let waitedMs = 0; waitedMs < REDELIVERY_LIMIT_MS; waitedMs += REDELIVERY_LOOK_MS) {
     const latest = await readLatest(client);

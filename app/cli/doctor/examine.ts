@@ -50,9 +50,12 @@ export async function examine(given: ExamineGiven): Promise<readonly Finding[]> 
 }
 
 function secretFilesOf(github: Settings['github']): readonly string[] {
-  const { privateKeyFile, webhookSecretFile, enterprise } = github;
-  const tokens = enterprise === undefined ? [] : [enterprise.tokenFile];
-  return [privateKeyFile, webhookSecretFile, ...tokens];
+  const { furtherApps, enterprise } = github;
+  const ofApps = [github, ...furtherApps].flatMap((app) => [
+    app.privateKeyFile,
+    app.webhookSecretFile,
+  ]);
+  return enterprise === undefined ? ofApps : [...ofApps, enterprise.tokenFile];
 }
 
 function all(...checks: readonly Promise<Finding>[]): Promise<readonly Finding[]> {

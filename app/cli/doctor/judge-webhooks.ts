@@ -29,7 +29,7 @@ export function judgeWebhooks(url: string | undefined, latest: SeenDelivery | un
     return failed(
       'webhooks',
       `${what} was refused (${statusCode}): it is signed with another secret.`,
-      "Give the App's webhook the secret in github.webhookSecretFile, on the App's page, or the file the App's.",
+      "Give the App's webhook the secret in its webhookSecretFile, on the App's page, or the file the App's.",
     );
   if (statusCode === 404 || statusCode === 405)
     return failed(

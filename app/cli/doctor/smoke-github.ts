@@ -56,20 +56,23 @@ export class SmokeGithub {
     this.#installationId = installationId;
   }
 
-  /** Undefined: the App is not installed there. */
+  /** Undefined: no App of ours is installed there. */
   static async open(
     client: GithubClient,
     { owner, repo }: SmokePlace,
   ): Promise<SmokeGithub | undefined> {
     const place = { owner, repo };
-    const found = await orUndefined(
-      client.asApp({
-        what: `find the App's installation for ${owner}/${repo}`,
-        run: async (octokit) =>
-          Installation.parse((await octokit.rest.apps.getRepoInstallation(place)).data),
-      }),
-    );
-    return found === undefined ? undefined : new SmokeGithub(client, place, found.id);
+    for (const app of client.apps) {
+      const found = await orUndefined(
+        app.asApp({
+          what: `find the App's installation for ${owner}/${repo}`,
+          run: async (octokit) =>
+            Installation.parse((await octokit.rest.apps.getRepoInstallation(place)).data),
+        }),
+      );
+      if (found !== undefined) return new SmokeGithub(client, place, found.id);
+    }
+    return undefined;
   }
 
   async readRepository(): Promise<SmokeRepository> {

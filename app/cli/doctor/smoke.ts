@@ -10,7 +10,7 @@
 import { pino } from 'pino';
 import { HostList, JobDetail } from '../../api/views.ts';
 import type { Config } from '../../config.ts';
-import { createGithubClient } from '../../github/client.ts';
+import { createGithubApps } from '../../github/apps.ts';
 import { type ApiAddress, callApi, findApi } from '../api-client.ts';
 import { CliError } from '../cli-error.ts';
 import { follow } from '../follow.ts';
@@ -55,7 +55,7 @@ interface Smoke extends SmokeGiven {
 
 export async function runSmoke(given: SmokeGiven): Promise<SmokeReport> {
   const { config, output, place } = given;
-  const client = createGithubClient({ github: config.github, logger: pino({ level: 'silent' }) });
+  const client = createGithubApps({ github: config.github, logger: pino({ level: 'silent' }) });
   const github = await SmokeGithub.open(client, place);
   if (github === undefined)
     return failed(given, 'The App is not installed there, or may not see that repository.', {

@@ -2,7 +2,7 @@
  * The slow source of truth beside the webhooks: every `intervalMs` one round of questions to GitHub,
  * by the process that holds the lease only.
  *
- *   the App's log of deliveries ─▶ failed ones are sent again
+ *   each App's log of deliveries ─▶ failed ones are sent again
  *   installations ─▶ open jobs of each repository, then runners ─▶ records ─▶ nudge
  *   lost jobs ─▶ run again once their workflow runs have ended
  *
@@ -19,7 +19,8 @@ export interface GithubPollOptions {
   readonly jobs: Pick<JobPoll, 'round'>;
   readonly runners: Pick<RunnerPoll, 'round'>;
   readonly reruns: Pick<Reruns, 'round'>;
-  readonly redelivery: Pick<Redelivery, 'round'>;
+  /** One for each App. */
+  readonly redeliveries: readonly Pick<Redelivery, 'round'>[];
   readonly intervalMs: number;
   readonly isLeader: () => boolean;
   readonly nudge: () => void;
@@ -48,8 +49,8 @@ export class GithubPoll {
 
   /** One round, for whoever drives it by hand. Never rejects. */
   async round(): Promise<void> {
-    const { survey, jobs, runners, reruns, redelivery, nudge } = this.#options;
-    await this.#attempt('failed deliveries', () => redelivery.round());
+    const { survey, jobs, runners, reruns, redeliveries, nudge } = this.#options;
+    for (const one of redeliveries) await this.#attempt('failed deliveries', () => one.round());
     await this.#attempt('jobs and runners', async () => {
       const installations = await survey.installations();
       if (await jobs.round(installations)) nudge();

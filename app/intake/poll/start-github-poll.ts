@@ -13,7 +13,7 @@ import { Reruns } from './rerun-lost.ts';
 
 export interface GithubPolling
   extends Omit<JobPollPorts, 'survey' | 'intake'>,
-    Omit<GithubPollOptions, 'survey' | 'jobs' | 'runners' | 'reruns' | 'redelivery' | 'nudge'> {
+    Omit<GithubPollOptions, 'survey' | 'jobs' | 'runners' | 'reruns' | 'redeliveries' | 'nudge'> {
   readonly client: GithubClient;
   readonly runners: RunnerPollPorts['runners'];
   readonly intake: JobIntake;
@@ -28,13 +28,13 @@ export interface StartedGithubPoll {
 export function startGithubPoll(polling: GithubPolling): StartedGithubPoll {
   const { client, intake } = polling;
   let closing = false;
-  const survey = surveyOf(client, () => !closing);
+  const survey = surveyOf(polling, () => !closing);
   const jobs = new JobPoll({ ...polling, survey });
-  const log = {
-    list: (sinceMs: number) => listDeliveries(client, sinceMs),
-    redeliver: (id: number) => redeliver(client, id),
-  };
-  const redelivery = new Redelivery({ ...polling, log });
+  const redeliveries = client.apps.map((app) => {
+    const list = (sinceMs: number) => listDeliveries(app, sinceMs);
+    const log = { list, redeliver: (id: number) => redeliver(app, id) };
+    return new Redelivery({ ...polling, log });
+  });
   const mayList = (place: JobPlace) => !closing && polling.runners.mayList(place);
   const runners = new RunnerPoll({ ...polling, runners: { ...polling.runners, mayList } });
   const reruns = new Reruns({
@@ -46,7 +46,7 @@ export function startGithubPoll(polling: GithubPolling): StartedGithubPoll {
     },
   });
   const nudge = () => intake.nudge();
-  const poll = new GithubPoll({ ...polling, survey, jobs, runners, reruns, redelivery, nudge });
+  const poll = new GithubPoll({ ...polling, survey, jobs, runners, reruns, redeliveries, nudge });
   poll.start();
   return {
     round: () => poll.round(),
@@ -57,10 +57,13 @@ export function startGithubPoll(polling: GithubPolling): StartedGithubPoll {
   };
 }
 
-function surveyOf(client: GithubClient, goesOn: () => boolean): JobSurvey {
+function surveyOf(
+  { client, logger }: Pick<GithubPolling, 'client' | 'logger'>,
+  goesOn: () => boolean,
+): JobSurvey {
   const mayPoll = (installationId: number) => goesOn() && client.mayPoll(installationId);
   return {
-    installations: () => listInstallations(client),
+    installations: () => listInstallations(client, logger),
     repositories: (installationId) => listRepositories(client, installationId),
     openJobs: (place) => listOpenJobs({ client, place, goOn: () => mayPoll(place.installationId) }),
     mayPoll,

@@ -19,11 +19,23 @@ const UNTIL_LIMIT_MS = 60_000;
 const UNTIL_STEP_MS = 20;
 const QUIET = { debug() {}, info() {}, warn() {}, error() {} };
 
-export const KEYS = generateKeyPairSync('rsa', {
-  modulusLength: 2048,
-  publicKeyEncoding: { type: 'spki', format: 'pem' },
-  privateKeyEncoding: { type: 'pkcs8', format: 'pem' },
-});
+const makeKeys = () =>
+  generateKeyPairSync('rsa', {
+    modulusLength: 2048,
+    publicKeyEncoding: { type: 'spki', format: 'pem' },
+    privateKeyEncoding: { type: 'pkcs8', format: 'pem' },
+  });
+
+export const KEYS = makeKeys();
+
+/** An App beside that one, for a simulated GitHub and for who uses it. */
+export const OTHER_APP = {
+  ...{ appId: 4712, webhookSecret: 'the webhook secret of another' },
+  keys: makeKeys(),
+};
+export const WITH_OTHER_APP = {
+  furtherApps: [{ ...OTHER_APP, appPublicKey: OTHER_APP.keys.publicKey }],
+};
 
 export interface Received {
   readonly headers: IncomingHttpHeaders;

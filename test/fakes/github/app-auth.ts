@@ -37,6 +37,12 @@ export function refuseAppToken(token: string, key: AppKey, now: number): string 
   return signed ? refuseClaims(claims.data, key.appId, now / 1_000) : undecodable;
 }
 
+/** Whose token it says that it is; undefined for what is no App's token. */
+export function claimedApp(token: string): number | undefined {
+  const claims = Claims.safeParse(decode(token.split('.')[1] ?? ''));
+  return claims.success ? Number(claims.data.iss) : undefined;
+}
+
 function refuseClaims(
   { iat, exp, iss }: z.infer<typeof Claims>,
   appId: number,

@@ -27,20 +27,17 @@ const Cursor = z.object({
 export function serveApp(server: FastifyInstance, simulation: Simulation): void {
   const { world } = simulation;
   server.get('/app', async (request) => {
-    requireApp(simulation, request);
-    return appPayload(world);
+    return appPayload(world, requireApp(simulation, request));
   });
   server.get('/app/installations', async (request, reply) => {
-    requireApp(simulation, request);
-    const all = [...world.installations.values()].map((one) => installationPayload(world, one));
+    const app = requireApp(simulation, request);
+    const all = world.installationsOfApp(app).map((one) => installationPayload(world, one));
     return onePage(all, { request, reply, base: world.url });
   });
   server.get('/app/installations/:id', async (request) => {
-    requireApp(simulation, request);
     return installationPayload(world, findInstallation(simulation, request));
   });
   server.post('/app/installations/:id/access_tokens', async (request, reply) => {
-    requireApp(simulation, request);
     return reply.code(201).send(createToken(simulation, request));
   });
   server.get('/installation/repositories', async (request, reply) => {
@@ -59,18 +56,23 @@ function serveInstallationLookups(server: FastifyInstance, simulation: Simulatio
   const Owner = z.object({ owner: z.string() });
   for (const path of ['/orgs/:owner/installation', '/repos/:owner/:repo/installation']) {
     server.get(path, async (request) => {
-      requireApp(simulation, request);
+      const app = requireApp(simulation, request);
       const account = world.account(Owner.parse(request.params).owner);
-      const installation = world.installationOf(account);
+      const installation = world
+        .installationsOf(account)
+        .find((one) => world.appOf(one).id === app.id);
       if (installation === undefined) throw notFound();
       return installationPayload(world, installation);
     });
   }
 }
 
-function findInstallation({ world }: Simulation, request: FastifyRequest): Installation {
+/** Throws the 401 answer, or 404 for what is none of the calling App's. */
+function findInstallation(simulation: Simulation, request: FastifyRequest): Installation {
+  const { world } = simulation;
+  const app = requireApp(simulation, request);
   const installation = world.installations.get(Id.parse(request.params).id);
-  if (installation === undefined) throw notFound();
+  if (installation === undefined || world.appOf(installation).id !== app.id) throw notFound();
   return installation;
 }
 
@@ -106,12 +108,13 @@ function createToken(simulation: Simulation, request: FastifyRequest) {
 function serveDeliveries(server: FastifyInstance, simulation: Simulation): void {
   const { world, webhooks } = simulation;
   const find = (request: FastifyRequest): Delivery => {
+    const app = requireApp(simulation, request);
     const delivery = webhooks.find(Id.parse(request.params).id);
-    if (delivery === undefined) throw notFound();
+    if (delivery === undefined || world.appOf(delivery).id !== app.id) throw notFound();
     return delivery;
   };
   server.get('/app/hook/deliveries', async (request, reply) => {
-    requireApp(simulation, request);
+    const app = requireApp(simulation, request);
     const {
       cursor = Number.MAX_SAFE_INTEGER,
       per_page: size,
@@ -119,7 +122,7 @@ function serveDeliveries(server: FastifyInstance, simulation: Simulation): void 
     } = Cursor.parse(request.query);
     const older = webhooks
       .list()
-      .filter(({ id }) => id < cursor)
+      .filter((one) => one.id < cursor && world.appOf(one).id === app.id)
       .filter(
         ({ statusCode }) =>
           status === undefined || isSuccess(statusCode) === (status === 'success'),
@@ -134,7 +137,6 @@ function serveDeliveries(server: FastifyInstance, simulation: Simulation): void 
     return page.map(deliveryItem);
   });
   server.get('/app/hook/deliveries/:id', async (request) => {
-    requireApp(simulation, request);
     const delivery = find(request);
     return {
       ...deliveryItem(delivery),
@@ -144,7 +146,6 @@ function serveDeliveries(server: FastifyInstance, simulation: Simulation): void 
     };
   });
   server.post('/app/hook/deliveries/:id/attempts', async (request, reply) => {
-    requireApp(simulation, request);
     webhooks.redeliver(find(request));
     return reply.code(202).send({});
   });

@@ -1,8 +1,8 @@
 /** Who calls, from the Authorization header: the App, an installation, or a runner. */
 import type { FastifyRequest } from 'fastify';
 import { z } from 'zod';
-import { refuseAppToken } from './app-auth.ts';
-import type { Repository, Runner } from './model.ts';
+import { claimedApp, refuseAppToken } from './app-auth.ts';
+import type { RegisteredApp, Repository, Runner } from './model.ts';
 import type { Access } from './options.ts';
 import { badCredentials, notAccessible, notFound } from './refusal.ts';
 import type { Simulation } from './simulation.ts';
@@ -17,12 +17,14 @@ export function bearer(request: FastifyRequest): string {
   return token;
 }
 
-/** Throws the 401 answer unless the App itself calls. */
-export function requireApp({ world }: Simulation, request: FastifyRequest): void {
-  const { id: appId, publicKey } = world.app;
+/** The App that calls itself; throws the 401 answer unless one does. */
+export function requireApp({ world }: Simulation, request: FastifyRequest): RegisteredApp {
   const nowMs = Date.now() + world.options.clockAheadMs;
-  const why = refuseAppToken(bearer(request), { appId, publicKey }, nowMs);
+  const token = bearer(request);
+  const app = world.apps.find(({ id }) => id === claimedApp(token)) ?? world.app;
+  const why = refuseAppToken(token, { appId: app.id, publicKey: app.publicKey }, nowMs);
   if (why !== undefined) throw badCredentials(why);
+  return app;
 }
 
 /** Throws the 401 or 403 answer unless an installation calls. */

@@ -2,7 +2,7 @@
  * The control API for tests and the demo, under /_sim; `Authorization: Bearer <control token>`.
  *
  *   POST   /_sim/accounts {login, type}                   POST /_sim/repositories {owner, name}
- *   POST   /_sim/installations {login, permissions?}      PATCH, DELETE /_sim/installations/I
+ *   POST   /_sim/installations {login, permissions?, appId?}  PATCH, DELETE /_sim/installations/I
  *   POST   /_sim/repos/O/R/push {workflow, branch?}       201 run
  *   PUT    /_sim/repos/O/R/files {path, text}             204; of the default branch
  *   GET    /_sim/runs, /_sim/runs/R, /_sim/jobs, /_sim/jobs/J, /_sim/runners, /_sim/checks
@@ -26,7 +26,11 @@ const Login = z.string().regex(/^[A-Za-z0-9-]{1,39}$/);
 const Permissions = z.record(z.string(), z.enum(['read', 'write']));
 const NewAccount = z.strictObject({ login: Login, type: z.enum(['Organization', 'User']) });
 const NewRepository = z.strictObject({ owner: Login, name: z.string().regex(/^[\w.-]{1,100}$/) });
-const NewInstallation = z.strictObject({ login: Login, permissions: Permissions.optional() });
+const NewInstallation = z.strictObject({
+  login: Login,
+  permissions: Permissions.optional(),
+  appId: z.int().optional(),
+});
 const InstallationChange = z.strictObject({
   suspended: z.boolean().optional(),
   permissions: Permissions.optional(),
@@ -72,8 +76,9 @@ function serveSetting(server: FastifyInstance, simulation: Simulation): void {
     return reply.code(201).send(world.addRepository(world.account(owner), name));
   });
   server.post('/_sim/installations', async (request, reply) => {
-    const { login, permissions = world.options.permissions } = NewInstallation.parse(request.body);
-    const added = world.addInstallation(world.account(login), permissions);
+    const wanted = NewInstallation.parse(request.body);
+    const { login, permissions = world.options.permissions, appId } = wanted;
+    const added = world.addInstallation(world.account(login), permissions, appId);
     simulation.announceInstallation(added, 'created');
     return reply.code(201).send(added);
   });

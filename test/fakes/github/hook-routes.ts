@@ -12,7 +12,7 @@ const Change = z.object({
 });
 
 export function serveHookConfig(server: FastifyInstance, simulation: Simulation): void {
-  const { world, webhooks } = simulation;
+  const { webhooks } = simulation;
   const shown = () => ({
     content_type: 'json',
     insecure_ssl: '0',
@@ -24,10 +24,10 @@ export function serveHookConfig(server: FastifyInstance, simulation: Simulation)
     return shown();
   });
   server.patch('/app/hook/config', async (request) => {
-    requireApp(simulation, request);
+    const app = requireApp(simulation, request);
     const { url, secret } = Change.parse(request.body);
     if (url !== undefined) webhooks.url = url;
-    if (secret !== undefined) world.app.webhookSecret = secret;
+    if (secret !== undefined) app.webhookSecret = secret;
     return shown();
   });
 }

@@ -30,6 +30,8 @@ export interface Repository {
 
 export interface Installation {
   readonly id: number;
+  /** Unset: the first App's, whichever that is by now. */
+  readonly appId?: number | undefined;
   readonly account: Account;
   permissions: Permissions;
   readonly createdAtMs: number;

@@ -48,16 +48,21 @@ export interface Enterprise {
   readonly chosen?: readonly string[];
 }
 
-export interface Options {
+export interface AppOptions {
+  readonly appId: number;
+  readonly appPublicKey: string;
+  readonly webhookSecret: string;
+}
+
+export interface Options extends AppOptions {
+  /** Apps beside that one, with the same permissions and webhook address. */
+  readonly furtherApps: readonly AppOptions[];
   readonly enterprise: Enterprise | undefined;
   readonly host: string;
   readonly port: number;
   /** Where the REST API begins: empty, or `/api/v3` as on an Enterprise Server. */
   readonly restPath: string;
-  readonly appId: number;
-  readonly appPublicKey: string;
   readonly webhookUrl: string | undefined;
-  readonly webhookSecret: string;
   /** For `/_sim`; every request there must bear it. */
   readonly controlToken: string;
   readonly permissions: Permissions;
@@ -111,6 +116,7 @@ export function withDefaults(given: GivenOptions): Options {
     restPath: '',
     webhookUrl: undefined,
     enterprise: undefined,
+    furtherApps: [],
     permissions: MINIMUM_PERMISSIONS,
     seed: 1,
     clockAheadMs: 0,

@@ -157,6 +157,7 @@ export function repositoryPayload(world: World, repository: Repository) {
 
 export function installationPayload(world: World, installation: Installation) {
   const created = instant(installation.createdAtMs);
+  const app = world.appOf(installation);
   return {
     id: installation.id,
     account: userPayload(world, installation.account),
@@ -164,8 +165,8 @@ export function installationPayload(world: World, installation: Installation) {
     access_tokens_url: `${world.url}/app/installations/${installation.id}/access_tokens`,
     repositories_url: `${world.url}/installation/repositories`,
     html_url: `${WEB_URL}/settings/installations/${installation.id}`,
-    app_id: world.app.id,
-    app_slug: world.app.slug,
+    app_id: app.id,
+    app_slug: app.slug,
     target_id: installation.account.id,
     target_type: installation.account.type,
     permissions: installation.permissions,
@@ -178,22 +179,22 @@ export function installationPayload(world: World, installation: Installation) {
   };
 }
 
-export function appPayload(world: World) {
+export function appPayload(world: World, app = world.app) {
   const owner = { id: 1, login: 'operator', type: 'User' } as const;
   return {
-    id: world.app.id,
-    slug: world.app.slug,
-    node_id: nodeId('App', world.app.id),
+    id: app.id,
+    slug: app.slug,
+    node_id: nodeId('App', app.id),
     owner: userPayload(world, owner),
-    name: world.app.name,
+    name: app.name,
     description: '',
     external_url: 'https://example.com',
-    html_url: `${WEB_URL}/apps/${world.app.slug}`,
+    html_url: `${WEB_URL}/apps/${app.slug}`,
     created_at: instant(0),
     updated_at: instant(0),
-    permissions: world.app.permissions,
+    permissions: app.permissions,
     events: ['workflow_job'],
-    installations_count: world.installations.size,
+    installations_count: world.installationsOfApp(app).length,
   };
 }
 

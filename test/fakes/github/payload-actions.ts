@@ -1,7 +1,7 @@
 /** Runs, jobs, runners and checks as GitHub's API and webhooks show them. */
 import { createHash } from 'node:crypto';
 import { type JobAction, runConclusion, runStatus } from './job-lifecycle.ts';
-import type { CheckRun, Job, Repository, Run, Runner, StepState } from './model.ts';
+import type { CheckRun, Installation, Job, Repository, Run, Runner, StepState } from './model.ts';
 import {
   appPayload,
   instant,
@@ -174,10 +174,15 @@ export function checkRunPayload(world: World, check: CheckRun) {
   };
 }
 
+interface Heard {
+  readonly job: Job;
+  /** Whose App hears of it. */
+  readonly installation: Installation;
+}
+
 /** The `workflow_job` event as it stands now: a later change does not change what was sent. */
-export function workflowJobEvent(world: World, job: Job, action: JobAction) {
+export function workflowJobEvent(world: World, { job, installation }: Heard, action: JobAction) {
   const { repository } = job.run;
-  const installation = world.installationOf(repository.owner);
   return {
     action,
     workflow_job: jobPayload(world, job),
@@ -186,13 +191,9 @@ export function workflowJobEvent(world: World, job: Job, action: JobAction) {
       ? { organization: organizationPayload(world, repository.owner) }
       : {}),
     sender: userPayload(world, repository.owner),
-    ...(installation === undefined
-      ? {}
-      : {
-          installation: {
-            id: installation.id,
-            node_id: nodeId('IntegrationInstallation', installation.id),
-          },
-        }),
+    installation: {
+      id: installation.id,
+      node_id: nodeId('IntegrationInstallation', installation.id),
+    },
   };
 }

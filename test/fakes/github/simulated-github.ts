@@ -6,6 +6,7 @@ import type { Readable } from 'node:stream';
 import fastify, { type FastifyInstance, type FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import { serveActions } from './actions-routes.ts';
+import { claimedApp } from './app-auth.ts';
 import { serveApp } from './app-routes.ts';
 import { serveContents } from './content-routes.ts';
 import { serveControl } from './control-routes.ts';
@@ -69,10 +70,9 @@ function serveRest(server: FastifyInstance, simulation: Simulation): void {
     const write = request.method !== 'GET';
     refuseNameless(request);
     reply.header('date', tellTime(simulation));
-    const { world, limits } = simulation;
     const who = callerName(simulation, request);
-    const payer = who === TOKEN_HOLDER ? who : `App ${world.app.id}`;
-    const headers = limits.count({ who, payer, write }, Date.now());
+    const payer = payerOf(simulation, request);
+    const headers = simulation.limits.count({ who, payer, write }, Date.now());
     reply.headers(scopesOf(simulation, request));
     reply.headers({ ...headers, 'x-github-media-type': 'github.v3; format=json' });
     throwFault(simulation, request);
@@ -110,9 +110,18 @@ function tellTime({ world }: Simulation): string {
 function callerName({ tokens, world }: Simulation, request: FastifyRequest): string {
   const token = tokenOf(request);
   if (token === world.options.enterprise?.token) return TOKEN_HOLDER;
-  if (token.includes('.')) return 'the app';
+  if (token.includes('.')) return `App ${claimedApp(token)}`;
   const installationId = tokens.installationOf(token);
   return installationId === undefined ? token : `installation ${installationId}`;
+}
+
+/** Whose points of the minute a request costs. */
+function payerOf(simulation: Simulation, request: FastifyRequest): string {
+  const { tokens, world } = simulation;
+  const installation = world.installations.get(tokens.installationOf(tokenOf(request)) ?? 0);
+  return installation === undefined
+    ? callerName(simulation, request)
+    : `App ${world.appOf(installation).id}`;
 }
 
 function refuseNameless({ headers }: FastifyRequest): void {

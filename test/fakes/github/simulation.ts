@@ -98,6 +98,7 @@ export class Simulation {
       event: 'installation',
       action,
       payload: installationEvent(this.world, installation, action),
+      appId: installation.appId,
       installationId: installation.id,
       repositoryId: null,
     });
@@ -105,17 +106,19 @@ export class Simulation {
 
   #announce(job: Job, action: 'queued' | 'in_progress' | 'completed'): void {
     const { repository } = job.run;
-    const installation = this.world.installationOf(repository.owner);
-    if (installation === undefined || installation.suspendedAtMs !== undefined) return;
-    this.webhooks.send({
-      event: 'workflow_job',
-      action,
-      payload: workflowJobEvent(this.world, job, action),
-      installationId: installation.id,
-      repositoryId: repository.id,
-      onSend: () => {
-        if (action === 'queued') job.webhookSentAtMs ??= Date.now();
-      },
-    });
+    for (const installation of this.world.installationsOf(repository.owner)) {
+      if (installation.suspendedAtMs !== undefined) continue;
+      this.webhooks.send({
+        event: 'workflow_job',
+        action,
+        payload: workflowJobEvent(this.world, { job, installation }, action),
+        appId: installation.appId,
+        installationId: installation.id,
+        repositoryId: repository.id,
+        onSend: () => {
+          if (action === 'queued') job.webhookSentAtMs ??= Date.now();
+        },
+      });
+    }
   }
 }

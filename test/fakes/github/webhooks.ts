@@ -35,6 +35,8 @@ export interface Delivery {
   readonly event: string;
   readonly action: string;
   readonly body: string;
+  /** Unset: the first App's. */
+  readonly appId: number | undefined;
   readonly installationId: number | null;
   readonly repositoryId: number | null;
   readonly redelivery: boolean;
@@ -49,6 +51,7 @@ export interface EventToSend {
   readonly event: string;
   readonly action: string;
   readonly payload: unknown;
+  readonly appId: number | undefined;
   readonly installationId: number | null;
   readonly repositoryId: number | null;
   readonly onSend?: () => void;
@@ -126,13 +129,15 @@ export class Webhooks {
     this.#stop.abort();
   }
 
-  #create({ event, action, payload, installationId, repositoryId }: EventToSend): Delivery {
+  #create(toSend: EventToSend): Delivery {
+    const { event, action, payload, appId, installationId, repositoryId } = toSend;
     return {
       id: this.#world.nextId(),
       guid: randomUUID(),
       event,
       action,
       body: JSON.stringify(payload),
+      appId,
       installationId,
       repositoryId,
       redelivery: false,
@@ -197,7 +202,8 @@ export class Webhooks {
   }
 
   #headers(delivery: Delivery, wrong: boolean): Record<string, string> {
-    const secret = wrong ? 'not the secret' : this.#world.app.webhookSecret;
+    const app = this.#world.appOf(delivery);
+    const secret = wrong ? 'not the secret' : app.webhookSecret;
     const sign = (hash: string) => createHmac(hash, secret).update(delivery.body).digest('hex');
     return {
       'Content-Type': 'application/json',
@@ -206,7 +212,7 @@ export class Webhooks {
       'X-GitHub-Delivery': delivery.guid,
       'X-GitHub-Event': delivery.event,
       'X-GitHub-Hook-ID': String(HOOK_ID),
-      'X-GitHub-Hook-Installation-Target-ID': String(this.#world.app.id),
+      'X-GitHub-Hook-Installation-Target-ID': String(app.id),
       'X-GitHub-Hook-Installation-Target-Type': 'integration',
       'X-Hub-Signature': `sha1=${sign('sha1')}`,
       'X-Hub-Signature-256': `sha256=${sign('sha256')}`,

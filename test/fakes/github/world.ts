@@ -13,14 +13,15 @@ import type {
   Runner,
   RunnerScope,
 } from './model.ts';
-import type { Options, Permissions } from './options.ts';
+import type { AppOptions, Options, Permissions } from './options.ts';
 import { type Random, seededRandom } from './random.ts';
 import { notFound } from './refusal.ts';
 
 export class World {
   readonly options: Options;
-  /** The one App there is; another that is registered by a manifest takes its place. */
+  /** The first App; another that is registered by a manifest takes its place. */
   app: RegisteredApp;
+  readonly furtherApps: readonly RegisteredApp[];
   readonly random: Random;
   readonly accounts = new Map<string, Account>();
   readonly repositories = new Map<string, Repository>();
@@ -36,8 +37,15 @@ export class World {
 
   constructor(options: Options) {
     this.options = options;
-    const { appId: id, appPublicKey: publicKey, webhookSecret, permissions } = options;
-    this.app = { id, slug: 'architect', name: 'Architect', publicKey, webhookSecret, permissions };
+    const { permissions } = options;
+    const register = ({ appId: id, appPublicKey: publicKey, webhookSecret }: AppOptions) => {
+      return { id, slug: 'architect', name: 'Architect', publicKey, webhookSecret, permissions };
+    };
+    this.app = register(options);
+    this.furtherApps = options.furtherApps.map((one) => {
+      const { id } = register(one);
+      return { ...register(one), slug: `architect-${id}`, name: `Architect ${id}` };
+    });
     this.random = seededRandom(options.seed);
   }
 
@@ -58,10 +66,24 @@ export class World {
     return repository;
   }
 
-  addInstallation(account: Account, permissions: Permissions): Installation {
+  get apps(): readonly RegisteredApp[] {
+    return [this.app, ...this.furtherApps];
+  }
+
+  appOf({ appId }: Pick<Installation, 'appId'>): RegisteredApp {
+    return this.furtherApps.find(({ id }) => id === appId) ?? this.app;
+  }
+
+  installationsOfApp({ id }: RegisteredApp): Installation[] {
+    return [...this.installations.values()].filter((one) => this.appOf(one).id === id);
+  }
+
+  /** `appId` unset: the first App is installed. */
+  addInstallation(account: Account, permissions: Permissions, appId?: number): Installation {
     this.#lastInstallationId += 1;
     const installation = {
       id: this.#lastInstallationId,
+      appId,
       account,
       permissions,
       createdAtMs: Date.now(),
@@ -91,10 +113,8 @@ export class World {
     return this.jobs.get(id) ?? gone();
   }
 
-  installationOf(account: Account): Installation | undefined {
-    return [...this.installations.values()].find(
-      (installation) => installation.account.id === account.id,
-    );
+  installationsOf(account: Account): Installation[] {
+    return [...this.installations.values()].filter((one) => one.account.id === account.id);
   }
 
   repositoriesOf(account: Account): Repository[] {

@@ -2,7 +2,8 @@
 import { join } from 'node:path';
 import { pino } from 'pino';
 import { EvidenceStore } from '../../../app/evidence/evidence-store.ts';
-import { createGithubClient, createTokenClient } from '../../../app/github/client.ts';
+import { createGithubApps } from '../../../app/github/apps.ts';
+import { createTokenClient } from '../../../app/github/client.ts';
 import { createGithubJobSource } from '../../../app/github/job-source.ts';
 import { createGithubRunners } from '../../../app/github/runners.ts';
 import { classifyFacts } from '../../../app/intake/classify-facts.ts';
@@ -11,10 +12,11 @@ import { startGithubPoll } from '../../../app/intake/poll/start-github-poll.ts';
 import { DEFAULT_POLICY } from '../../../app/labels/policy.ts';
 import { RecordStore } from '../../../app/records/record-store.ts';
 import type { JobFacts } from '../../../app/records/records.ts';
-import { APP_ID, GitHubFixture, KEYS } from '../../contract/github/fixture.ts';
+import { GitHubFixture } from '../../contract/github/fixture.ts';
 import type { GivenOptions } from '../../fakes/github/options.ts';
 import { POOL } from '../../fixtures/protocol.ts';
 import { startTestRedis } from '../records/redis-server.ts';
+import { appsAt } from './two-apps.ts';
 
 /** Rounds are made by hand. */
 const NEVER_MS = 3_600_000;
@@ -28,8 +30,8 @@ export async function startPollRig(given: Partial<GivenOptions> = {}) {
   const store = new RecordStore({ redis: redis.connect(), fleet: 'test' });
   const logger = pino({ level: 'silent' });
   const apiUrl = `${fixture.github.url}${given.restPath ?? ''}`;
-  const github = { apiUrl, appId: APP_ID, privateKey: KEYS.privateKey };
-  const client = createGithubClient({ github, logger });
+  const github = appsAt(apiUrl, given);
+  const client = createGithubApps({ github, logger });
   const classify = (facts: JobFacts) =>
     classifyFacts(facts, { policy: DEFAULT_POLICY, pool: POOL, evidence });
   const book = { store, evidence, classify };

@@ -13,7 +13,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { pino } from 'pino';
 import { z } from 'zod';
 import { EvidenceStore } from '../../../app/evidence/evidence-store.ts';
-import { createGithubClient } from '../../../app/github/client.ts';
+import { createGithubApps } from '../../../app/github/apps.ts';
 import { createGithubJobSource } from '../../../app/github/job-source.ts';
 import { createGithubRunners } from '../../../app/github/runners.ts';
 import { classifyFacts } from '../../../app/intake/classify-facts.ts';
@@ -34,9 +34,11 @@ import type { JobFacts } from '../../../app/records/records.ts';
 import { openRedis } from '../../../app/redis/open-redis.ts';
 import { ShutdownStack } from '../../../app/shutdown-stack.ts';
 import { FleetInMemory, POOL } from '../../bench/throughput/fleet-in-memory.ts';
-import { APP_ID, GitHubFixture, KEYS, WEBHOOK_SECRET } from '../../contract/github/fixture.ts';
+import { GitHubFixture } from '../../contract/github/fixture.ts';
 import type { Job, Runner } from '../../fakes/github/model.ts';
 import type { GivenOptions } from '../../fakes/github/options.ts';
+import { serves } from '../../fakes/github/world.ts';
+import { appsAt } from './two-apps.ts';
 
 const FLEET = 'whole';
 const HOSTS = 8;
@@ -73,10 +75,7 @@ export async function startWholeIntake(
   const parts = new ShutdownStack(logger);
   parts.add('folder', { close: () => rm(dataDir, { recursive: true, force: true }) });
   const fixture = parts.add('GitHub', await GitHubFixture.start(given));
-  const github = {
-    ...{ apiUrl: fixture.github.url, appId: APP_ID, privateKey: KEYS.privateKey },
-    webhookSecret: WEBHOOK_SECRET,
-  };
+  const github = appsAt(fixture.github.url, given);
   const redis = parts.add(
     'redis',
     await openRedis({ dataDir, fleet: FLEET, redisUrl: undefined }, logger),
@@ -90,7 +89,7 @@ export async function startWholeIntake(
   const queue = parts.add('queue', openIntakeQueue(redis, logger));
   const webhooks = await createWebhookHandler({ github, queue, logger, now });
   fixture.github.simulation.webhooks.url = await serveWebhooks(webhooks, parts);
-  const client = createGithubClient({ github, logger, now });
+  const client = createGithubApps({ github, logger, now });
   const fleet = new FleetInMemory(HOSTS, (name) => work.online(name));
   const work = new RunnersAtWork(fixture, fleet);
   const { notices, complaints } = collectComplaints();
@@ -112,14 +111,18 @@ export async function startWholeIntake(
   });
   const nudge = () => reconciler.nudge();
   const intake = createJobIntake({ book, notices, nudge, logger, now });
-  parts.add('worker', startIntakeWorker({ redis, intake, logger }));
+  const appOf = (installationId: number) => client.appOf(installationId);
+  parts.add('worker', startIntakeWorker({ redis, intake, appOf, logger }));
   const isLeader = () => lease.held;
   const asking = { ...outside, client, book, intake, isLeader, intervalMs: pollMs };
   parts.add('poll', startGithubPoll({ ...asking, now, logger }));
   parts.add('reconciler', { close: () => reconciler.stop() });
   reconciler.start();
   const watch = parts.add('watch', watchBounds(queue, fleet));
-  return { fixture, fleet, store, evidence, work, complaints, watch, close: () => parts.close() };
+  return {
+    ...{ fixture, fleet, queue, store, evidence, work, complaints, watch },
+    close: () => parts.close(),
+  };
 }
 
 async function serveWebhooks(
@@ -180,9 +183,12 @@ export class RunnersAtWork {
   online(name: string): void {
     const { world, jobs } = this.#fixture.github.simulation;
     const runner = [...world.runners.values()].find((one) => one.name === name);
-    const queued = [...world.jobs.values()].filter(({ status }) => status === 'queued');
-    const job = runner === undefined ? undefined : this.choose(runner, queued);
-    if (runner === undefined || job === undefined) return;
+    if (runner === undefined) return;
+    const queued = [...world.jobs.values()].filter(
+      ({ status, run }) => status === 'queued' && serves(runner.scope, run.repository),
+    );
+    const job = this.choose(runner, queued);
+    if (job === undefined) return;
     runner.job = job;
     this.starts.set(job.id, (this.starts.get(job.id) ?? 0) + 1);
     jobs.start(job, runner);

@@ -6,6 +6,7 @@ import { execa } from 'execa';
 import { expect, onTestFinished, test } from 'vitest';
 import { type ExamineGiven, examine } from '../../../app/cli/doctor/examine.ts';
 import type { Finding } from '../../../app/cli/doctor/finding.ts';
+import { OTHER_APP } from '../../contract/github/fixture.ts';
 import { ENTERPRISE } from '../../fixtures/enterprise.ts';
 import { runCli } from './run-cli.ts';
 import { hostView, type SoundSetup, startSoundSetup } from './sound-setup.ts';
@@ -76,6 +77,12 @@ test('it finds nothing wrong with a sound enterprise, whose organisations have n
   expect(what('enterprise')).toMatchObject([{ state: 'ok' }]);
   expect(what('runner group')).toMatchObject([{ what: expect.stringContaining('acme-inc') }]);
 });
+
+/** Settings of a set-up with another App beside the first. */
+function withOtherApp(setup: SoundSetup, privateKeyFile: string) {
+  const other = { appId: OTHER_APP.appId, privateKeyFile, webhookSecretFile: setup.path('secret') };
+  setup.configure({ github: { ...Object(setup.settings.github), furtherApps: [other] } });
+}
 
 interface Broken {
   readonly name: string;
@@ -165,6 +172,30 @@ const BROKEN: readonly Broken[] = [
     finding: { check: 'runner group' },
     what: /acme has no runner group 9/,
     fix: /runnerGroupId/,
+  },
+  {
+    name: "another App's key is not its own",
+    breakIt: (setup) => withOtherApp(setup, setup.path('key')),
+    finding: { check: 'App' },
+    what: /does not take the key for App 4712/,
+    fix: /make a new key/,
+  },
+  {
+    name: 'another App is installed nowhere',
+    breakIt: (setup) => withOtherApp(setup, setup.path('other-key')),
+    finding: { check: 'installation' },
+    what: /architect-4712 is installed nowhere/,
+    fix: /apps\/architect-4712\/installations\/new/,
+  },
+  {
+    name: "another App's key may be read by others",
+    breakIt: (setup) => {
+      chmodSync(setup.path('other-key'), 0o644);
+      withOtherApp(setup, setup.path('other-key'));
+    },
+    finding: { check: 'secrets', state: 'warning' },
+    what: /Others may read .*other-key/,
+    fix: /chmod 600/,
   },
   {
     name: "the enterprise's token is none",

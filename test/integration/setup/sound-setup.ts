@@ -16,7 +16,14 @@ import type { HostView } from '../../../app/api/views.ts';
 import { type FrontDoor, openFrontDoor } from '../../../app/front-door.ts';
 import { createWebhookHandler } from '../../../app/intake/webhooks.ts';
 import { HostId } from '../../../host-agent/protocol/ids.ts';
-import { APP_ID, CONTROL_TOKEN, KEYS, WEBHOOK_SECRET } from '../../contract/github/fixture.ts';
+import {
+  APP_ID,
+  CONTROL_TOKEN,
+  KEYS,
+  OTHER_APP,
+  WEBHOOK_SECRET,
+  WITH_OTHER_APP,
+} from '../../contract/github/fixture.ts';
 import { type SimulatedGitHub, startSimulatedGitHub } from '../../fakes/github/simulated-github.ts';
 import { ENTERPRISE } from '../../fixtures/enterprise.ts';
 import { hostFacts, POOL } from '../../fixtures/protocol.ts';
@@ -70,6 +77,7 @@ async function open(dir: string, closers: Closers): Promise<Omit<SoundSetup, 'cl
   const path = (...parts: string[]) => join(dir, ...parts);
   writeFileSync(path('key'), KEYS.privateKey, { mode: 0o600 });
   writeFileSync(path('secret'), WEBHOOK_SECRET, { mode: 0o600 });
+  writeFileSync(path('other-key'), OTHER_APP.keys.privateKey, { mode: 0o600 });
   writeFileSync(path('token'), ENTERPRISE.token, { mode: 0o600 });
   const github = await openGithub(closers);
   const { redis, port } = await openRedis(path('redis'), closers);
@@ -98,8 +106,8 @@ async function open(dir: string, closers: Closers): Promise<Omit<SoundSetup, 'cl
 
 async function openGithub(closers: Closers): Promise<SimulatedGitHub> {
   const given = { appId: APP_ID, appPublicKey: KEYS.publicKey, webhookSecret: WEBHOOK_SECRET };
-  const options = { ...given, enterprise: ENTERPRISE, controlToken: CONTROL_TOKEN };
-  const github = await startSimulatedGitHub(options);
+  const options = { ...given, ...WITH_OTHER_APP, enterprise: ENTERPRISE };
+  const github = await startSimulatedGitHub({ ...options, controlToken: CONTROL_TOKEN });
   closers.push(() => github.close());
   const port = await freePort();
   const door = await openDoor(github.url, port);
