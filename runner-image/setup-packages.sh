@@ -15,7 +15,7 @@ qemu_wanted=1:8.2
 # clang …         compile the switch's programs (bpf/); who has their objects needs none of these
 # nftables …      the VMs' networks, namespaces and limits
 wanted="qemu-system-x86 qemu-utils mmdebstrap debian-archive-keyring e2fsprogs zstd xz-utils
-redis-server python3-venv clang libbpf-dev linux-libc-dev make nftables iproute2 util-linux mount
+redis-server python3-venv clang libbpf-dev linux-libc-dev make nftables iproute2 wireguard-tools wireguard-go util-linux mount
 procps kmod ca-certificates"
 
 say() { printf 'setup: %s\n' "$*" >&2; }

@@ -84,10 +84,11 @@ export class WireguardWorld extends SwitchWorld {
     return wireguardLink(`${this.fleet}${node}`);
   }
 
-  /** Of the node's wireguard-go. */
-  async processOf(node: NodeName): Promise<number> {
-    const text = await readFile(join(this.#dir, node, 'wireguard-go.json'), 'utf8');
-    return Started.parse(JSON.parse(text)).pid;
+  /** Of the node's wireguard-go; undefined: there is none just now. */
+  async processOf(node: NodeName): Promise<number | undefined> {
+    const path = join(this.#dir, node, 'wireguard-go.json');
+    const text = await readFile(path, 'utf8').catch(() => undefined);
+    return text === undefined ? undefined : Started.parse(JSON.parse(text)).pid;
   }
 
   /** As an agent does that leaves the fleet. */
