@@ -5,9 +5,9 @@
 import { mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { execa } from 'execa';
 import { z } from 'zod';
 import { wireguardLink } from '../../../host-agent/net/wireguard/plan-wireguard.ts';
-import { endUserspace } from '../../../host-agent/net/wireguard/userspace.ts';
 import type { UnderlayPeer } from '../../../host-agent/protocol/underlay.ts';
 import { GATEWAY, HOSTS, OUTSIDE, type Program, PUBLIC, SwitchWorld } from './switch-world.ts';
 
@@ -99,9 +99,16 @@ export class WireguardWorld extends SwitchWorld {
   override async destroy(): Promise<void> {
     // First, so that nobody makes a link again.
     await Promise.allSettled([...this.#links.values()].map((program) => program.end()));
-    await Promise.allSettled(NODES.map((node) => endUserspace(join(this.#dir, node))));
+    for (const node of NODES) await this.#endProcesses(node);
     await super.destroy();
     if (this.#dir !== '') await rm(this.#dir, { recursive: true, force: true });
+  }
+
+  /** Of the node's namespace: wireguard-go outlives who started it, written down or not. */
+  async #endProcesses(node: NodeName): Promise<void> {
+    const listed = await execa('ip', ['netns', 'pids', this.netns(node)], { reject: false });
+    for (const pid of listed.stdout.split('\n').filter((line) => line !== ''))
+      await execa('kill', ['-9', pid], { reject: false });
   }
 
   protected override async wire(): Promise<void> {
