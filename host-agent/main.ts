@@ -1,8 +1,10 @@
 /**
- * The host-agent's process: `node host-agent/main.ts [--role gateway]`, as root, configured by its
+ * The host-agent's process: `node host-agent/main.ts [--role gateway | --leave]`, as root, configured by its
  * environment (config.ts). On SIGTERM or SIGINT it disconnects and exits; VMs go on running and the next agent
  * on this folder takes them over. Nothing is passed on to QEMU, which runs in a session of its own:
  * a shutdown signal inside a guest would cancel its job.
+ *
+ * `--leave` takes away what outlives the agent of a node that leaves its fleet, and ends.
  *
  * Exit codes: 0 told to end; 1 cannot be a host or gateway (standard error and status.json say why).
  */
@@ -13,6 +15,7 @@ import { z } from 'zod';
 import { runAgent } from './agent.ts';
 import { readAgentConfig } from './config.ts';
 import { runGateway } from './gateway/run-gateway.ts';
+import { removeUnderlay } from './net/wireguard/open-underlay.ts';
 import { ArchitectError } from './protocol/errors.ts';
 import { adoptVm, startVm } from './vm/driver.ts';
 import type { AdoptHow } from './vm/vm-driver.ts';
@@ -29,10 +32,16 @@ function readVersion(): string {
 }
 
 async function main(): Promise<void> {
-  const { values } = parseArgs({ options: { role: { type: 'string', default: 'host' } } });
+  const { values } = parseArgs({
+    options: {
+      role: { type: 'string', default: 'host' },
+      leave: { type: 'boolean', default: false },
+    },
+  });
   const role = Role.parse(values.role);
   const config = readAgentConfig(process.env);
   const logger = pino({ level: config.logLevel, base: { fleet: config.fleet } });
+  if (values.leave) return await removeUnderlay({ ...config, logger });
   const end = new AbortController();
   for (const name of ['SIGTERM', 'SIGINT'] as const) {
     process.once(name, () => {

@@ -14,9 +14,11 @@ qemu_wanted=1:8.2
 # python3-venv    holds moto, the S3 endpoint of the tests (with-moto.sh)
 # clang …         compile the switch's programs (bpf/); who has their objects needs none of these
 # nftables …      the VMs' networks, namespaces and limits
+# wireguard…      under the tunnel to gateways, where that is asked for; wireguard-go: where the
+#                 kernel has none, and the tests
 wanted="qemu-system-x86 qemu-utils mmdebstrap debian-archive-keyring gpg e2fsprogs zstd xz-utils
 redis-server python3-venv clang libbpf-dev linux-libc-dev make nftables iproute2 util-linux mount
-procps kmod ca-certificates"
+wireguard-tools wireguard-go procps kmod ca-certificates"
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 

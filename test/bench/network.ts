@@ -3,6 +3,7 @@
  * many flows cost more, how long a flip and a takeover take. Rounds of what is compared alternate.
  */
 import type { SwitchWorld } from '../integration/switch/switch-world.ts';
+import { WireguardWorld } from '../integration/switch/wireguard-world.ts';
 import type { Bench, BenchContext, BenchResult, BenchTable, Target } from './bench.ts';
 import { measureBpfFlips, measureKernelFlips } from './network/flips.ts';
 import { type Direction, measureFlow, openRouted, openSwitched } from './network/flows-through.ts';
@@ -30,11 +31,15 @@ const LONGEST_TAKEOVER_MS = 1_000;
 
 const WAYS = {
   bpf: { title: 'programs, VXLAN', open: () => openSwitched('bpf') },
+  wireguard: {
+    title: 'programs, VXLAN, WireGuard',
+    open: () => openSwitched('bpf', () => WireguardWorld.open()),
+  },
   kernel: { title: 'nft NAT, VXLAN', open: () => openSwitched('kernel') },
   routed: { title: 'nft NAT, no encapsulation', open: openRouted },
 } as const;
 type WayName = keyof typeof WAYS;
-const WAY_NAMES = ['bpf', 'kernel', 'routed'] as const;
+const WAY_NAMES = ['bpf', 'wireguard', 'kernel', 'routed'] as const;
 
 type Rates = Record<Direction, Record<WayName, number[]>>;
 const PACKETS = { first: 'a flow by chance', next: 'its next packet' } as const;
@@ -66,8 +71,8 @@ export const networkBench: Bench = {
 
 async function measureRates({ signal, progress }: BenchContext): Promise<Rates> {
   const rates: Rates = {
-    'from the guest': { bpf: [], kernel: [], routed: [] },
-    'to the guest': { bpf: [], kernel: [], routed: [] },
+    'from the guest': { bpf: [], wireguard: [], kernel: [], routed: [] },
+    'to the guest': { bpf: [], wireguard: [], kernel: [], routed: [] },
   };
   const worlds: (readonly [WayName, SwitchWorld])[] = [];
   try {

@@ -15,7 +15,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { askUnderlay } from '../../control/ask-underlay.ts';
 import { backOffMs } from '../../control/back-off.ts';
-import type { Identity } from '../../control/identity.ts';
+import { type Identity, readIdentity } from '../../control/identity.ts';
 import { createDispatcher } from '../../control/tls.ts';
 import { hostTag } from '../../host-tag.ts';
 import { writeFileDurably } from '../../journal/durable-file.ts';
@@ -115,9 +115,12 @@ function describe(word: UnderlayWord, { address, underlayMtu }: UnderlayParts) {
 
 /** For a node that leaves its fleet: the link, its process and its guard go. Idempotent. */
 export async function removeUnderlay(
-  parts: Pick<UnderlayParts, 'agentDir' | 'fleet' | 'identity' | 'logger'>,
+  parts: Pick<UnderlayParts, 'agentDir' | 'fleet' | 'underlayMtu' | 'logger'>,
 ): Promise<void> {
-  await openLink({ ...parts, underlayMtu: 0 }, '').remove();
+  const identity = await readIdentity(parts.agentDir);
+  const saved = await readSaved(parts.agentDir);
+  if (identity === undefined || saved?.word.kind !== 'wireguard') return;
+  await openLink({ ...parts, identity }, '').remove();
 }
 
 function openLink(

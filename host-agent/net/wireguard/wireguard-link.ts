@@ -55,6 +55,7 @@ export interface WireguardLinkParts {
 export class WireguardLink {
   readonly #parts: WireguardLinkParts;
   #word: WireguardWord | undefined;
+  #isKernel = false;
   #last: Promise<unknown> = Promise.resolve();
 
   constructor(parts: WireguardLinkParts) {
@@ -93,8 +94,10 @@ export class WireguardLink {
   }
 
   async #mend(): Promise<void> {
-    if (this.#word === undefined || (await this.#isWhole())) return;
-    const { logger, link } = this.#parts;
+    // The kernel's own ends only with the link that somebody takes away.
+    if (this.#word === undefined || this.#isKernel) return;
+    const { agentDir, logger, link } = this.#parts;
+    if (await isUserspaceAlive(agentDir)) return;
     logger.warn({ link }, 'the link under the tunnel is gone; it is made again');
     await this.#ensure(this.#word);
   }
@@ -111,11 +114,11 @@ export class WireguardLink {
     const { agentDir, fleet, link, logger } = this.#parts;
     await endUserspace(agentDir);
     await tryIpBatch(`link del ${link}\nlink add ${link} type wireguard\n`);
-    const isKernel = (await readKind(link)) === 'wireguard';
-    if (!isKernel) await startUserspace({ agentDir, fleet, link });
+    this.#isKernel = (await readKind(link)) === 'wireguard';
+    if (!this.#isKernel) await startUserspace({ agentDir, fleet, link });
     await waitUntilReady(link);
     logger.info(
-      { link, wireguard: isKernel ? 'kernel' : 'wireguard-go' },
+      { link, wireguard: this.#isKernel ? 'kernel' : 'wireguard-go' },
       'the link under the tunnel',
     );
   }
@@ -123,7 +126,8 @@ export class WireguardLink {
   async #isWhole(): Promise<boolean> {
     const { agentDir, link } = this.#parts;
     const kind = await readKind(link);
-    return kind === 'wireguard' || (kind === 'tun' && (await isUserspaceAlive(agentDir)));
+    this.#isKernel = kind === 'wireguard';
+    return this.#isKernel || (kind === 'tun' && (await isUserspaceAlive(agentDir)));
   }
 
   async #configure(configuration: string): Promise<void> {

@@ -27,8 +27,11 @@ const NUMBER = vmNumber(GUEST);
 export type Direction = 'to the guest' | 'from the guest';
 
 /** With the guest on host 0. The caller destroys it. */
-export async function openSwitched(way: Way): Promise<SwitchWorld> {
-  const world = await SwitchWorld.create();
+export async function openSwitched(
+  way: Way,
+  create: () => Promise<SwitchWorld> = () => SwitchWorld.create(),
+): Promise<SwitchWorld> {
+  const world = await create();
   try {
     const [gateway, host] = await Promise.all([world.gateway(way), world.host(0, way)]);
     const vni = vniOf({ number: NUMBER, epoch: 1 });

@@ -5,9 +5,9 @@
 import { mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { execa } from 'execa';
 import { z } from 'zod';
 import { wireguardLink } from '../../../host-agent/net/wireguard/plan-wireguard.ts';
-import { endUserspace } from '../../../host-agent/net/wireguard/userspace.ts';
 import type { UnderlayPeer } from '../../../host-agent/protocol/underlay.ts';
 import { GATEWAY, HOSTS, OUTSIDE, type Program, PUBLIC, SwitchWorld } from './switch-world.ts';
 
@@ -84,10 +84,11 @@ export class WireguardWorld extends SwitchWorld {
     return wireguardLink(`${this.fleet}${node}`);
   }
 
-  /** Of the node's wireguard-go. */
-  async processOf(node: NodeName): Promise<number> {
-    const text = await readFile(join(this.#dir, node, 'wireguard-go.json'), 'utf8');
-    return Started.parse(JSON.parse(text)).pid;
+  /** Of the node's wireguard-go; undefined: there is none just now. */
+  async processOf(node: NodeName): Promise<number | undefined> {
+    const path = join(this.#dir, node, 'wireguard-go.json');
+    const text = await readFile(path, 'utf8').catch(() => undefined);
+    return text === undefined ? undefined : Started.parse(JSON.parse(text)).pid;
   }
 
   /** As an agent does that leaves the fleet. */
@@ -98,9 +99,16 @@ export class WireguardWorld extends SwitchWorld {
   override async destroy(): Promise<void> {
     // First, so that nobody makes a link again.
     await Promise.allSettled([...this.#links.values()].map((program) => program.end()));
-    await Promise.allSettled(NODES.map((node) => endUserspace(join(this.#dir, node))));
+    for (const node of NODES) await this.#endProcesses(node);
     await super.destroy();
     if (this.#dir !== '') await rm(this.#dir, { recursive: true, force: true });
+  }
+
+  /** Of the node's namespace: wireguard-go outlives who started it, written down or not. */
+  async #endProcesses(node: NodeName): Promise<void> {
+    const listed = await execa('ip', ['netns', 'pids', this.netns(node)], { reject: false });
+    for (const pid of listed.stdout.split('\n').filter((line) => line !== ''))
+      await execa('kill', ['-9', pid], { reject: false });
   }
 
   protected override async wire(): Promise<void> {
