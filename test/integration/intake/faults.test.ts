@@ -3,6 +3,7 @@ import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import type { Job } from '../../fakes/github/model.ts';
 import type { GivenOptions } from '../../fakes/github/options.ts';
 import { hastenClock } from './fast-clock.ts';
+import { PACE } from './pace.ts';
 import { expectAllRunOnce, pushJobs } from './run-once.ts';
 import { startWholeIntake, type WholeIntake, type WholeOptions } from './whole-intake.ts';
 
@@ -17,7 +18,7 @@ async function start(given: Partial<GivenOptions> = {}, options: WholeOptions = 
   whole = await startWholeIntake(given, options);
 }
 
-beforeEach(() => hastenClock(60));
+beforeEach(() => hastenClock(PACE));
 afterEach(async () => {
   await whole.close();
   vi.unstubAllGlobals();
@@ -146,7 +147,7 @@ it('runners expire unused, and their jobs get others', async () => {
 });
 
 it('more jobs are queued at once than may be registered in a minute', async () => {
-  hastenClock(10);
+  hastenClock(Math.min(10, PACE));
   await start();
   await allRunOnce(push(OURS, 200));
   expect(whole.fixture.github.simulation.limits.exceeded).toBe(0);
@@ -157,7 +158,7 @@ it('a secondary limit falls into the middle of minting', async () => {
   const jobs = push(OURS, 6);
   await apiFault({
     ...{ path: '/generate-jitconfig', status: 403, count: 3 },
-    headers: { 'retry-after': '2' },
+    headers: { 'retry-after': '60' },
   });
   await allRunOnce(jobs);
 });

@@ -37,19 +37,20 @@ import { FleetInMemory, POOL } from '../../bench/throughput/fleet-in-memory.ts';
 import { APP_ID, GitHubFixture, KEYS, WEBHOOK_SECRET } from '../../contract/github/fixture.ts';
 import type { Job, Runner } from '../../fakes/github/model.ts';
 import type { GivenOptions } from '../../fakes/github/options.ts';
+import { IN_REAL_TIME, MINUTE_MS } from './pace.ts';
 
 const FLEET = 'whole';
 const HOSTS = 8;
 /** The hosts have room for no more. */
 export const MAX_VMS = 64;
-const TICK_MS = 100;
+const TICK_MS = IN_REAL_TIME ? 1_000 : 100;
 const DEPTH_LOOK_MS = 50;
 const JOB_MS = 50;
 /** What the processor needs is no shorter where a minute is a second. */
-const PATIENT: PlannerConfig = {
-  ...DEFAULT_PLANNER_CONFIG,
-  ...{ startTimeoutMs: 3_600_000, assignTimeoutMs: 3_600_000, completionGraceMs: 600_000 },
-};
+const PATIENCE = IN_REAL_TIME
+  ? {}
+  : { startTimeoutMs: 3_600_000, assignTimeoutMs: 3_600_000, completionGraceMs: 600_000 };
+const PLANNER_CONFIG: PlannerConfig = { ...DEFAULT_PLANNER_CONFIG, ...PATIENCE };
 
 export type WholeIntake = Awaited<ReturnType<typeof startWholeIntake>>;
 
@@ -65,7 +66,7 @@ export interface WholeOptions {
 
 export async function startWholeIntake(
   given: Partial<GivenOptions> = {},
-  { pollMs = 500, aheadMs = 0 }: WholeOptions = {},
+  { pollMs = MINUTE_MS / 2, aheadMs = 0 }: WholeOptions = {},
 ) {
   const now = () => Date.now() + aheadMs;
   const dataDir = await mkdtemp(join(tmpdir(), 'ar-whole-'));
@@ -107,7 +108,7 @@ export async function startWholeIntake(
       keys: new VmKeys(randomBytes(32)),
     },
     lease,
-    plannerConfig: PATIENT,
+    plannerConfig: PLANNER_CONFIG,
     tickMs: TICK_MS,
   });
   const nudge = () => reconciler.nudge();
