@@ -1,7 +1,7 @@
 /**
  * GitHub's REST API as the App and as each of its installations: every request has a time limit,
  * tokens are cached until they lapse, what was read before is asked for conditionally, and a rate
- * limit stops requests until GitHub takes them again.
+ * limit stops requests until GitHub takes them again. While it does not answer, calls fail at once.
  */
 import { createAppAuth } from '@octokit/auth-app';
 import { Octokit } from '@octokit/rest';
@@ -9,11 +9,14 @@ import type { Logger } from 'pino';
 import { z } from 'zod';
 import type { Config } from '../config.ts';
 import { AnswerCache } from './answer-cache.ts';
-import { GithubRateLimitedError, toGithubError } from './errors.ts';
+import { GithubAwayError, GithubRateLimitedError, toGithubError } from './errors.ts';
 import { mayPoll, parseRateStanding, type RateStanding } from './rate-standing.ts';
+import { Silence } from './silence.ts';
 import { pointsOf, SpentPoints } from './spent-points.ts';
 
 const REQUEST_TIMEOUT_MS = 10_000;
+/** As a status: see toGithubError. */
+const NO_ANSWER = 0;
 const MAX_INSTALLATIONS = 1_000;
 const USER_AGENT = 'architect/0.1.0';
 /** Of GitHub's 900 points a minute: polling leaves the rest to what is minted. */
@@ -64,6 +67,7 @@ class OctokitClient implements GithubClient {
   readonly #standings = new Map<Caller, RateStanding>();
   readonly #points = new SpentPoints();
   readonly #polls = new SpentPoints();
+  readonly #silence = new Silence();
 
   constructor(options: GithubClientOptions) {
     this.#options = options;
@@ -109,10 +113,15 @@ class OctokitClient implements GithubClient {
       throw new GithubRateLimitedError(`GitHub limits the rate; did not ${what}.`, retryAtMs);
     }
     this.#closedUntilMs.delete(caller);
+    if (!this.#silence.admit(performance.now()))
+      throw new GithubAwayError(`GitHub does not answer at the moment; did not ${what}.`);
     try {
-      return await run(caller === 'app' ? this.#app : this.#installation(caller));
+      const answer = await run(caller === 'app' ? this.#app : this.#installation(caller));
+      this.#silence.note(true, performance.now());
+      return answer;
     } catch (error) {
       const known = toGithubError(error, what, this.#now());
+      this.#silence.note(known.context.status !== NO_ANSWER, performance.now());
       if (known instanceof GithubRateLimitedError) {
         this.#closedUntilMs.set(caller, known.retryAtMs);
       }
