@@ -23,6 +23,9 @@ const USER_AGENT = 'architect/0.1.0';
 const POLL_UNTIL_POINTS = 600;
 /** So many repositories are looked at in a minute, however much is minted. */
 const POLLS_ALWAYS_PER_MINUTE = 60;
+/** Of the App's log of deliveries, the same: pages read; deliveries sent again may take as much more. */
+const LOG_READS_ALWAYS_PER_MINUTE = 10;
+const LOG_POINTS_ALWAYS_PER_MINUTE = 20;
 
 export interface GithubCall<T> {
   /** For the message of an error: "register a runner with octo". */
@@ -40,6 +43,10 @@ export interface GithubClient {
   isClosed(installationId: number): boolean;
   /** Whether one more look may be polled for now: limits that are near are left to what hurries. */
   mayPoll(installationId: number): boolean;
+  /** The same for the App's log of deliveries: reading a page of it, or sending one again. */
+  mayUseLog(use: 'read' | 'write'): boolean;
+  /** Points of the last minute, but for registering and removing runners. */
+  otherPoints(): number;
 }
 
 export interface GithubClientOptions {
@@ -66,7 +73,9 @@ class OctokitClient implements GithubClient {
   readonly #answers = new AnswerCache();
   readonly #standings = new Map<Caller, RateStanding>();
   readonly #points = new SpentPoints();
+  readonly #otherPoints = new SpentPoints();
   readonly #polls = new SpentPoints();
+  readonly #logUse = new SpentPoints();
   readonly #silence = new Silence();
 
   constructor(options: GithubClientOptions) {
@@ -105,6 +114,21 @@ class OctokitClient implements GithubClient {
       return true;
     }
     return this.#polls.take(1, POLLS_ALWAYS_PER_MINUTE, nowMs);
+  }
+
+  mayUseLog(use: 'read' | 'write'): boolean {
+    const nowMs = this.#now();
+    const points = pointsOf(use === 'read' ? 'GET' : 'POST');
+    if (this.#points.lastMinute(nowMs) < POLL_UNTIL_POINTS) {
+      this.#logUse.note(points, nowMs);
+      return true;
+    }
+    const always = use === 'read' ? LOG_READS_ALWAYS_PER_MINUTE : LOG_POINTS_ALWAYS_PER_MINUTE;
+    return this.#logUse.take(points, always, nowMs);
+  }
+
+  otherPoints(): number {
+    return this.#otherPoints.lastMinute(this.#now());
   }
 
   async #call<T>(caller: Caller, { what, run }: GithubCall<T>): Promise<T> {
@@ -157,17 +181,28 @@ class OctokitClient implements GithubClient {
     });
   }
 
+  #notePoints(url: string, method: string): void {
+    const [points, nowMs] = [pointsOf(method), this.#now()];
+    this.#points.note(points, nowMs);
+    if (!changesRunners(url, method)) this.#otherPoints.note(points, nowMs);
+  }
+
   #fetchAs(caller: Caller): (url: string, init?: RequestInit) => Promise<Response> {
     const send = fetchWithin(this.#options.requestTimeoutMs ?? REQUEST_TIMEOUT_MS);
     return (url, init = {}) =>
       this.#answers.fetch({ caller: String(caller), url, init }, async (conditional) => {
-        this.#points.note(pointsOf(conditional.method ?? 'GET'), this.#now());
+        this.#notePoints(url, conditional.method ?? 'GET');
         const answer = await send(url, conditional);
         const standing = parseRateStanding(answer.headers);
         if (standing !== undefined) this.#standings.set(caller, standing);
         return answer;
       });
   }
+}
+
+/** Registering or removing one: these are counted when they are decided (runners.ts). */
+function changesRunners(url: string, method: string): boolean {
+  return method !== 'GET' && url.includes('/actions/runners/');
 }
 
 /** The signal of Octokit's caller, where there is one, ends the request too. */

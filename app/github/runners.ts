@@ -11,7 +11,7 @@ import type { GithubClient } from './client.ts';
 import { GithubDeniedError, GithubPacedError, RunnerNameTakenError } from './errors.ts';
 import type { JobPlace } from './job-facts.ts';
 import { readPages } from './pages.ts';
-import { SpentPoints } from './spent-points.ts';
+import { pointsOf, SpentPoints } from './spent-points.ts';
 import type { Listed } from './survey.ts';
 
 const WORK_FOLDER = '_work';
@@ -27,6 +27,9 @@ const UNPROCESSABLE = 422;
 export const MAX_MINTS_PER_MINUTE = 150;
 /** Removals may take what registrations leave of these; as many points go to each. */
 export const MAX_WRITES_PER_MINUTE = 160;
+const POINTS_PER_WRITE = pointsOf('POST');
+/** Of GitHub's 900: a few are left for what nobody plans, as new tokens. */
+const MAX_POINTS_PER_MINUTE = 880;
 const MAX_RUNNER_PAGES = 100;
 
 const Minted = z.object({
@@ -62,10 +65,15 @@ export function createGithubRunners(options: GithubRunnersOptions): Runners {
     });
   const registrations = new SpentPoints();
   const writes = new SpentPoints();
+  /** What polling took of the minute, a burst of registrations cannot have. */
+  const maxWrites = () => {
+    const left = MAX_POINTS_PER_MINUTE - client.otherPoints();
+    return Math.min(MAX_WRITES_PER_MINUTE, Math.floor(left / POINTS_PER_WRITE));
+  };
   return {
     mayMint: (installationId) =>
       !client.isClosed(installationId) &&
-      writes.lastMinute(now()) < MAX_WRITES_PER_MINUTE &&
+      writes.lastMinute(now()) < maxWrites() &&
       registrations.take(1, MAX_MINTS_PER_MINUTE, now()) &&
       writes.take(1, MAX_WRITES_PER_MINUTE, now()),
     mint: async (request) => {
@@ -74,14 +82,21 @@ export function createGithubRunners(options: GithubRunnersOptions): Runners {
       } catch (error) {
         if (isDenied(error, UNPROCESSABLE)) return refusal(request);
         if (!isDenied(error, CONFLICT)) throw error;
+      } finally {
+        registrations.renew(now());
+        writes.renew(now());
       }
       await freeName(client, request);
       return mint(request);
     },
     remove: async (origin, runnerId) => {
-      if (writes.take(1, MAX_WRITES_PER_MINUTE, now()))
-        return removeRunner(client, origin, runnerId);
-      throw new GithubPacedError(`Runner ${runnerId} is removed later, at GitHub's pace.`);
+      if (!writes.take(1, maxWrites(), now()))
+        throw new GithubPacedError(`Runner ${runnerId} is removed later, at GitHub's pace.`);
+      try {
+        return await removeRunner(client, origin, runnerId);
+      } finally {
+        writes.renew(now());
+      }
     },
   };
 }

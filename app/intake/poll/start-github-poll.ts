@@ -33,6 +33,7 @@ export function startGithubPoll(polling: GithubPolling): StartedGithubPoll {
   const log = {
     list: (sinceMs: number) => listDeliveries(client, sinceMs),
     redeliver: (id: number) => redeliver(client, id),
+    mayRedeliver: () => client.mayUseLog('write'),
   };
   const redelivery = new Redelivery({ ...polling, log });
   const runners = new RunnerPoll({ ...polling, survey });
