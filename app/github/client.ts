@@ -15,8 +15,6 @@ import { Silence } from './silence.ts';
 import { pointsOf, SpentPoints } from './spent-points.ts';
 
 const REQUEST_TIMEOUT_MS = 10_000;
-/** As a status: see toGithubError. */
-const NO_ANSWER = 0;
 const MAX_INSTALLATIONS = 1_000;
 const USER_AGENT = 'architect/0.1.0';
 /** Of GitHub's 900 points a minute: polling leaves the rest to what is minted. */
@@ -137,15 +135,10 @@ class OctokitClient implements GithubClient {
       throw new GithubRateLimitedError(`GitHub limits the rate; did not ${what}.`, retryAtMs);
     }
     this.#closedUntilMs.delete(caller);
-    if (!this.#silence.admit(performance.now()))
-      throw new GithubAwayError(`GitHub does not answer at the moment; did not ${what}.`);
     try {
-      const answer = await run(caller === 'app' ? this.#app : this.#installation(caller));
-      this.#silence.note(true, performance.now());
-      return answer;
+      return await run(caller === 'app' ? this.#app : this.#installation(caller));
     } catch (error) {
       const known = toGithubError(error, what, this.#now());
-      this.#silence.note(known.context.status !== NO_ANSWER, performance.now());
       if (known instanceof GithubRateLimitedError) {
         this.#closedUntilMs.set(caller, known.retryAtMs);
       }
@@ -181,6 +174,17 @@ class OctokitClient implements GithubClient {
     });
   }
 
+  async #listen(ask: () => Promise<Response>): Promise<Response> {
+    try {
+      const answer = await ask();
+      this.#silence.note(true, performance.now());
+      return answer;
+    } catch (error) {
+      this.#silence.note(false, performance.now());
+      throw error;
+    }
+  }
+
   #notePoints(url: string, method: string): void {
     const [points, nowMs] = [pointsOf(method), this.#now()];
     this.#points.note(points, nowMs);
@@ -191,8 +195,10 @@ class OctokitClient implements GithubClient {
     const send = fetchWithin(this.#options.requestTimeoutMs ?? REQUEST_TIMEOUT_MS);
     return (url, init = {}) =>
       this.#answers.fetch({ caller: String(caller), url, init }, async (conditional) => {
+        if (!this.#silence.admit(performance.now()))
+          throw new GithubAwayError('GitHub does not answer at the moment; it was not asked.');
         this.#notePoints(url, conditional.method ?? 'GET');
-        const answer = await send(url, conditional);
+        const answer = await this.#listen(() => send(url, conditional));
         const standing = parseRateStanding(answer.headers);
         if (standing !== undefined) this.#standings.set(caller, standing);
         return answer;

@@ -178,7 +178,11 @@ describe('runners', () => {
 
   test('an answer of the wrong shape is no runner', async () => {
     api.answers[MINT] = [{ status: 201, body: { runner: {} } }];
-    await expect(runners().mint(wanted)).rejects.toMatchObject({ code: 'GITHUB_AWAY' });
+    const github = runners();
+    const times = 4;
+    for (let n = 0; n < times; n += 1)
+      await expect(github.mint(wanted)).rejects.toMatchObject({ code: 'GITHUB_AWAY' });
+    expect(api.seen.filter(({ path }) => path.endsWith('generate-jitconfig'))).toHaveLength(times);
   });
 
   test('no log line holds a key, a token or a runner configuration', async () => {
