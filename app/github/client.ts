@@ -21,6 +21,8 @@ const USER_AGENT = 'architect/0.1.0';
 const POLL_UNTIL_POINTS = 600;
 /** So many repositories are looked at in a minute, however much is minted. */
 const POLLS_ALWAYS_PER_MINUTE = 60;
+/** As long as what was polled before counts. */
+const LEAVE_ROOM_MS = 60_000;
 /** Of the App's log of deliveries, the same: pages read; deliveries sent again may take as much more. */
 const LOG_READS_ALWAYS_PER_MINUTE = 10;
 const LOG_POINTS_ALWAYS_PER_MINUTE = 20;
@@ -45,6 +47,8 @@ export interface GithubClient {
   mayUseLog(use: 'read' | 'write'): boolean;
   /** Points of the last minute, but for registering and removing runners. */
   otherPoints(): number;
+  /** Runners wait to be registered: polling keeps to its least for a minute. */
+  leaveRoom(): void;
 }
 
 export interface GithubClientOptions {
@@ -75,6 +79,7 @@ class OctokitClient implements GithubClient {
   readonly #polls = new SpentPoints();
   readonly #logUse = new SpentPoints();
   readonly #silence = new Silence();
+  #leavesRoomUntilMs = 0;
 
   constructor(options: GithubClientOptions) {
     this.#options = options;
@@ -107,7 +112,7 @@ class OctokitClient implements GithubClient {
     const nowMs = this.#now();
     if (this.isClosed(installationId)) return false;
     if (!mayPoll(this.#standings.get(installationId), nowMs)) return false;
-    if (this.#points.lastMinute(nowMs) < POLL_UNTIL_POINTS) {
+    if (this.#hasSpare(nowMs)) {
       this.#polls.note(1, nowMs);
       return true;
     }
@@ -117,12 +122,20 @@ class OctokitClient implements GithubClient {
   mayUseLog(use: 'read' | 'write'): boolean {
     const nowMs = this.#now();
     const points = pointsOf(use === 'read' ? 'GET' : 'POST');
-    if (this.#points.lastMinute(nowMs) < POLL_UNTIL_POINTS) {
+    if (this.#hasSpare(nowMs)) {
       this.#logUse.note(points, nowMs);
       return true;
     }
     const always = use === 'read' ? LOG_READS_ALWAYS_PER_MINUTE : LOG_POINTS_ALWAYS_PER_MINUTE;
     return this.#logUse.take(points, always, nowMs);
+  }
+
+  leaveRoom(): void {
+    this.#leavesRoomUntilMs = this.#now() + LEAVE_ROOM_MS;
+  }
+
+  #hasSpare(nowMs: number): boolean {
+    return nowMs >= this.#leavesRoomUntilMs && this.#points.lastMinute(nowMs) < POLL_UNTIL_POINTS;
   }
 
   otherPoints(): number {

@@ -70,12 +70,17 @@ export function createGithubRunners(options: GithubRunnersOptions): Runners {
     const left = MAX_POINTS_PER_MINUTE - client.otherPoints();
     return Math.min(MAX_WRITES_PER_MINUTE, Math.floor(left / POINTS_PER_WRITE));
   };
+  const take = () =>
+    writes.lastMinute(now()) < maxWrites() &&
+    registrations.take(1, MAX_MINTS_PER_MINUTE, now()) &&
+    writes.take(1, MAX_WRITES_PER_MINUTE, now());
   return {
-    mayMint: (installationId) =>
-      !client.isClosed(installationId) &&
-      writes.lastMinute(now()) < maxWrites() &&
-      registrations.take(1, MAX_MINTS_PER_MINUTE, now()) &&
-      writes.take(1, MAX_WRITES_PER_MINUTE, now()),
+    mayMint: (installationId) => {
+      if (client.isClosed(installationId)) return false;
+      const may = take();
+      if (!may) client.leaveRoom();
+      return may;
+    },
     mint: async (request) => {
       try {
         return await mint(request);

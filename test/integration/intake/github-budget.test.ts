@@ -4,6 +4,7 @@ import { createGithubClient, type GithubClient } from '../../../app/github/clien
 import { listDeliveries, redeliver } from '../../../app/github/delivery-log.ts';
 import { createGithubRunners } from '../../../app/github/runners.ts';
 import { createLogger } from '../../../app/log.ts';
+import type { Runners } from '../../../app/reconciler/ports.ts';
 import { jobFacts } from '../../fixtures/records.ts';
 import { type FakeApi, startFakeApi } from './fake-api.ts';
 import { privateKey, SECRET } from './intake-rig.ts';
@@ -19,6 +20,7 @@ const DELIVERY = {
 
 let api: FakeApi;
 let client: GithubClient;
+let runners: Runners;
 let nowMs = 0;
 
 beforeEach(async () => {
@@ -32,6 +34,7 @@ beforeEach(async () => {
   const github = { apiUrl: api.url, appId: 1, privateKey, webhookSecret: SECRET };
   const logger = createLogger({ logLevel: 'silent', fleet: 'test', github }, { write: () => {} });
   client = createGithubClient({ github, logger, now: () => nowMs });
+  runners = createGithubRunners({ client, now: () => nowMs });
 });
 afterEach(() => api.close());
 
@@ -39,7 +42,6 @@ const seen = (end: string) =>
   api.seen.filter(({ path }) => path.split('?')[0]?.endsWith(end)).length;
 
 async function mintAll(): Promise<number> {
-  const runners = createGithubRunners({ client, now: () => nowMs });
   let count = 0;
   while (runners.mayMint(1)) {
     await runners.mint({ origin, labels: ['architect'], runnerName: `architect-vm-${count}` });
@@ -64,5 +66,16 @@ it('what was polled and sent again, a burst of registrations cannot have', async
   // 880 of the 900 points, 5 each; 130 are spent, and one is a token's.
   expect(await mintAll()).toBe(45);
   nowMs += 60_000;
+  expect(await mintAll()).toBe(150);
+});
+
+it('while runners wait to be registered, polling keeps to its least', async () => {
+  for (let n = 0; n < 130; n += 1) await redeliver(client, 1);
+  await mintAll();
+  nowMs += 30_000;
+  expect(await mintAll()).toBe(0);
+  nowMs += 45_000;
+  expect((await listDeliveries(client, 0)).complete).toBe(false);
+  expect(seen('/deliveries')).toBe(10);
   expect(await mintAll()).toBe(150);
 });
