@@ -5,7 +5,7 @@
  * token's protocol, explored within larger bounds than `npm test` has time for; `--hops`: one VM that
  * moves back and forth and compares what it has in memory and on its disk; `--faults`: every fault at
  * every step of a move; `--flows`: connections and datagrams through many moves of the switch;
- * `--cpu-models`: a VM of each CPU model moves.
+ * `--cpu-models`: a VM of each CPU model moves; `--github`: GitHub's worst hours at their own length.
  */
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -16,6 +16,7 @@ import { formatDuration, formatTable } from '../app/cli/table.ts';
 import { DemoReport } from '../app/demo/report.ts';
 import { soakModel } from './model/authority/run-soak.ts';
 import { soakCpuModels } from './soak-cpu-models.ts';
+import { soakGithub } from './soak-github.ts';
 import { soakFaults, soakFlows, soakHops } from './soak-moves.ts';
 
 const DEFAULT_RUNS = 20;
@@ -24,7 +25,15 @@ const DEFAULT_MOVES = 200;
 const MAX_RUNS = 10_000;
 const RUN_LIMIT_MS = 15 * 60_000;
 const END_LIMIT_MS = 60_000;
-const EXAMPLES = ['--runs 100', '--hops 10', '--faults', '--flows', '--model', '--cpu-models'];
+const EXAMPLES = [
+  '--runs 100',
+  '--hops 10',
+  '--faults',
+  '--flows',
+  '--model',
+  '--cpu-models',
+  '--github',
+];
 const FIGURES = ['first step', 'notice → moved', 'stood', 'silence'] as const;
 const NO_FIGURES = FIGURES.map(() => '');
 const CLI = join(import.meta.dirname, '../app/cli/architect.ts');
@@ -37,6 +46,8 @@ interface SoakOptions {
   readonly faults?: true;
   readonly model?: true;
   readonly cpuModels?: true;
+  /** Text: the cases whose name has it. */
+  readonly github?: string | true;
 }
 
 interface Run {
@@ -58,6 +69,7 @@ await new Command('npm run soak --')
   .option('--flows [n]', `move connections, n times, instead (${DEFAULT_MOVES})`, parseRuns)
   .option('--model', "explore the token's protocol instead, within larger bounds")
   .option('--cpu-models', 'move a VM of each CPU model instead')
+  .option('--github [name]', "go through GitHub's worst hours at their own length instead")
   .addHelpText(
     'after',
     `\nExamples:\n${EXAMPLES.map((args) => `  npm run soak -- ${args}`).join('\n')}`,
@@ -68,13 +80,14 @@ await new Command('npm run soak --')
   .parseAsync();
 
 async function soakWhatIsAsked(options: SoakOptions): Promise<boolean> {
-  const { runs, hops, flows, faults, model, cpuModels } = options;
+  const { runs, hops, flows, faults, model, cpuModels, github } = options;
   const write = (text: string) => process.stdout.write(`${text}\n`);
   if (hops !== undefined) return await soakHops(hops === true ? DEFAULT_HOPS : hops);
   if (flows !== undefined) return await soakFlows(flows === true ? DEFAULT_MOVES : flows);
   if (faults === true) return await soakFaults();
   if (model === true) return soakModel(write);
   if (cpuModels === true) return await soakCpuModels(write);
+  if (github !== undefined) return await soakGithub(github === true ? undefined : github, write);
   return await soak(runs);
 }
 

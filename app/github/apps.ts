@@ -63,6 +63,14 @@ class GithubApps implements GithubClient {
     return this.#known.get(installationId)?.mayPoll(installationId) ?? true;
   }
 
+  otherPoints(installationId: number): number {
+    return this.#known.get(installationId)?.otherPoints(installationId) ?? 0;
+  }
+
+  leaveRoom(installationId: number): void {
+    this.#known.get(installationId)?.leaveRoom(installationId);
+  }
+
   async appOf(installationId: number): Promise<number | undefined> {
     return (await this.#find(installationId))?.appId;
   }

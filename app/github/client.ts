@@ -1,7 +1,8 @@
 /**
  * GitHub's REST API as the App and as each of its installations, or as the holder of a token: every
- * request has a time limit, the App's tokens are cached until they lapse, what was read before is asked for conditionally, and a rate
- * limit stops requests until GitHub takes them again.
+ * request has a time limit, the App's tokens are cached until they lapse, what was read before is asked
+ * for conditionally, and a rate limit stops requests until GitHub takes them again. While it does not
+ * answer, calls fail at once.
  */
 import { createAppAuth } from '@octokit/auth-app';
 import { Octokit } from '@octokit/rest';
@@ -10,18 +11,14 @@ import { z } from 'zod';
 import type { AppConfig } from '../config.ts';
 import { VERSION } from '../version.ts';
 import { AnswerCache } from './answer-cache.ts';
-import { GithubPacedError, GithubRateLimitedError, toGithubError } from './errors.ts';
+import { GithubAwayError, GithubRateLimitedError, toGithubError } from './errors.ts';
+import { type AskedRequest, PointBudget } from './point-budget.ts';
 import { mayPoll, parseRateStanding, type RateStanding } from './rate-standing.ts';
-import { pointsOf, SpentPoints } from './spent-points.ts';
+import { Silence } from './silence.ts';
 
 const REQUEST_TIMEOUT_MS = 10_000;
 const MAX_INSTALLATIONS = 1_000;
 const USER_AGENT = `architect/${VERSION}`;
-const MAX_POINTS_PER_MINUTE = 900;
-/** Of those: polling leaves the rest to what is minted. */
-const POLL_UNTIL_POINTS = 600;
-/** So many repositories are looked at in a minute, however much is minted. */
-const POLLS_ALWAYS_PER_MINUTE = 60;
 
 export interface GithubCall<T> {
   /** For the message of an error: "register a runner with octo". */
@@ -33,6 +30,8 @@ export interface GithubCall<T> {
 export interface AppClient {
   readonly appId: number;
   asApp<T>(call: GithubCall<T>): Promise<T>;
+  /** Whether its log has a turn: reading a page of it, or sending a delivery again. */
+  mayUseLog(use: 'read' | 'write'): boolean;
 }
 
 /** Calls reject with a GithubError class of errors.ts; nothing is tried again in here. */
@@ -45,6 +44,10 @@ export interface GithubClient {
   isClosed(installationId: number): boolean;
   /** Whether one more look may be polled for now: limits that are near are left to what hurries. */
   mayPoll(installationId: number): boolean;
+  /** Points of its App's last minute, but for registering and removing runners. */
+  otherPoints(installationId: number): number;
+  /** Runners wait to be registered: polling as its App keeps to its least for a minute. */
+  leaveRoom(installationId: number): void;
   /** Whose installation it is; undefined: of no App of ours. Rejects where that cannot be asked. */
   appOf(installationId: number): Promise<number | undefined>;
   /** The same without waiting; undefined as well where it is only asked for now. */
@@ -68,7 +71,12 @@ export function createGithubClient(options: GithubClientOptions): SingleAppClien
     authStrategy: createAppAuth,
     auth: { appId, privateKey, ...(caller === 'app' ? {} : { installationId: caller }) },
   }));
-  const app: AppClient = { appId, asApp: (call) => client.call('app', call) };
+  const { budget } = client;
+  const app: AppClient = {
+    appId,
+    asApp: (call) => client.call('app', call),
+    mayUseLog: (use) => budget.mayUseLog(use),
+  };
   return {
     ...app,
     apps: [app],
@@ -76,6 +84,8 @@ export function createGithubClient(options: GithubClientOptions): SingleAppClien
     may: (...asked) => client.may(...asked),
     isClosed: (installationId) => client.isClosed(installationId),
     mayPoll: (installationId) => client.mayPoll(installationId),
+    otherPoints: () => budget.otherPoints(),
+    leaveRoom: () => budget.leaveRoom(),
     appOf: async () => appId,
     knownAppOf: () => appId,
   };
@@ -86,6 +96,9 @@ export interface TokenClient {
   withToken<T>(call: GithubCall<T>): Promise<T>;
   isClosed(): boolean;
   mayPoll(): boolean;
+  /** As a GithubClient's. */
+  otherPoints(): number;
+  leaveRoom(): void;
 }
 
 export interface TokenClientOptions extends Omit<GithubClientOptions, 'github'> {
@@ -99,6 +112,8 @@ export function createTokenClient({ token, ...options }: TokenClientOptions): To
     withToken: (call) => client.call('app', call),
     isClosed: () => client.isClosed('app'),
     mayPoll: () => client.mayPoll('app'),
+    otherPoints: () => client.budget.otherPoints(),
+    leaveRoom: () => client.budget.leaveRoom(),
   };
 }
 
@@ -110,6 +125,7 @@ type OctokitOptions = NonNullable<ConstructorParameters<typeof Octokit>[0]>;
 type ClientOptions = Omit<TokenClientOptions, 'token'>;
 
 class OctokitClient {
+  readonly budget: PointBudget;
   readonly #options: ClientOptions;
   readonly #credentials: Credentials;
   readonly #now: () => number;
@@ -118,13 +134,13 @@ class OctokitClient {
   readonly #closedUntilMs = new Map<Caller, number>();
   readonly #answers = new AnswerCache();
   readonly #standings = new Map<Caller, RateStanding>();
-  readonly #points = new SpentPoints();
-  readonly #polls = new SpentPoints();
+  readonly #silence = new Silence();
 
   constructor(options: ClientOptions, credentials: Credentials) {
     this.#options = options;
     this.#credentials = credentials;
     this.#now = options.now ?? Date.now;
+    this.budget = new PointBudget(this.#now);
     this.#app = this.#create('app');
   }
 
@@ -142,14 +158,8 @@ class OctokitClient {
   }
 
   mayPoll(caller: Caller): boolean {
-    const nowMs = this.#now();
     if (this.isClosed(caller)) return false;
-    if (!mayPoll(this.#standings.get(caller), nowMs)) return false;
-    if (this.#points.lastMinute(nowMs) < POLL_UNTIL_POINTS) {
-      this.#polls.note(1, nowMs);
-      return true;
-    }
-    return this.#polls.take(1, POLLS_ALWAYS_PER_MINUTE, nowMs);
+    return mayPoll(this.#standings.get(caller), this.#now()) && this.budget.mayPoll();
   }
 
   async call<T>(caller: Caller, { what, run }: GithubCall<T>): Promise<T> {
@@ -199,19 +209,28 @@ class OctokitClient {
     const send = fetchWithin(this.#options.requestTimeoutMs ?? REQUEST_TIMEOUT_MS);
     return (url, init = {}) =>
       this.#answers.fetch({ caller: String(caller), url, init }, async (conditional) => {
-        const counted = this.#beginRequest(pointsOf(conditional.method ?? 'GET'));
-        const answer = await send(url, conditional).finally(() => counted(this.#now()));
+        const asked = { url, method: conditional.method ?? 'GET' };
+        const answer = await this.#ask(asked, () => send(url, conditional));
         const standing = parseRateStanding(answer.headers);
         if (standing !== undefined) this.#standings.set(caller, standing);
         return answer;
       });
   }
 
-  #beginRequest(points: number): (nowMs: number) => void {
-    if (this.#points.lastMinute(this.#now()) + points > MAX_POINTS_PER_MINUTE) {
-      throw new GithubPacedError("The App's points of this minute are spent; nothing was sent.");
+  async #ask(asked: AskedRequest, send: () => Promise<Response>): Promise<Response> {
+    this.budget.requireRoom(asked);
+    if (!this.#silence.admit(performance.now()))
+      throw new GithubAwayError('GitHub does not answer at the moment; it was not asked.');
+    const end = this.budget.begin(asked);
+    let wasAnswered = false;
+    try {
+      const answer = await send();
+      wasAnswered = true;
+      return answer;
+    } finally {
+      end();
+      this.#silence.note(wasAnswered, performance.now());
     }
-    return this.#points.begin(points);
   }
 }
 

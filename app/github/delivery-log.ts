@@ -29,7 +29,10 @@ export interface DeliveryAttempt {
   readonly event: string;
 }
 
-/** Attempts since `sinceMs`; not complete when there are more than MAX_PAGES hold. */
+/**
+ * Attempts since `sinceMs`, newest first; not complete when there are more than MAX_PAGES hold, or
+ * than GitHub's limits leave room for now.
+ */
 export function listDeliveries(
   client: AppClient,
   sinceMs: number,
@@ -39,7 +42,7 @@ export function listDeliveries(
     run: async (octokit) => {
       const items: DeliveryAttempt[] = [];
       let cursor: string | undefined;
-      for (let page = 0; page < MAX_PAGES; page += 1) {
+      for (let page = 0; page < MAX_PAGES && client.mayUseLog('read'); page += 1) {
         const at = cursor === undefined ? {} : { cursor };
         const answer = await octokit.rest.apps.listWebhookDeliveries({ per_page: PER_PAGE, ...at });
         const attempts = Page.parse(answer.data).map(attemptOf);

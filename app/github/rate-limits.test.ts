@@ -51,6 +51,34 @@ describe('SpentPoints', () => {
     );
   });
 
+  it('never lets any minute of GitHub’s have more, however long each takes to get there', () => {
+    const limit = 10;
+    const asked = fc.array(
+      fc.record({ waitMs: fc.nat(2_000), thereMs: fc.nat(9_000), backMs: fc.nat(900) }),
+      { minLength: 100, maxLength: 300 },
+    );
+    fc.assert(
+      fc.property(asked, (calls) => {
+        const spent = new SpentPoints();
+        const arrivals: number[] = [];
+        const ends: number[] = [];
+        let nowMs = 0;
+        for (const { waitMs, thereMs, backMs } of calls) {
+          nowMs += waitMs;
+          ends.sort((a, b) => a - b);
+          while ((ends[0] ?? nowMs) < nowMs) spent.renew(ends.shift() ?? nowMs);
+          if (!spent.take(1, limit, nowMs)) continue;
+          arrivals.push(nowMs + thereMs);
+          ends.push(nowMs + thereMs + backMs);
+        }
+        for (const fromMs of arrivals) {
+          const minute = arrivals.filter((atMs) => atMs >= fromMs && atMs - fromMs < 60_000);
+          expect(minute.length).toBeLessThanOrEqual(limit);
+        }
+      }),
+    );
+  });
+
   it('forgets what is a minute old', () => {
     const spent = new SpentPoints();
     expect(spent.take(pointsOf('POST'), 5, 0)).toBe(true);

@@ -76,3 +76,22 @@ export function enterpriseOf(
   const isIts = enterprise?.organizations.some((one) => one.toLowerCase() === login);
   return isIts === true ? enterprise : undefined;
 }
+
+/** What the limits of whoever registers a place's runners have room for. */
+export interface RegistryBudget {
+  otherPoints(): number;
+  leaveRoom(): void;
+}
+
+export function budgetOf(
+  options: RegistryOptions,
+  place: Pick<JobOrigin, 'owner' | 'installationId'>,
+): RegistryBudget {
+  const { client } = options;
+  return (
+    enterpriseOf(options, place)?.client ?? {
+      otherPoints: () => client.otherPoints(place.installationId),
+      leaveRoom: () => client.leaveRoom(place.installationId),
+    }
+  );
+}

@@ -11,12 +11,14 @@ import { GithubDeniedError, GithubPacedError, RunnerNameTakenError } from './err
 import type { JobPlace } from './job-facts.ts';
 import { readPages } from './pages.ts';
 import {
+  budgetOf,
   enterpriseOf,
+  type RegistryBudget,
   type RegistryOptions,
   type RunnerRegistry,
   registryOf,
 } from './runner-registry.ts';
-import { SpentPoints } from './spent-points.ts';
+import { pointsOf, SpentPoints } from './spent-points.ts';
 import type { Listed } from './survey.ts';
 
 const WORK_FOLDER = '_work';
@@ -31,6 +33,9 @@ const UNPROCESSABLE = 422;
 export const MAX_MINTS_PER_MINUTE = 150;
 /** Removals may take what registrations leave of these; as many points go to each. */
 export const MAX_WRITES_PER_MINUTE = 160;
+const POINTS_PER_WRITE = pointsOf('POST');
+/** Of GitHub's 900: a few are left for what nobody plans, as new tokens. */
+const MAX_PLANNED_POINTS = 880;
 const MAX_RUNNER_PAGES = 100;
 
 const Minted = z.object({
@@ -61,31 +66,45 @@ export interface GithubRunners extends Runners {
   registryKey(place: JobPlace): string;
 }
 
+type PayingPlace = Pick<JobPlace, 'installationId' | 'owner'>;
 type MintRequest = Parameters<Runners['mint']>[0];
 
 export function createGithubRunners(options: GithubRunnersOptions): GithubRunners {
   const { now = Date.now } = options;
   const registry = (place: JobPlace) => registryOf(options, place);
   const paces = new Map<number | 'token', WritePace>();
-  const paceOf = (payer: number | 'token') => {
-    const pace = paces.get(payer) ?? new WritePace(now);
+  const paceOf = (payer: number | 'token', place: PayingPlace) => {
+    const pace = paces.get(payer) ?? new WritePace(budgetOf(options, place), now);
     paces.set(payer, pace);
     return pace;
   };
   return {
     mayMint: (place) => {
       const payer = payerOf(options, place);
-      return payer !== undefined && !isClosed(options, place) && paceOf(payer).takeMint();
+      return payer !== undefined && !isClosed(options, place) && paceOf(payer, place).takeMint();
     },
-    mint: (request) => mint(registry(request.origin), request),
+    mint: async (request) => {
+      const { origin } = request;
+      const payer = payerOf(options, origin);
+      try {
+        return await mint(registry(origin), request);
+      } finally {
+        if (payer !== undefined) paceOf(payer, origin).mintArrived();
+      }
+    },
     remove: async (place, runnerId) => {
       const payer = enterpriseOf(options, place)
         ? 'token'
         : await options.client.appOf(place.installationId);
       // Of no App of ours (any more): nothing will be sent.
-      if (payer === undefined || paceOf(payer).take())
-        return removeRunner(registry(place), runnerId);
-      throw new GithubPacedError(`Runner ${runnerId} is removed later, at GitHub's pace.`);
+      const pace = payer === undefined ? undefined : paceOf(payer, place);
+      if (pace?.take() === false)
+        throw new GithubPacedError(`Runner ${runnerId} is removed later, at GitHub's pace.`);
+      try {
+        return await removeRunner(registry(place), runnerId);
+      } finally {
+        pace?.arrived();
+      }
     },
     list: (place) => listRunners(registry(place)),
     mayList: (place) => registry(place).mayPoll(),
@@ -97,39 +116,52 @@ export function createGithubRunners(options: GithubRunnersOptions): GithubRunner
 class WritePace {
   readonly #registrations = new SpentPoints();
   readonly #writes = new SpentPoints();
+  readonly #budget: RegistryBudget;
   readonly #now: () => number;
 
-  constructor(now: () => number) {
+  constructor(budget: RegistryBudget, now: () => number) {
+    this.#budget = budget;
     this.#now = now;
   }
 
   takeMint(): boolean {
     const nowMs = this.#now();
-    return (
-      this.#writes.lastMinute(nowMs) < MAX_WRITES_PER_MINUTE &&
+    const may =
+      this.#writes.lastMinute(nowMs) < this.#maxWrites() &&
       this.#registrations.take(1, MAX_MINTS_PER_MINUTE, nowMs) &&
-      this.take()
-    );
+      this.take();
+    if (!may) this.#budget.leaveRoom();
+    return may;
   }
 
   take(): boolean {
-    return this.#writes.take(1, MAX_WRITES_PER_MINUTE, this.#now());
+    return this.#writes.take(1, this.#maxWrites(), this.#now());
+  }
+
+  /** What was taken has been sent: only now does GitHub surely count it. */
+  mintArrived(): void {
+    this.#registrations.renew(this.#now());
+    this.arrived();
+  }
+
+  arrived(): void {
+    this.#writes.renew(this.#now());
+  }
+
+  /** What polling took of the minute, a burst of registrations cannot have. */
+  #maxWrites(): number {
+    const left = MAX_PLANNED_POINTS - this.#budget.otherPoints();
+    return Math.min(MAX_WRITES_PER_MINUTE, Math.floor(left / POINTS_PER_WRITE));
   }
 }
 
 /** Whose limits a registration counts for; undefined: that is not known, or nobody's. */
-function payerOf(
-  options: GithubRunnersOptions,
-  place: Pick<JobPlace, 'installationId' | 'owner'>,
-): number | 'token' | undefined {
+function payerOf(options: GithubRunnersOptions, place: PayingPlace): number | 'token' | undefined {
   if (enterpriseOf(options, place) !== undefined) return 'token';
   return options.client.knownAppOf(place.installationId);
 }
 
-function isClosed(
-  options: GithubRunnersOptions,
-  place: Pick<JobPlace, 'installationId' | 'owner'>,
-): boolean {
+function isClosed(options: GithubRunnersOptions, place: PayingPlace): boolean {
   const enterprise = enterpriseOf(options, place);
   return enterprise === undefined
     ? options.client.isClosed(place.installationId)

@@ -43,6 +43,16 @@ export class SpentPoints {
     };
   }
 
+  /**
+   * What was noted when it was decided is counted by GitHub only when it gets there: the oldest counts
+   * as of now, so that none leaves the minute here before it does there.
+   */
+  renew(nowMs: number): void {
+    const [oldest] = this.#spent;
+    if (oldest === undefined) return;
+    this.#spent = [...this.#spent.slice(1), { ...oldest, atMs: nowMs }];
+  }
+
   /** Notes them if the minute stays within `limit`; false: not now. */
   take(points: number, limit: number, nowMs: number): boolean {
     if (this.lastMinute(nowMs) + points > limit) return false;

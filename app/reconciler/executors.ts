@@ -9,6 +9,7 @@
  *   forget-vm   remove the runner, unless its job is over → tell the host → delete the record
  *   lose-job    GitHub is asked once more → recorded with its cause → the author is told
  *               its runner ended and GitHub does not show it → it is over, how nobody can say
+ *               its runner ended and GitHub cannot be asked → later
  *   what moves VMs: migration-executors.ts, store-executors.ts; what resizes them: resize-executors.ts
  *
  * Nothing here retries: what fails is thrown, logged at the top, and planned again. Dropping the
@@ -45,6 +46,12 @@ import { parkVm, resumeVm } from './store-executors.ts';
 /** Thrown so that the job's next start waits a moment: the next host may be the same one. */
 export class StartRefusedError extends ArchitectError {
   readonly code = 'START_REFUSED';
+  readonly retry = 'later';
+}
+
+/** Thrown so that its VM's runner, which has ended, is not held for a loss. */
+export class JobUnheardError extends ArchitectError {
+  readonly code = 'JOB_UNHEARD';
   readonly retry = 'later';
 }
 
@@ -285,14 +292,16 @@ async function loseJob(ports: ExecutorPorts, step: StepOf<'lose-job'>): Promise<
   return async () => {
     const before = await ports.store.readJob(jobId);
     const cause = (await rememberedCause(ports, before)) ?? step.cause;
-    const isShown = await refreshJob(ports, jobId);
     const runnerEnded = hasEndedRunner(ports, before);
+    const word = await refreshJob(ports, jobId);
+    if (word === 'later' && runnerEnded)
+      throw new JobUnheardError(`The job ${jobId} has ended, and GitHub cannot say how as yet.`);
     const nowMs = ports.now();
     let lostNow = false;
     const job = await ports.store.updateJob(jobId, nowMs, (stored) => {
       lostNow = isOpen(stored) && stored?.state === before?.state;
       if (stored === undefined || !lostNow) return undefined;
-      if (!isShown && runnerEnded) return endUnseen(stored, nowMs);
+      if (word === 'none' && runnerEnded) return endUnseen(stored, nowMs);
       const rerun = rerunOf(ports, stored);
       const why = whyLost(cause, { ...stored, rerun });
       return { ...stored, state: 'lost', why, lostAtMs: nowMs, rerun };
@@ -335,20 +344,21 @@ function hasEndedRunner({ fleet }: ExecutorPorts, job: JobRecord | undefined): b
 }
 
 /**
- * GitHub's word now; when GitHub cannot be asked, what we know stands. False: GitHub shows no such job
- * to us, as when the App was removed there.
+ * GitHub's word now; when GitHub cannot be asked, what we know stands. `none`: GitHub shows no such job
+ * to us, as when the App was removed there. `later`: it may be asked again.
  */
-async function refreshJob(ports: ExecutorPorts, jobId: JobId): Promise<boolean> {
+async function refreshJob(ports: ExecutorPorts, jobId: JobId): Promise<'known' | 'none' | 'later'> {
   const job = await ports.store.readJob(jobId);
-  if (job === undefined) return true;
+  if (job === undefined) return 'known';
   try {
     const facts = await ports.jobSource.readJob(job.origin, jobId);
-    if (facts === undefined) return false;
+    if (facts === undefined) return 'none';
     await applyJobFacts(ports, facts, ports.now());
   } catch (error) {
     ports.logger.warn({ jobId, err: error }, 'GitHub could not be asked about the job');
+    if (error instanceof ArchitectError && error.retry === 'later') return 'later';
   }
-  return true;
+  return 'known';
 }
 
 async function originOf(

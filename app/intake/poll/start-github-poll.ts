@@ -32,7 +32,8 @@ export function startGithubPoll(polling: GithubPolling): StartedGithubPoll {
   const jobs = new JobPoll({ ...polling, survey });
   const redeliveries = client.apps.map((app) => {
     const list = (sinceMs: number) => listDeliveries(app, sinceMs);
-    const log = { list, redeliver: (id: number) => redeliver(app, id) };
+    const mayRedeliver = () => app.mayUseLog('write');
+    const log = { list, mayRedeliver, redeliver: (id: number) => redeliver(app, id) };
     return new Redelivery({ ...polling, log });
   });
   const mayList = (place: JobPlace) => !closing && polling.runners.mayList(place);

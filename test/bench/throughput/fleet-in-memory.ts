@@ -7,7 +7,7 @@ import type { VmReport } from '../../../host-agent/protocol/vm-report.ts';
 import { hostFacts, pool, vmReport } from '../../fixtures/protocol.ts';
 
 export const POOL = pool({ accelerator: 'kvm' });
-const FACTS = hostFacts({
+export const FACTS = hostFacts({
   accelerator: 'kvm',
   capacity: { vcpus: 16, memoryMib: 65_536, diskGib: 1_000 },
 });

@@ -3,7 +3,7 @@
  * runners' side under /_runner, the control API under /_sim.
  */
 import type { Readable } from 'node:stream';
-import fastify, { type FastifyInstance, type FastifyRequest } from 'fastify';
+import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import { serveActions } from './actions-routes.ts';
 import { claimedApp } from './app-auth.ts';
@@ -67,6 +67,7 @@ export async function startSimulatedGitHub(given: GivenOptions): Promise<Simulat
 
 function serveRest(server: FastifyInstance, simulation: Simulation): void {
   server.addHook('onRequest', async (request, reply) => {
+    if (simulation.unreachable) return cut(simulation, request, reply);
     const write = request.method !== 'GET';
     refuseNameless(request);
     reply.header('date', tellTime(simulation));
@@ -76,6 +77,7 @@ function serveRest(server: FastifyInstance, simulation: Simulation): void {
     reply.headers(scopesOf(simulation, request));
     reply.headers({ ...headers, 'x-github-media-type': 'github.v3; format=json' });
     throwFault(simulation, request);
+    return undefined;
   });
   server.addHook('onSend', async (request, reply, payload) => {
     if (!answerUnchanged(request, reply, payload)) return payload;
@@ -100,6 +102,13 @@ function scopesOf({ world }: Simulation, request: FastifyRequest): Record<string
 
 function tokenOf({ headers }: FastifyRequest): string {
   return headers.authorization?.split(' ')[1] ?? ANONYMOUS;
+}
+
+function cut(simulation: Simulation, { raw }: FastifyRequest, reply: FastifyReply): FastifyReply {
+  simulation.cut += 1;
+  reply.hijack();
+  raw.socket.destroy();
+  return reply;
 }
 
 function tellTime({ world }: Simulation): string {

@@ -34,6 +34,10 @@ export class Simulation {
   readonly jobs: JobLifecycle;
   readonly sweeper: Sweeper;
   readonly apiFaults: ApiFault[] = [];
+  /** Each API call's connection is cut; webhooks are a fault of their own. */
+  unreachable = false;
+  /** How many were cut. */
+  cut = 0;
 
   constructor(options: Options) {
     this.world = new World(options);

@@ -169,9 +169,32 @@ describe('runners', () => {
     await expect(github.mint(wanted)).rejects.toMatchObject({ code: 'GITHUB_AWAY' });
   });
 
+  test('while it does not answer, nobody waits for it: calls fail at once, until one is answered', async () => {
+    api.answers[MINT] = [{ status: 200, hang: true }];
+    const impatient = { github: { apiUrl: api.url, appId: 1, privateKey }, requestTimeoutMs: 300 };
+    const hurried = createGithubClient({ ...impatient, logger: logger() });
+    const github = createGithubRunners({ client: hurried });
+    const seen = () => api.seen.filter(({ path }) => path.endsWith('generate-jitconfig')).length;
+    const tryMint = () => github.mint(wanted).catch(() => undefined);
+    await Promise.all([tryMint(), tryMint(), tryMint()]);
+    const before = seen();
+    await Promise.all(Array.from({ length: 50 }, tryMint));
+    expect([before, seen()]).toEqual([3, 3]);
+    api.answers[MINT] = [minted];
+    await expect.poll(tryMint).toMatchObject({ kind: 'minted' });
+    expect(await Promise.all([tryMint(), tryMint()])).toMatchObject([
+      { kind: 'minted' },
+      { kind: 'minted' },
+    ]);
+  });
+
   test('an answer of the wrong shape is no runner', async () => {
     api.answers[MINT] = [{ status: 201, body: { runner: {} } }];
-    await expect(runners().mint(wanted)).rejects.toMatchObject({ code: 'GITHUB_AWAY' });
+    const github = runners();
+    const times = 4;
+    for (let n = 0; n < times; n += 1)
+      await expect(github.mint(wanted)).rejects.toMatchObject({ code: 'GITHUB_AWAY' });
+    expect(api.seen.filter(({ path }) => path.endsWith('generate-jitconfig'))).toHaveLength(times);
   });
 
   test('no log line holds a key, a token or a runner configuration', async () => {

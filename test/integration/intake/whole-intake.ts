@@ -26,7 +26,7 @@ import { VmKeys } from '../../../app/keys/vm-keys.ts';
 import { shareOf } from '../../../app/labels/job-share.ts';
 import { DEFAULT_POLICY } from '../../../app/labels/policy.ts';
 import { DEFAULT_PLANNER_CONFIG, type PlannerConfig } from '../../../app/planner/observed.ts';
-import type { JobNotices } from '../../../app/reconciler/ports.ts';
+import type { Fleet, JobNotices } from '../../../app/reconciler/ports.ts';
 import { Reconciler } from '../../../app/reconciler/reconciler.ts';
 import { Lease } from '../../../app/records/lease.ts';
 import { RecordStore } from '../../../app/records/record-store.ts';
@@ -38,27 +38,38 @@ import { GitHubFixture } from '../../contract/github/fixture.ts';
 import type { Job, Runner } from '../../fakes/github/model.ts';
 import type { GivenOptions } from '../../fakes/github/options.ts';
 import { serves } from '../../fakes/github/world.ts';
+import { IN_REAL_TIME, MINUTE_MS } from './pace.ts';
 import { appsAt } from './two-apps.ts';
 
 const FLEET = 'whole';
 const HOSTS = 8;
 /** The hosts have room for no more. */
 export const MAX_VMS = 64;
-const TICK_MS = 100;
+const TICK_MS = IN_REAL_TIME ? 1_000 : 100;
 const DEPTH_LOOK_MS = 50;
 const JOB_MS = 50;
 /** What the processor needs is no shorter where a minute is a second. */
-const PATIENT: PlannerConfig = {
-  ...DEFAULT_PLANNER_CONFIG,
-  ...{ startTimeoutMs: 3_600_000, assignTimeoutMs: 3_600_000, completionGraceMs: 600_000 },
-};
+const PATIENCE = IN_REAL_TIME
+  ? {}
+  : {
+      ...{ startTimeoutMs: 3_600_000, assignTimeoutMs: 3_600_000, completionGraceMs: 600_000 },
+      ...{ handshakeLimitMs: 600_000, moveLimitMs: 3_600_000 },
+    };
+const PLANNER_CONFIG: PlannerConfig = { ...DEFAULT_PLANNER_CONFIG, ...PATIENCE };
 
 export type WholeIntake = Awaited<ReturnType<typeof startWholeIntake>>;
 
 /** Which of the queued jobs GitHub gives a runner; undefined: none now. */
 export type Choose = (runner: Runner, queued: readonly Job[]) => Job | undefined;
 
+/** A runner that comes online on them is told of by its name. */
+export interface StandInHosts extends Fleet {
+  readonly vmCount: number;
+  runnerExited(runnerName: string): void;
+}
+
 export interface WholeOptions {
+  readonly hosts?: (runnerOnline: (runnerName: string) => void) => StandInHosts;
   /** By the machine's clock. */
   readonly pollMs?: number;
   /** How far the control plane's clock is ahead of GitHub's. */
@@ -67,7 +78,7 @@ export interface WholeOptions {
 
 export async function startWholeIntake(
   given: Partial<GivenOptions> = {},
-  { pollMs = 500, aheadMs = 0 }: WholeOptions = {},
+  { pollMs = MINUTE_MS / 2, aheadMs = 0, hosts = inMemory }: WholeOptions = {},
 ) {
   const now = () => Date.now() + aheadMs;
   const dataDir = await mkdtemp(join(tmpdir(), 'ar-whole-'));
@@ -90,7 +101,7 @@ export async function startWholeIntake(
   const webhooks = await createWebhookHandler({ github, queue, logger, now });
   fixture.github.simulation.webhooks.url = await serveWebhooks(webhooks, parts);
   const client = createGithubApps({ github, logger, now });
-  const fleet = new FleetInMemory(HOSTS, (name) => work.online(name));
+  const fleet = hosts((name) => work.online(name));
   const work = new RunnersAtWork(fixture, fleet);
   const { notices, complaints } = collectComplaints();
   const outside = {
@@ -106,7 +117,7 @@ export async function startWholeIntake(
       keys: new VmKeys(randomBytes(32)),
     },
     lease,
-    plannerConfig: PATIENT,
+    plannerConfig: PLANNER_CONFIG,
     tickMs: TICK_MS,
   });
   const nudge = () => reconciler.nudge();
@@ -119,10 +130,12 @@ export async function startWholeIntake(
   parts.add('reconciler', { close: () => reconciler.stop() });
   reconciler.start();
   const watch = parts.add('watch', watchBounds(queue, fleet));
-  return {
-    ...{ fixture, fleet, queue, store, evidence, work, complaints, watch },
-    close: () => parts.close(),
-  };
+  const seen = { work, complaints, watch };
+  return { fixture, fleet, queue, store, evidence, ...seen, close: () => parts.close() };
+}
+
+function inMemory(runnerOnline: (runnerName: string) => void): StandInHosts {
+  return new FleetInMemory(HOSTS, runnerOnline);
 }
 
 async function serveWebhooks(
@@ -154,7 +167,7 @@ function collectComplaints(): { notices: JobNotices; complaints: readonly string
 }
 
 /** The most that was ever waiting, and the most VMs that there ever were. */
-function watchBounds(queue: Pick<IntakeQueue, 'depth'>, fleet: FleetInMemory) {
+function watchBounds(queue: Pick<IntakeQueue, 'depth'>, fleet: StandInHosts) {
   const most = { queued: 0, vms: 0 };
   const look = async () => {
     const vms = fleet.hosts().flatMap(({ report }) => report?.vms ?? []);
@@ -168,14 +181,14 @@ function watchBounds(queue: Pick<IntakeQueue, 'depth'>, fleet: FleetInMemory) {
 /** What GitHub and the guests do: a runner takes a job, runs it for a moment, and is gone. */
 export class RunnersAtWork {
   readonly #fixture: GitHubFixture;
-  readonly #fleet: FleetInMemory;
+  readonly #fleet: StandInHosts;
   /** How often each job was started. */
   readonly starts = new Map<number, number>();
   choose: Choose = (_runner, [first]) => first;
   /** How long a job runs. */
   run: (job: Job) => Promise<unknown> = () => delay(JOB_MS);
 
-  constructor(fixture: GitHubFixture, fleet: FleetInMemory) {
+  constructor(fixture: GitHubFixture, fleet: StandInHosts) {
     this.#fixture = fixture;
     this.#fleet = fleet;
   }
