@@ -19,7 +19,7 @@ import { chooseGuestAddress, GUEST_RANGE } from '../protocol/guest-addresses.ts'
 import { GUEST_MAC } from '../protocol/guest-contract.ts';
 import type { GatewayTurn } from '../protocol/messages.ts';
 import type { VmNetwork } from '../vm/vm-driver.ts';
-import { GUEST_GATEWAY, planGuard, planGuardAnew } from './guest-policy.ts';
+import { GUEST_GATEWAY, type GuestRate, planGuard, planGuardAnew } from './guest-policy.ts';
 import { planHostGuard } from './host-guard.ts';
 import { AddressesExhaustedError, NoSwitchError } from './net-errors.ts';
 import {
@@ -55,6 +55,7 @@ export interface VmNetworkOptions {
   readonly dns: readonly string[];
   readonly allow: readonly string[];
   readonly deny?: readonly string[];
+  readonly rate?: GuestRate | undefined;
   readonly guestRange?: string;
   /** For VMs that have a gateway; undefined: none may have one. */
   readonly hostSwitch?: HostSwitch;
@@ -213,9 +214,10 @@ async function create(wanted: Seated, options: VmNetworkOptions): Promise<void> 
   const guard = planGuard(guardOf(link, options));
   await runIpBatch(planHostSide(link));
   await Promise.all([
-    runIpBatch(planVmSide(link), netns).then(() => loadRuleset(guard, pathOf(netns))),
+    runIpBatch(planVmSide(link), netns).then(() =>
+      Promise.all([loadRuleset(guard, pathOf(netns)), seat(wanted, options)]),
+    ),
     enableForwarding(pathOf(netns)),
-    seat(wanted, options),
   ]);
 }
 
@@ -247,7 +249,8 @@ function hostVmOf({ link, epoch, stragglersFrom }: Seated): HostVm | undefined {
   const { guestAddress, gateway } = link;
   if (gateway === undefined) return undefined;
   const vni = vniOf({ number: vmNumber(guestAddress), epoch });
-  return { guestAddress, gateway, vni, link: hostLinkName(link), stragglersFrom };
+  const inside = { netnsPath: pathOf(netnsName(link)), guestMac: GUEST_MAC };
+  return { guestAddress, gateway, vni, link: hostLinkName(link), stragglersFrom, inside };
 }
 
 async function remove(
@@ -261,8 +264,9 @@ async function remove(
 }
 
 function guardOf({ guestAddress, gateway }: VmLink, options: VmNetworkOptions) {
-  const { dns, allow, deny = [] } = options;
-  return { guestMac: GUEST_MAC, guestAddress, dns, allow, deny, hasGateway: gateway !== undefined };
+  const { dns, allow, deny = [], rate } = options;
+  const hasGateway = gateway !== undefined;
+  return { guestMac: GUEST_MAC, guestAddress, dns, allow, deny, rate, hasGateway };
 }
 
 function describe(link: VmLink, dns: readonly string[]): VmNetwork {
