@@ -58,7 +58,7 @@ export interface VmNetworkOptions {
   readonly rate?: GuestRate | undefined;
   readonly guestRange?: string;
   /** For VMs that have a gateway; undefined: none may have one. */
-  readonly hostSwitch?: HostSwitch;
+  readonly hostSwitch?: HostSwitch | undefined;
   readonly logger: Logger;
 }
 

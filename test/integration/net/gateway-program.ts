@@ -1,6 +1,6 @@
 /**
- * The gateway of a host's VMs, run in the gateway's namespace: `gateway-program.ts WHERE GUEST…`.
- * WHERE is JSON: fleet, make of the switch, addresses. Its packets flow on when it ends.
+ * The gateway of a host's VMs, run in the gateway's namespace: `gateway-program.ts WHERE PUBLIC
+ * GUEST…`, WHERE as open-where.ts has it. Its packets flow on when it ends.
  */
 import { pino } from 'pino';
 import { z } from 'zod';
@@ -14,11 +14,10 @@ const Where = z.object({
   make: z.enum(['kernel', 'bpf']),
   host: z.string(),
   gateway: z.string(),
-  publicAddress: z.string(),
 });
 
-const [where = '', ...guests] = process.argv.slice(2);
-const { fleet, make, host, gateway: underlay, publicAddress } = Where.parse(JSON.parse(where));
+const [where = '', publicAddress = '', ...guests] = process.argv.slice(2);
+const { fleet, make, host, gateway: underlay } = Where.parse(JSON.parse(where));
 const logger = pino({ level: 'silent' });
 const options = { fleet, underlay, mtu: 1450, logger, publicAddress, guestRange: GUEST_RANGE };
 const open = { kernel: openKernelGateway, bpf: openGatewaySwitch };

@@ -3,6 +3,7 @@
  * for the programs, in a VM's namespace.
  */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { findProgram } from '../../../host-agent/net/bpf/attachment.ts';
 import { TAP_MAC } from '../../../host-agent/net/guest-policy.ts';
 import { GUEST_MAC } from '../../../host-agent/protocol/guest-contract.ts';
 import type { VmNetwork } from '../../../host-agent/vm/vm-driver.ts';
@@ -126,6 +127,11 @@ describe.each(MAKES)('$name', ({ make }) => {
   test('the test’s world answers on every address, so that silence is the guard’s doing', async () => {
     const reachable = [...OUTSIDE, '10.1.0.9', ...FORBIDDEN];
     expect(await world.probe(world.host, reachable)).toEqual(all(reachable, 'answered'));
+  });
+
+  test('programs hang at the tap where they are to guard it, and else none', async () => {
+    const program = await findProgram('tap0', network(0).netnsPath);
+    expect(program !== undefined).toBe(make === 'bpf');
   });
 
   test('a guest reaches the outside and what the operator allowed', async () => {

@@ -1,27 +1,15 @@
 /**
  * The agent's side of the test, run in a host's namespace: `host-program.ts WHERE ALLOW COMMAND
- * VM…`. WHERE is JSON: the fleet, and for VMs that have a gateway the make of the switch and both
- * underlay addresses. Prints what `ensure` gave, or what is listed, as JSON. Each run is a restarted agent. `turn`
+ * VM…`. WHERE as open-where.ts has it. Prints what `ensure` gave, or what is listed, as JSON. Each run is a restarted agent. `turn`
  * ensures VMs that have gateway 100.64.0.1, then has 100.64.0.2 stand in for it, and prints how the
  * switch saw it.
  */
 import { pino } from 'pino';
-import { z } from 'zod';
-import { guestRateOf, NEVER, PRIVATE } from '../../../host-agent/net/guest-policy.ts';
-import { openKernelHost } from '../../../host-agent/net/kernel/host-switch.ts';
-import { openHostSwitch } from '../../../host-agent/net/open-switch.ts';
 import type { HostSwitch } from '../../../host-agent/net/switch-backend.ts';
 import { openVmNetworks } from '../../../host-agent/net/vm-networks.ts';
-
-const Where = z.object({
-  fleet: z.string(),
-  make: z.enum(['kernel', 'bpf']).optional(),
-  host: z.string().default(''),
-  gateway: z.string().optional(),
-});
+import { openWhere } from './open-where.ts';
 
 const [where = '', allowed = '', command = '', ...vmIds] = process.argv.slice(2);
-const { fleet, make, host: underlay, gateway } = Where.parse(JSON.parse(where));
 const allow = allowed === '' ? [] : allowed.split(',');
 const dns = ['10.0.0.53'];
 const logger = pino({ level: 'silent' });
@@ -36,15 +24,7 @@ const noted: HostSwitch = {
   removeVm: async () => undefined,
   traffic: async () => undefined,
 };
-const tunnel = { fleet, underlay, mtu: 1450, logger };
-const rate = guestRateOf(1);
-const guard = { reach: { never: NEVER, allow, private: PRIVATE, dns }, rate };
-const switches = {
-  noted: () => noted,
-  kernel: () => openKernelHost(tunnel),
-  bpf: () => openHostSwitch({ ...tunnel, guard }),
-};
-const hostSwitch = switches[make ?? 'noted']();
+const { fleet, gateway, hostSwitch = noted, rate } = openWhere(where, { allow, dns, logger });
 const about = { fleet, tag: 't', underlayMtu: 1500, dns, allow, rate, logger };
 const networks = await openVmNetworks({ ...about, hostSwitch });
 if (command === 'ensure') {

@@ -25,6 +25,8 @@ type Program = ReturnType<typeof startProgram>;
 
 export interface NetWorld {
   readonly fleet: string;
+  /** For open-where.ts. */
+  readonly where: string;
   /** Networks of these VMs, made by an agent that starts in the host's namespace for it. */
   ensure(vmIds: readonly string[], allow?: string): Promise<readonly VmNetwork[]>;
   retain(vmIds: readonly string[]): Promise<readonly string[]>;
@@ -61,9 +63,9 @@ export async function createNetWorld(
     await untilReady(child);
     return child.pid ?? 0;
   };
-  const uplink = make === undefined ? {} : { make, ...UNDERLAY };
+  const where = JSON.stringify({ fleet, ...(make === undefined ? {} : { make, ...UNDERLAY }) });
   const runAgent = async (...args: readonly string[]) => {
-    const program = nodeProgram('host-program.ts', JSON.stringify({ fleet, ...uplink }), ...args);
+    const program = nodeProgram('host-program.ts', where, ...args);
     return JSON.parse((await inside(host, program)).stdout);
   };
 
@@ -74,14 +76,14 @@ export async function createNetWorld(
   await start(host, nodeProgram('greeter.ts'));
   return {
     fleet,
+    where,
     host,
     world,
     ensure: async (vmIds, allow = '') => {
       const networks = z.array(VmNetwork).parse(await runAgent(allow, 'ensure', ...vmIds));
       const guests = networks.map(({ guestAddress }) => guestAddress);
       if (make !== undefined) {
-        const where = JSON.stringify({ fleet, make, ...UNDERLAY, publicAddress: PUBLIC });
-        await start(gateway, nodeProgram('gateway-program.ts', where, ...guests));
+        await start(gateway, nodeProgram('gateway-program.ts', where, PUBLIC, ...guests));
       }
       return networks;
     },
