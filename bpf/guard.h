@@ -1,11 +1,21 @@
 /* What a guest may reach, and how fast. Prefixes are planned by host-agent/net/bpf/guard-plan.ts. */
 #pragma once
 
+#include "arp.h"
 #include "host-maps.h"
 #include "packet.h"
 
 #define DNS_PORT 53
 #define NANOSECONDS 1000000000ULL
+
+/* GUEST_API_PORT of host-agent/protocol/guest-api-address.ts; the address is the default route's. */
+#define GUEST_API_PORT 8042
+
+INLINE bool is_for_guest_api(const struct packet *packet)
+{
+	return packet->protocol == IPPROTO_TCP && packet->destination == GUEST_GATEWAY &&
+	       packet->destination_port == bpf_htons(GUEST_API_PORT);
+}
 
 /* A policy without a rule for the address lets nothing pass. */
 INLINE bool may_reach(const struct packet *packet, __u32 policy)

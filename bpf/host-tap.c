@@ -3,6 +3,7 @@
  *
  *   ARP and neighbour discovery for the default route → answered
  *   from another MAC or address, to what the guard forbids, too fast → dropped, never refused
+ *   to the guest API → this namespace, whose nft guard lets in nothing else
  *   the rest → the VM's link to the host's namespace (host-link.c encapsulates it there)
  *
  * After a move the agent writes back what was left in the tap for the guest: those frames come from
@@ -26,7 +27,7 @@ INLINE enum drop_reason judge(struct __sk_buff *skb, const struct host_vm *vm,
 {
 	if (packet->source != vm->guest_address)
 		return DROP_SOURCE_ADDRESS;
-	if (!may_reach(packet, vm->policy))
+	if (!is_for_guest_api(packet) && !may_reach(packet, vm->policy))
 		return DROP_GUARD;
 	return within_rate(skb, this_vm_number(), vm) ? DROP_NONE : DROP_RATE;
 }
@@ -63,5 +64,7 @@ SEC("tc") int host_tap(struct __sk_buff *skb)
 		reason = judge(skb, vm, &packet);
 	if (reason != DROP_NONE)
 		return drop(number, reason);
+	if (is_for_guest_api(&packet))
+		return TC_ACT_OK;
 	return send_to(skb, vm->up_ifindex);
 }

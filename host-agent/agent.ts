@@ -32,6 +32,7 @@ import { JournalStore } from './journal/journal-store.ts';
 import { KeyRing } from './migration/key-ring.ts';
 import { type Mobility, TemplateMemories } from './migration/mobility.ts';
 import { controlPlanePrefixes } from './net/control-plane-addresses.ts';
+import { NEVER, PRIVATE } from './net/guest-policy.ts';
 import { openHostSwitch } from './net/open-switch.ts';
 import { chooseResolvers } from './net/resolvers.ts';
 import { guestMtu } from './net/vm-link-plan.ts';
@@ -233,17 +234,18 @@ async function openNetworks(parts: {
   const { config, underlay, logger } = parts;
   const { url, hostId } = parts.identity;
   const resolvConf = await readFile('/etc/resolv.conf', 'utf8').catch(() => '');
-  const deny = await controlPlanePrefixes(url, logger);
-  const { fleet } = config;
+  const deny = [...(await controlPlanePrefixes(url, logger)), ...underlay.deny];
+  const { fleet, guestRate: rate, guestAllow: allow } = config;
   const { address, mtu: underlayMtu } = underlay;
+  const dns = chooseResolvers(config.guestDns, resolvConf);
+  const reach = { never: [...NEVER, ...deny], allow, private: PRIVATE, dns };
+  const mtu = guestMtu(underlayMtu);
+  const guard = { reach, rate };
+  const hostSwitch = openHostSwitch({ fleet, underlay: address, mtu, guard, logger });
+  const tag = hostTag(hostId);
   return await openVmNetworks({
-    fleet,
-    tag: hostTag(hostId),
-    underlayMtu,
-    dns: chooseResolvers(config.guestDns, resolvConf),
-    allow: config.guestAllow,
-    deny: [...deny, ...underlay.deny],
-    hostSwitch: openHostSwitch({ fleet, underlay: address, mtu: guestMtu(underlayMtu), logger }),
+    ...{ fleet, tag, underlayMtu, dns, allow, deny, rate },
+    hostSwitch,
     logger,
   });
 }

@@ -17,6 +17,7 @@ test('an empty environment gives the defaults of a static host', () => {
     logLevel: 'info',
     guestDns: [],
     guestAllow: [],
+    guestRate: undefined,
     checkpointIntervalMs: 300_000,
     underlayMtu: 1500,
     peerPorts: { first: 49_152, last: 49_215 },
@@ -30,11 +31,13 @@ test('lists are comma-separated and capacity reads as a class name', () => {
     ARCHITECT_AGENT_CAPACITY: '4cpu-8gb',
     ARCHITECT_GUEST_DNS: '192.0.2.1, 192.0.2.2',
     ARCHITECT_GUEST_ALLOW: '10.1.0.0/16,fd12::/16',
+    ARCHITECT_GUEST_MBIT: '80',
     ARCHITECT_GATEWAY_PREFIX6: '2001:db8:1:2::/64',
   });
   expect(config.capacity).toEqual({ vcpus: 4, memoryMib: 8192 });
   expect(config.guestDns).toEqual(['192.0.2.1', '192.0.2.2']);
   expect(config.guestAllow).toEqual(['10.1.0.0/16', 'fd12::/16']);
+  expect(config.guestRate).toEqual({ bytesPerSecond: 10_000_000, burstBytes: 1_000_000 });
   expect(config.gatewayPrefix6).toBe('2001:db8:1:2::/64');
   expect(Object.isFrozen(config)).toBe(true);
 });
@@ -48,6 +51,7 @@ test.each([
   ['ARCHITECT_GATEWAY_PREFIX6', '2001:db8:1::/48'],
   ['ARCHITECT_GATEWAY_PREFIX6', '2001:db8:1:2::5/64'],
   ['ARCHITECT_GATEWAY_PREFIX6', 'fd12:3456:789a:1::/64'],
+  ['ARCHITECT_GUEST_MBIT', '0'],
   ['ARCHITECT_UNDERLAY_MTU', '100'],
   ['ARCHITECT_PEER_PORTS', '49152'],
   ['ARCHITECT_PEER_PORTS', '5000-4000'],

@@ -3,6 +3,7 @@ import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { DEFAULT_INTERVAL_MS, MAX_INTERVAL_MS } from './migration/plan-checkpoint.ts';
+import { type GuestRate, guestRateOf } from './net/guest-policy.ts';
 import type { NoticeMode } from './notices/watch-notices.ts';
 import { ArchitectError } from './protocol/errors.ts';
 import { NoticeSource } from './protocol/host-notice.ts';
@@ -73,6 +74,7 @@ const Environment = z.object({
   ARCHITECT_LOG_LEVEL: z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info'),
   ARCHITECT_GUEST_DNS: list(z.ipv4(), 3).default([]),
   ARCHITECT_GUEST_ALLOW: list(z.union([z.cidrv4(), z.cidrv6()]), 64).default([]),
+  ARCHITECT_GUEST_MBIT: z.coerce.number().min(1).max(100_000).optional(),
   ARCHITECT_PEER_PORTS: PortRange.default(PortRange.parse(DEFAULT_PEER_PORTS)),
   ARCHITECT_UNDERLAY_MTU: z.coerce.number().int().min(1280).max(9216).default(1500),
   ARCHITECT_CHECKPOINT_SECONDS: z.coerce
@@ -109,6 +111,8 @@ export interface AgentConfig {
   readonly guestDns: readonly string[];
   /** Private prefixes that guests may reach nevertheless, as CIDR. */
   readonly guestAllow: readonly string[];
+  /** What one guest may send; undefined: no limit. */
+  readonly guestRate: GuestRate | undefined;
   readonly underlayMtu: number;
   /** One of these is open while a VM moves here; both ends belong to the range. */
   readonly peerPorts: { readonly first: number; readonly last: number };
@@ -146,6 +150,7 @@ export function readAgentConfig(environment: NodeJS.ProcessEnv): AgentConfig {
     logLevel: env.ARCHITECT_LOG_LEVEL,
     guestDns: Object.freeze(env.ARCHITECT_GUEST_DNS),
     guestAllow: Object.freeze(env.ARCHITECT_GUEST_ALLOW),
+    guestRate: guestRateOf(env.ARCHITECT_GUEST_MBIT),
     underlayMtu: env.ARCHITECT_UNDERLAY_MTU,
     peerPorts: Object.freeze(env.ARCHITECT_PEER_PORTS),
     checkpointIntervalMs: env.ARCHITECT_CHECKPOINT_SECONDS * 1000,

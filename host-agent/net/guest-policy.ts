@@ -9,6 +9,9 @@
  *               │           a gateway that one sees to it: here a moved VM's flows are not known yet)
  *               └ ingress: the guest's own MAC and addresses only, in ARP and ND too
  *
+ * Where the VM has a gateway and the switch is made of programs, bpf/host-tap.c does the same before
+ * this guard, which is then left with the guest API.
+ *
  * Invariants:
  *   - Everything is dropped, nothing rejected: a refused connection makes the official runner cancel
  *     its job, a silent one does not. Nor does the kernel here answer a guest with "unreachable".
@@ -57,6 +60,14 @@ export const PRIVATE = [
 export const TAP_MAC = '02:61:72:00:00:01';
 export const GUEST_GATEWAY = GUEST_API_ADDRESS;
 
+const MIN_BURST_BYTES = 128 * 1024;
+
+/** A token bucket; what is beyond it is dropped. */
+export interface GuestRate {
+  readonly bytesPerSecond: number;
+  readonly burstBytes: number;
+}
+
 export interface GuestPolicy {
   /** The one MAC that the guest may send from. */
   readonly guestMac: string;
@@ -68,6 +79,15 @@ export interface GuestPolicy {
   readonly deny: readonly string[];
   /** It has a gateway: what comes in was let in there. */
   readonly hasGateway?: boolean;
+  /** Of what the guest sends; undefined: no limit. */
+  readonly rate?: GuestRate | undefined;
+}
+
+/** What is sent in a tenth of a second may come at once, and one packet that is not cut yet always. */
+export function guestRateOf(megabitsPerSecond: number | undefined): GuestRate | undefined {
+  if (megabitsPerSecond === undefined) return undefined;
+  const bytesPerSecond = Math.ceil((megabitsPerSecond * 1_000_000) / 8);
+  return { bytesPerSecond, burstBytes: Math.max(MIN_BURST_BYTES, Math.ceil(bytesPerSecond / 10)) };
 }
 
 /** The whole ruleset of a VM's new namespace, as `nft -f` reads it. */
@@ -87,12 +107,16 @@ delete table inet guard
 ${planGuard(policy)}`;
 }
 
-function planIngress({ guestMac, guestAddress, hasGateway = false }: GuestPolicy): string {
+function planIngress({ guestMac, guestAddress, rate, hasGateway = false }: GuestPolicy): string {
   const own = `ether saddr ${guestMac}`;
+  const limit =
+    rate === undefined
+      ? ''
+      : `    limit rate over ${rate.bytesPerSecond} bytes/second burst ${rate.burstBytes} bytes drop\n`;
   return `table netdev guard {
   chain from-guest {
     type filter hook ingress device "tap0" priority 0; policy drop;
-    ${own} ip saddr ${guestAddress} accept
+${limit}    ${own} ip saddr ${guestAddress} accept
     ${own} arp saddr ether ${guestMac} arp saddr ip ${guestAddress} arp daddr ip ${GUEST_GATEWAY} accept
 ${hasGateway ? planIngress6({ guestMac, guestAddress }) : ''}  }
 }

@@ -13,7 +13,7 @@ import { z } from 'zod';
 import { ArchitectError } from '../protocol/errors.ts';
 import { findProgram } from './bpf/attachment.ts';
 import { openBpfGateway } from './bpf/gateway-switch.ts';
-import { openBpfHost } from './bpf/host-switch.ts';
+import { type HostGuardPolicy, openBpfHost } from './bpf/host-switch.ts';
 import { SLICE_PORTS } from './bpf/port-slices.ts';
 import type { GatewayAddresses } from './kernel/gateway-plan.ts';
 import { openKernelGateway } from './kernel/gateway-switch.ts';
@@ -32,8 +32,13 @@ interface SwitchOptions extends Tunnel {
   readonly objects?: string | undefined;
 }
 
+interface HostSwitchOptions extends SwitchOptions {
+  /** Of guests whose VMs come with `inside`, where the switch is made of programs. */
+  readonly guard?: HostGuardPolicy | undefined;
+}
+
 /** In the caller's namespace, where nothing is made before the first VM. */
-export function openHostSwitch(options: SwitchOptions): HostSwitch {
+export function openHostSwitch(options: HostSwitchOptions): HostSwitch {
   let opening: Promise<HostSwitch> | undefined;
   const open = () => {
     opening ??= chooseHostSwitch(options);
@@ -51,7 +56,7 @@ export function openHostSwitch(options: SwitchOptions): HostSwitch {
   };
 }
 
-function chooseHostSwitch(options: SwitchOptions): Promise<HostSwitch> {
+function chooseHostSwitch(options: HostSwitchOptions): Promise<HostSwitch> {
   return choose<HostSwitch>(options, {
     table: `ar-${options.fleet}-tunnel`,
     openBpf: () => openBpfHost({ ...options, vxlan: TUNNEL_LINK }),

@@ -24,6 +24,12 @@ export interface VmSeat {
   readonly vni: number;
 }
 
+/** The VM's own namespace, in which its `up0` and `tap0` are. */
+export interface VmInside {
+  readonly netnsPath: string;
+  readonly guestMac: string;
+}
+
 export interface HostVm {
   readonly guestAddress: string;
   readonly vni: number;
@@ -33,6 +39,8 @@ export interface HostVm {
   readonly link: string;
   /** Underlay address of the host that it comes from: what that one sends after it is let in. */
   readonly stragglersFrom?: string | undefined;
+  /** Where programs take over from the kernel's routes and guard, if the make has such. */
+  readonly inside?: VmInside | undefined;
 }
 
 /** Packets since the VM has been known here. */

@@ -20,7 +20,7 @@ import { GUEST_MAC } from '../protocol/guest-contract.ts';
 import type { GatewayTurn } from '../protocol/messages.ts';
 import type { VmNetwork } from '../vm/vm-driver.ts';
 import { guestAddress6 } from './guest-ipv6.ts';
-import { GUEST_GATEWAY, planGuard, planGuardAnew } from './guest-policy.ts';
+import { GUEST_GATEWAY, type GuestRate, planGuard, planGuardAnew } from './guest-policy.ts';
 import { planHostGuard } from './host-guard.ts';
 import { AddressesExhaustedError, NoSwitchError } from './net-errors.ts';
 import {
@@ -58,9 +58,10 @@ export interface VmNetworkOptions {
   readonly dns: readonly string[];
   readonly allow: readonly string[];
   readonly deny?: readonly string[];
+  readonly rate?: GuestRate | undefined;
   readonly guestRange?: string;
   /** For VMs that have a gateway; undefined: none may have one. */
-  readonly hostSwitch?: HostSwitch;
+  readonly hostSwitch?: HostSwitch | undefined;
   readonly logger: Logger;
 }
 
@@ -219,9 +220,10 @@ async function create(wanted: Seated, options: VmNetworkOptions): Promise<void> 
   const guard = planGuard(guardOf(link, options));
   await runIpBatch(planHostSide(link));
   await Promise.all([
-    runIpBatch(planInside(link), netns).then(() => loadRuleset(guard, pathOf(netns))),
+    runIpBatch(planInside(link), netns).then(() =>
+      Promise.all([loadRuleset(guard, pathOf(netns)), seat(wanted, options)]),
+    ),
     enableForwarding(pathOf(netns)),
-    seat(wanted, options),
   ]);
 }
 
@@ -258,7 +260,8 @@ function hostVmOf({ link, epoch, stragglersFrom }: Seated): HostVm | undefined {
   const { guestAddress, gateway } = link;
   if (gateway === undefined) return undefined;
   const vni = vniOf({ number: vmNumber(guestAddress), epoch });
-  return { guestAddress, gateway, vni, link: hostLinkName(link), stragglersFrom };
+  const inside = { netnsPath: pathOf(netnsName(link)), guestMac: GUEST_MAC };
+  return { guestAddress, gateway, vni, link: hostLinkName(link), stragglersFrom, inside };
 }
 
 async function remove(
@@ -272,8 +275,9 @@ async function remove(
 }
 
 function guardOf({ guestAddress, gateway }: VmLink, options: VmNetworkOptions) {
-  const { dns, allow, deny = [] } = options;
-  return { guestMac: GUEST_MAC, guestAddress, dns, allow, deny, hasGateway: gateway !== undefined };
+  const { dns, allow, deny = [], rate } = options;
+  const hasGateway = gateway !== undefined;
+  return { guestMac: GUEST_MAC, guestAddress, dns, allow, deny, rate, hasGateway };
 }
 
 function describe(link: VmLink, dns: readonly string[]): VmNetwork {

@@ -13,7 +13,7 @@ const CONNECT_SECONDS = 3;
 let fleet: SimulatedFleet;
 
 beforeAll(async () => {
-  fleet = await startFleet();
+  fleet = await startFleet({ gateway: true });
 });
 
 afterAll(async () => {

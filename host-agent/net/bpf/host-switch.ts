@@ -5,16 +5,17 @@
  *   VM's namespace ─ up0 ══ link [host-link] ─▶ VXLAN ═▶ gateway
  *   VM's namespace ◀─ up0 ◀─ [host-vxlan] VXLAN ◀═ gateway, or the VM's last host
  *
- * In the VM's namespace the kernel's routes and nft guard carry on, unless `inside` is given. Then
+ * In the VM's namespace, which `inside` names,
  *
  *   guest ─ tap0 [host-tap: ARP, guard, rate] ─▶ up0,   up0 [host-uplink] ─▶ tap0 ─ guest
+ *                    └ the guest API: to the kernel and its nft guard (guest-policy.ts)
  *
- * and link, up0 and tap0 should take what the underlay's MTU carries, since a peer may send more than
- * the guest's own MTU. All state is in the maps of the program on the VXLAN device: an agent that
+ * and without `inside` the kernel's routes and that guard carry on there. All state is in the maps of the program on the VXLAN device: an agent that
  * starts again finds it there.
  */
 import { closeSync } from 'node:fs';
 import { fromGroups, toGroups } from '../../protocol/ipv6-groups.ts';
+import type { GuestRate } from '../guest-policy.ts';
 import type { HostSwitch, HostVm } from '../switch-backend.ts';
 import { numberOf } from '../vni.ts';
 import {
@@ -31,13 +32,15 @@ import {
 } from './abi.ts';
 import { attach, detach, readIndexes } from './attachment.ts';
 import { countInwardDrops, type Drops, nameDrops } from './drop-reasons.ts';
-import { planGuardPrefixes6 } from './guard6-plan.ts';
 import { type GuardPolicy, planGuardPrefixes } from './guard-plan.ts';
+import { planGuardPrefixes6 } from './guard6-plan.ts';
 import { openObjects } from './open-objects.ts';
 import { closeMaps, loadProgram, type MapSet } from './programs.ts';
 import { bindMaps } from './running-maps.ts';
 import { counterMap, mapNamed, typedMap } from './typed-map.ts';
 
+/** The one that all guests of a host have, in maps that know several. */
+const POLICY = 1;
 const POLICY_BITS = 32;
 const UP = 'up0';
 const TAP = 'tap0';
@@ -53,21 +56,17 @@ export interface BpfHostOptions {
   readonly netnsPath?: string | undefined;
   /** Where the compiled programs are, if not where `make -C bpf` puts them. */
   readonly objects?: string | undefined;
+  /** Of all guests whose VMs come with `inside`; undefined: those reach nothing. */
+  readonly guard?: HostGuardPolicy | undefined;
 }
 
-/** For programs in the VM's namespace too, on its `up0` and `tap0`. */
-export interface VmInside {
-  readonly netnsPath: string;
-  readonly guestMac: string;
-  /** As given to `setPolicy`. A guest of an unknown one reaches nothing. */
-  readonly policy: number;
-  readonly rate?: { readonly bytesPerSecond: number; readonly burstBytes: number };
+export interface HostGuardPolicy {
+  readonly reach: GuardPolicy;
+  /** Of what a guest sends; undefined: no limit. */
+  readonly rate?: GuestRate | undefined;
 }
 
 export interface BpfHost extends HostSwitch {
-  ensureVm(vm: HostVm & { readonly inside?: VmInside }): Promise<void>;
-  /** Replaces what guests of this policy may reach. */
-  setPolicy(policy: number, reach: GuardPolicy): void;
   drops(number: number): Drops | undefined;
   /** Lets go of the maps; packets flow on. */
   close(): void;
@@ -89,6 +88,10 @@ export async function openBpfHost(options: BpfHostOptions): Promise<BpfHost> {
     tables.config.set({ index: 0 }, { vxlanIfindex, underlay });
     const [program = -1] = programs;
     bindMaps(program, maps);
+    if (options.guard !== undefined) {
+      replacePolicy(tables, options.guard.reach);
+      replacePolicy6(tables, options.guard.reach);
+    }
     await attach([{ device: vxlan, program }], netnsPath);
     return makeSwitch({ options, maps, tables, load });
   } catch (cause) {
@@ -123,12 +126,8 @@ interface Parts {
 function makeSwitch({ options, maps, tables, load }: Parts): BpfHost {
   const { vxlan, netnsPath } = options;
   return {
-    setPolicy: (policy, reach) => {
-      replacePolicy(tables, policy, reach);
-      replacePolicy6(tables, policy, reach);
-    },
     ensureVm: async (vm) => {
-      putVm(tables, await describeVm(vm, netnsPath));
+      putVm(tables, await describeVm(vm, options));
       await attachVm({ vm, netnsPath, load });
     },
     forwardTo: async (number, { host, vni }) => {
@@ -167,10 +166,9 @@ function makeSwitch({ options, maps, tables, load }: Parts): BpfHost {
   };
 }
 
-type VmToPut = HostVm & { readonly inside?: VmInside };
-
-async function describeVm(vm: VmToPut, netnsPath: string | undefined): Promise<HostVmEntry> {
+async function describeVm(vm: HostVm, options: BpfHostOptions): Promise<HostVmEntry> {
   const { inside } = vm;
+  const { netnsPath, guard } = options;
   const [{ [vm.link]: linkIfindex = 0 }, { up0 = 0, tap0 = 0 }] = await Promise.all([
     readIndexes([vm.link], netnsPath),
     inside === undefined ? { up0: 0, tap0: 0 } : readIndexes([UP, TAP], inside.netnsPath),
@@ -180,9 +178,9 @@ async function describeVm(vm: VmToPut, netnsPath: string | undefined): Promise<H
     guestAddress: vm.guestAddress,
     guestMac: inside?.guestMac ?? NO_MAC,
     gateway: vm.gateway,
-    policy: inside?.policy ?? 0,
-    rateBytes: inside?.rate?.bytesPerSecond ?? 0,
-    burstBytes: inside?.rate?.burstBytes ?? 0,
+    policy: POLICY,
+    rateBytes: guard?.rate?.bytesPerSecond ?? 0,
+    burstBytes: guard?.rate?.burstBytes ?? 0,
     stragglerSource: vm.stragglersFrom,
     forwardHost: undefined,
     forwardVni: 0,
@@ -200,7 +198,7 @@ function putVm(tables: Tables, entry: HostVmEntry): void {
 }
 
 async function attachVm(place: {
-  readonly vm: VmToPut;
+  readonly vm: HostVm;
   readonly netnsPath: string | undefined;
   readonly load: Load;
 }): Promise<void> {
@@ -213,31 +211,34 @@ async function attachVm(place: {
     return { device, program };
   };
   try {
-    await attach([hang(vm.link, 'host-link')], netnsPath);
-    if (vm.inside === undefined) return;
-    await attach([hang(TAP, 'host-tap'), hang(UP, 'host-uplink')], vm.inside.netnsPath);
+    const { inside } = vm;
+    const within = inside === undefined ? [] : [hang(TAP, 'host-tap'), hang(UP, 'host-uplink')];
+    await Promise.all([
+      attach([hang(vm.link, 'host-link')], netnsPath),
+      inside === undefined ? undefined : attach(within, inside.netnsPath),
+    ]);
   } finally {
     for (const program of programs) closeSync(program);
   }
 }
 
 /** New prefixes first, so that nothing is open or shut meanwhile that is neither before nor after. */
-function replacePolicy(tables: Tables, policy: number, reach: GuardPolicy): void {
+function replacePolicy(tables: Tables, reach: GuardPolicy): void {
   const planned = planGuardPrefixes(reach);
   const wanted = new Set(planned.map(({ address, bits }) => `${address}/${bits}`));
   for (const { address, bits, pass, dns } of planned) {
     const rule = { pass: Number(pass), dns: Number(dns) };
-    tables.guard.set({ prefixBits: POLICY_BITS + bits, policy, address }, rule);
+    tables.guard.set({ prefixBits: POLICY_BITS + bits, policy: POLICY, address }, rule);
   }
   for (const key of tables.guard.keys()) {
     const stale = !wanted.has(`${key.address}/${key.prefixBits - POLICY_BITS}`);
-    if (key.policy === policy && stale) tables.guard.delete(key);
+    if (key.policy === POLICY && stale) tables.guard.delete(key);
   }
 }
 
-function replacePolicy6(tables: Tables, policy: number, reach: GuardPolicy): void {
+function replacePolicy6(tables: Tables, reach: GuardPolicy): void {
   const planned = planGuardPrefixes6(reach).map(({ address, bits, pass }) => ({
-    key: { prefixBits: POLICY_BITS + bits, policy, address: fromGroups(toGroups(address)) },
+    key: { prefixBits: POLICY_BITS + bits, policy: POLICY, address: fromGroups(toGroups(address)) },
     rule: { pass: Number(pass), dns: 0 },
   }));
   for (const { key, rule } of planned) tables.guard6.set(key, rule);
@@ -246,6 +247,6 @@ function replacePolicy6(tables: Tables, policy: number, reach: GuardPolicy): voi
     const isPlanned = planned.some(
       (one) => one.key.prefixBits === prefixBits && one.key.address === address,
     );
-    if (key.policy === policy && !isPlanned) tables.guard6.delete(key);
+    if (key.policy === POLICY && !isPlanned) tables.guard6.delete(key);
   }
 }

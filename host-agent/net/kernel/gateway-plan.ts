@@ -4,8 +4,8 @@ import type { GatewayVm, VmSeat } from '../switch-backend.ts';
 import { planPeer, TUNNEL_LINK, viaTunnel } from '../tunnel.ts';
 import { planPeer6, viaTunnel6 } from '../tunnel6.ts';
 import { vmNumber } from '../vni.ts';
-import { OFFERED_MAP, planOfferedChain } from './offered-ports.ts';
 import { planForward6, planSourceNat6 } from './gateway-rules6.ts';
+import { OFFERED_MAP, planOfferedChain } from './offered-ports.ts';
 import type { Passage, TunnelTable } from './tunnel-rules.ts';
 
 export interface GatewayAddresses {

@@ -9,8 +9,8 @@ import type { Tunnel } from '../tunnel.ts';
 import {
   type GatewayAddresses,
   passagesOf,
-  planGone,
   planGatewayTable,
+  planGone,
   planRoute,
   planSeats,
   planUnknownGuests,

@@ -16,8 +16,8 @@
  */
 import { z } from 'zod';
 import { fromInteger, toInteger } from '../../protocol/ipv4-number.ts';
-import type { VmSeat } from '../switch-backend.ts';
 import { GUEST_PREFIX_BITS6 } from '../guest-ipv6.ts';
+import type { VmSeat } from '../switch-backend.ts';
 import { TUNNEL_LINK, TUNNEL_PORT } from '../tunnel.ts';
 
 const VNI = '@th,96,24';

@@ -1,15 +1,17 @@
 /**
  * An agent that has nothing but VMs' networks and their guest API, run in a host's namespace:
- * `guest-api-program.ts FLEET VM…`. It answers each with the VM's own id as its class.
+ * `guest-api-program.ts WHERE VM…`, WHERE as host-program.ts has it. It answers each with the VM's own id as its class.
  */
 import { pino } from 'pino';
 import { GuestApi } from '../../../host-agent/guest-api/guest-api.ts';
 import { serveGuests } from '../../../host-agent/guest-api/serve-guests.ts';
 import { openVmNetworks } from '../../../host-agent/net/vm-networks.ts';
+import { openWhere } from './open-where.ts';
 
-const [fleet = '', ...vmIds] = process.argv.slice(2);
+const [where = '', ...vmIds] = process.argv.slice(2);
 const logger = pino({ level: 'warn' }, process.stderr);
-const options = { fleet, tag: 't', underlayMtu: 1500, dns: [], allow: [], logger };
+const { fleet, hostSwitch } = openWhere(where, { allow: [], dns: [], logger });
+const options = { fleet, hostSwitch, tag: 't', underlayMtu: 1500, dns: [], allow: [], logger };
 const about = {
   ...{ cpuModel: null, pricePerHourUsd: null, moves: 0, movesWhileHeld: 0, resize: null },
   ...{ blackoutsMs: [], cost: null },

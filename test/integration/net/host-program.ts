@@ -1,16 +1,20 @@
 /**
- * The agent's side of the test, run in a host's namespace: `host-program.ts FLEET ALLOW COMMAND
- * VM…`. Prints what `ensure` gave, or what is listed, as JSON. Each run is a restarted agent. `turn`
+ * The agent's side of the test, run in a host's namespace: `host-program.ts WHERE ALLOW COMMAND
+ * VM…`. WHERE as open-where.ts has it. Prints what `ensure` gave, or what is listed, as JSON. Each run is a restarted agent. `turn`
  * ensures VMs that have gateway 100.64.0.1, then has 100.64.0.2 stand in for it, and prints how the
  * switch saw it.
  */
 import { pino } from 'pino';
 import type { HostSwitch } from '../../../host-agent/net/switch-backend.ts';
 import { openVmNetworks } from '../../../host-agent/net/vm-networks.ts';
+import { openWhere } from './open-where.ts';
 
-const [fleet = '', allow = '', command = '', ...vmIds] = process.argv.slice(2);
+const [where = '', allowed = '', command = '', ...vmIds] = process.argv.slice(2);
+const allow = allowed === '' ? [] : allowed.split(',');
+const dns = ['10.0.0.53'];
+const logger = pino({ level: 'silent' });
 const seen: unknown[] = [];
-const hostSwitch: HostSwitch = {
+const noted: HostSwitch = {
   ensureVm: async ({ guestAddress, gateway }) => void seen.push({ guestAddress, gateway }),
   turnTo: async (number, gateway) => {
     seen.push({ number, gateway });
@@ -20,17 +24,12 @@ const hostSwitch: HostSwitch = {
   removeVm: async () => undefined,
   traffic: async () => undefined,
 };
-const networks = await openVmNetworks({
-  hostSwitch,
-  fleet,
-  tag: 't',
-  underlayMtu: 1500,
-  dns: ['10.0.0.53'],
-  allow: allow === '' ? [] : allow.split(','),
-  logger: pino({ level: 'silent' }),
-});
+const { fleet, gateway, hostSwitch = noted, rate } = openWhere(where, { allow, dns, logger });
+const about = { fleet, tag: 't', underlayMtu: 1500, dns, allow, rate, logger };
+const networks = await openVmNetworks({ ...about, hostSwitch });
 if (command === 'ensure') {
-  process.stdout.write(JSON.stringify(await Promise.all(vmIds.map((id) => networks.ensure(id)))));
+  const made = vmIds.map((id) => networks.ensure(id, { gateway }));
+  process.stdout.write(JSON.stringify(await Promise.all(made)));
 } else if (command === 'turn') {
   const [first = '', later = ''] = vmIds;
   const attach = { guestAddress: '10.201.7.7', gateway: '100.64.0.1' };

@@ -2,6 +2,7 @@
  * A small world of namespaces, all the test's own:
  *
  *   guest ns ─ tap cable ─ VM ns ═ host ns ═ world ns (the outside, and all that is forbidden)
+ *                                    ╚═ gateway ns ═╝ , of a switch of that make, if one is given
  */
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
@@ -13,12 +14,19 @@ import { VmNetwork } from '../../../host-agent/vm/vm-driver.ts';
 
 export const WORLD_ADDRESS = '203.0.113.1';
 export const HOST_ADDRESS = '203.0.113.2';
+const UNDERLAY = { host: '100.100.0.2', gateway: '100.100.0.1' } as const;
+const PUBLIC = '192.0.2.10';
+
+/** Of the switch's parts, and with them of the guard. */
+export type Make = 'kernel' | 'bpf';
 const Outcomes = z.record(z.string(), z.string());
 
 type Program = ReturnType<typeof startProgram>;
 
 export interface NetWorld {
   readonly fleet: string;
+  /** For open-where.ts. */
+  readonly where: string;
   /** Networks of these VMs, made by an agent that starts in the host's namespace for it. */
   ensure(vmIds: readonly string[], allow?: string): Promise<readonly VmNetwork[]>;
   retain(vmIds: readonly string[]): Promise<readonly string[]>;
@@ -41,7 +49,10 @@ export interface NetWorld {
   destroy(): Promise<void>;
 }
 
-export async function createNetWorld(worldAddresses: readonly string[]): Promise<NetWorld> {
+export async function createNetWorld(
+  worldAddresses: readonly string[],
+  make?: Make,
+): Promise<NetWorld> {
   const fleet = `n${randomBytes(4).toString('hex')}`;
   const host = `ar-${fleet}-host`;
   const world = `ar-${fleet}-world`;
@@ -52,18 +63,30 @@ export async function createNetWorld(worldAddresses: readonly string[]): Promise
     await untilReady(child);
     return child.pid ?? 0;
   };
-  const runAgent = async (...args: readonly string[]) =>
-    JSON.parse((await inside(host, nodeProgram('host-program.ts', fleet, ...args))).stdout);
+  const where = JSON.stringify({ fleet, ...(make === undefined ? {} : { make, ...UNDERLAY }) });
+  const runAgent = async (...args: readonly string[]) => {
+    const program = nodeProgram('host-program.ts', where, ...args);
+    return JSON.parse((await inside(host, program)).stdout);
+  };
 
   await build({ host, world, worldAddresses });
+  const gateway = `ar-${fleet}-gateway`;
+  if (make !== undefined) await buildGateway({ gateway, host, world });
   await start(world, nodeProgram('greeter.ts'));
   await start(host, nodeProgram('greeter.ts'));
   return {
     fleet,
+    where,
     host,
     world,
-    ensure: async (vmIds, allow = '') =>
-      z.array(VmNetwork).parse(await runAgent(allow, 'ensure', ...vmIds)),
+    ensure: async (vmIds, allow = '') => {
+      const networks = z.array(VmNetwork).parse(await runAgent(allow, 'ensure', ...vmIds));
+      const guests = networks.map(({ guestAddress }) => guestAddress);
+      if (make !== undefined) {
+        await start(gateway, nodeProgram('gateway-program.ts', where, PUBLIC, ...guests));
+      }
+      return networks;
+    },
     askHost: async (command, ...vmIds) => await runAgent('', command, ...vmIds),
     retain: async (vmIds) => z.array(z.string()).parse(await runAgent('', 'retain', ...vmIds)),
     plugIn: async (network) => {
@@ -131,6 +154,29 @@ link set up0 up\nroute add default via ${WORLD_ADDRESS}\n`,
     await execa('ip', ['netns', 'del', world], { reject: false });
     throw error;
   });
+}
+
+async function buildGateway(names: {
+  readonly gateway: string;
+  readonly host: string;
+  readonly world: string;
+}): Promise<void> {
+  const { gateway, host, world } = names;
+  const run = (netns: string, lines: readonly string[]) =>
+    execa('ip', ['-n', netns, '-batch', '-'], { input: lines.map((one) => `${one}\n`).join('') });
+  await execa('ip', ['netns', 'add', gateway]);
+  await run(gateway, [
+    'link set lo up',
+    `link add under0 type veth peer name under0 netns ${host}`,
+    `link add out0 type veth peer name down1 netns ${world}`,
+    `addr add ${UNDERLAY.gateway}/24 dev under0`,
+    `addr add ${PUBLIC}/24 dev out0`,
+    'link set under0 up',
+    'link set out0 up',
+    'route add default via 192.0.2.1',
+  ]);
+  await run(host, [`addr add ${UNDERLAY.host}/24 dev under0`, 'link set under0 up']);
+  await run(world, ['addr add 192.0.2.1/24 dev down1', 'link set down1 up']);
 }
 
 async function dressGuest(guest: string, { guestAddress, gateway, mtu }: VmNetwork): Promise<void> {

@@ -161,6 +161,19 @@ test.each([
   expect(drops()).toEqual({ guard: 1 });
 });
 
+test('the guest API’s one port is reached by TCP, in the VM’s own namespace', () => {
+  const api = { ...out, destination: '169.254.1.1' };
+  const at = (destinationPort: number) => ({ sourcePort: 4000, destinationPort });
+  const verdicts = [
+    packets.tcp(api, at(8042)),
+    packets.tcp(api, at(8043)),
+    packets.udp(api, at(8042)),
+    packets.tcp({ ...api, source: '10.201.3.5' }, at(8042)),
+  ].map((packet) => fromGuest(packets.ethernet(packet)).verdict);
+  expect(verdicts).toEqual([PASSED, DROPPED, DROPPED, DROPPED]);
+  expect(drops()).toEqual({ guard: 2, 'source-address': 1 });
+});
+
 test('a resolver is reached on port 53, by UDP and TCP, and on no other', () => {
   const dns = { ...out, destination: '10.0.0.53' };
   const verdicts = [

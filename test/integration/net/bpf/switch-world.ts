@@ -24,7 +24,6 @@ export const UNDERLAY = { gateway: '100.64.0.1', hosts: ['100.64.0.2', '100.64.0
 export const SERVICE = { protocol: 'tcp', publicPort: 80, guestPort: 7_000 } as const;
 const OUTSIDE_MAC = '02:00:cb:00:00:0a';
 const PEER_MAC = '02:00:cb:00:00:01';
-const POLICY = 1;
 
 type HostIndex = 0 | 1;
 type Program = ReturnType<typeof startProgram>;
@@ -101,9 +100,9 @@ export async function createSwitchWorld(): Promise<SwitchWorld> {
         underlay: UNDERLAY.hosts[n],
         vxlan: 'ar-vxlan',
         netnsPath: `/run/netns/${netns[`host${n}`]}`,
+        guard: { reach: { never: NEVER, allow: [], private: PRIVATE, dns: [] } },
       });
       opened.push(host);
-      host.setPolicy(POLICY, { never: NEVER, allow: [], private: PRIVATE, dns: [] });
       return host;
     };
     let gateway = await openGateway();
@@ -171,7 +170,6 @@ function vmAt(host: HostIndex, epoch: number, named: (role: string) => string) {
     inside: {
       netnsPath: `/run/netns/${named(`vm${host}`)}`,
       guestMac: GUEST_MAC,
-      policy: POLICY,
     },
   };
 }
