@@ -204,6 +204,7 @@ describe.each(MAKES)('$name', ({ make }) => {
     expect(await world.probe(other, OUTSIDE)).toEqual(all(OUTSIDE, 'answered'));
     await world.ip(other, 'link', 'set', 'eth0', 'address', '02:61:72:00:00:77');
     await sendThenMark(other, 'under another MAC', OUTSIDE);
+    await world.ip(other, 'link', 'set', 'eth0', 'address', GUEST_MAC);
     const arrived = await world.arrived(world.world);
     expect(arrived).not.toContain('under another address');
     expect(arrived).not.toContain('under another MAC');

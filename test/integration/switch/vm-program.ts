@@ -5,16 +5,18 @@
  */
 import { createInterface } from 'node:readline';
 import { pino } from 'pino';
+import { NEVER, PRIVATE } from '../../../host-agent/net/guest-policy.ts';
 import { openHostSwitch } from '../../../host-agent/net/open-switch.ts';
 import { openVmNetworks } from '../../../host-agent/net/vm-networks.ts';
 
 const [fleet = '', underlay = '', gateway, guestAddress, vmId = ''] = process.argv.slice(2);
 const logger = pino({ level: 'silent' });
+const allow = ['fd12::/16', 'fe80::/10'];
+const deny = ['2001:db8:66::1/128'];
+const guard = { reach: { never: [...NEVER, ...deny], allow, private: PRIVATE, dns: [] } };
 const networks = await openVmNetworks({
-  hostSwitch: openHostSwitch({ fleet, underlay, mtu: 1450, logger }),
-  ...{ fleet, tag: 't', underlayMtu: 1500, dns: [], logger },
-  allow: ['fd12::/16', 'fe80::/10'],
-  deny: ['2001:db8:66::1/128'],
+  hostSwitch: openHostSwitch({ fleet, underlay, mtu: 1450, guard, logger }),
+  ...{ fleet, tag: 't', underlayMtu: 1500, dns: [], allow, deny, logger },
 });
 const network = await networks.ensure(vmId, { guestAddress, gateway, ipv6: true });
 process.stdout.write('"ready"\n');
