@@ -24,7 +24,7 @@ export interface ApiSources {
   readonly fleet: AgentFleet;
   readonly gateways: GatewayFleet;
   readonly underlay: UnderlayDesk;
-  readonly keeper: Pick<GatewayKeeper, 'roles' | 'takeOver' | 'offerPort'>;
+  readonly keeper: Pick<GatewayKeeper, 'roles' | 'takeOver' | 'offerPort' | 'traffic'>;
   readonly enrolment: EnrolmentStore;
   readonly redis: OpenRedis;
   readonly lease: Lease;
@@ -54,6 +54,7 @@ export function createApiPorts(sources: ApiSources): ApiPorts {
       roles: () => keeper.roles(),
       takeOver: (id) => keeper.takeOver(id),
       offerPort: (id, wish) => keeper.offerPort(id, wish),
+      traffic: (vm) => keeper.traffic(vm),
     },
     moves: readMoves(store, evidence),
     operations: createOperations({ evidence, now: Date.now, nudge: sources.nudge }),

@@ -9,13 +9,14 @@ import type { Logger } from 'pino';
 import { WebSocket } from 'ws';
 import {
   type ActiveWord,
+  type ControlFrame,
   GATEWAY_PROTOCOL_VERSION,
   GatewayFrame,
   type GatewayHello,
   MAX_VMS_PER_GATEWAY,
-  type Serve,
+  type VmTraffic,
 } from '../../host-agent/protocol/gateway-messages.ts';
-import type { HostId } from '../../host-agent/protocol/ids.ts';
+import type { HostId, VmId } from '../../host-agent/protocol/ids.ts';
 import type { FlipEndpoint } from '../../host-agent/protocol/migration-messages.ts';
 import type { Gateway, GatewayPicture, GatewayPort } from '../gateways/ports.ts';
 import type { EnrolmentStore } from './enrolment.ts';
@@ -24,6 +25,8 @@ import type { UnderlayDesk } from './underlay-desk.ts';
 const TICK_MS = 5_000;
 /** A gateway that is away longer is no longer shown. */
 const AWAY_SHOWN_MS = 3_600_000;
+/** Questions to one gateway that it has not answered. */
+const MAX_ASKED = 64;
 const NORMAL_CLOSURE = 1000;
 const PROTOCOL_ERROR = 1002;
 const TRY_AGAIN_LATER = 1013;
@@ -41,6 +44,8 @@ interface Entry {
   hears: ActiveWord | undefined;
   isAlive: boolean;
   readonly waiting: Set<() => void>;
+  /** What it was asked for, by number. */
+  readonly asked: Map<number, (traffic: VmTraffic | 'uncounted' | 'away') => void>;
 }
 
 export interface GatewayFleetOptions {
@@ -55,6 +60,7 @@ export class GatewayFleet implements GatewayPort {
   readonly #options: GatewayFleetOptions;
   readonly #entries = new Map<HostId, Entry>();
   readonly #listeners = new Set<() => void>();
+  #asks = 0;
   readonly #timer: NodeJS.Timeout;
 
   constructor(options: GatewayFleetOptions) {
@@ -100,7 +106,7 @@ export class GatewayFleet implements GatewayPort {
     if (text === entry.sent.text) return entry.sent.number;
     const number = entry.sent.number + 1;
     entry.sent = { number, text };
-    const frame: Serve = { type: 'serve', number, role, vms: taken };
+    const frame: ControlFrame = { type: 'serve', number, role, vms: taken };
     entry.socket.send(JSON.stringify(frame));
     return number;
   }
@@ -131,6 +137,27 @@ export class GatewayFleet implements GatewayPort {
       () => true,
       () => false,
     );
+  }
+
+  async traffic(
+    id: HostId,
+    vmId: VmId,
+    limitMs: number,
+  ): Promise<VmTraffic | 'uncounted' | 'away'> {
+    const entry = this.#entries.get(id);
+    if (entry?.hello === undefined || entry.socket === undefined) return 'away';
+    if (entry.asked.size >= MAX_ASKED) return 'away';
+    this.#asks += 1;
+    const frame: ControlFrame = { type: 'ask-traffic', ask: this.#asks, vmId };
+    const { ask } = frame;
+    const answer = Promise.withResolvers<VmTraffic | 'uncounted' | 'away'>();
+    const timer = setTimeout(() => answer.resolve('away'), limitMs);
+    entry.asked.set(ask, answer.resolve);
+    entry.socket.send(JSON.stringify(frame));
+    const traffic = await answer.promise;
+    clearTimeout(timer);
+    entry.asked.delete(ask);
+    return traffic;
   }
 
   /** Takes over an authenticated connection; an older one of the same gateway is closed. */
@@ -207,6 +234,9 @@ export class GatewayFleet implements GatewayPort {
         logger.error({ gatewayId: entry.id, ...one }, 'a gateway does not serve a VM');
       for (const tell of [...entry.waiting]) tell();
       return;
+    } else if (frame.type === 'traffic') {
+      entry.asked.get(frame.ask)?.(frame.traffic ?? 'uncounted');
+      return;
     } else if (frame.type === 'held') entry.vms = frame.vms;
     else entry.hears = frame.word;
     this.#notify();
@@ -221,6 +251,7 @@ export class GatewayFleet implements GatewayPort {
     entry.hears = undefined;
     entry.served = 0;
     for (const tell of [...entry.waiting]) tell();
+    for (const tell of [...entry.asked.values()]) tell('away');
   }
 
   #tick(): void {
@@ -258,7 +289,7 @@ function newEntry(host: {
     vms: 0,
     hears: undefined,
   };
-  return { id, hostname, sinceMs, ...nobody, isAlive: false, waiting: new Set() };
+  return { id, hostname, sinceMs, ...nobody, isAlive: false, waiting: new Set(), asked: new Map() };
 }
 
 function parseJson(text: string): unknown {

@@ -4,7 +4,7 @@ import { OfferedPort } from '../../host-agent/protocol/gateway-messages.ts';
 import { HostId, VmId } from '../../host-agent/protocol/ids.ts';
 import type { ApiPorts } from './ports.ts';
 import { type Route, route } from './route.ts';
-import { GatewayList, OfferedPortList } from './views.ts';
+import { GatewayList, OfferedPortList, VmTrafficView } from './views.ts';
 
 const NOTHING = z.strictObject({});
 
@@ -61,6 +61,24 @@ export const GATEWAY_ROUTES: readonly Route[] = [
       if (offered.kind === 'refused') return { kind: 'conflict', why: offered.why };
       const { address, ports } = offered;
       return { kind: 'ok', body: { vmId: id, address, ports: [...ports] } };
+    },
+  }),
+  route({
+    method: 'GET',
+    path: '/vms/{id}/traffic',
+    operationId: 'readTraffic',
+    summary: "What the VM's gateway has counted of it: bytes by peers' networks, what was dropped.",
+    params: z.strictObject({ id: VmId }),
+    query: NOTHING,
+    body: NOTHING,
+    status: 200,
+    answer: VmTrafficView,
+    handle: async ({ params: { id } }, { vms, gateways }) => {
+      const vm = await vms.readVm(id);
+      if (vm === undefined) return { kind: 'absent', what: `There is no VM ${id}.` };
+      const found = await gateways.traffic(vm);
+      if (found.kind === 'refused') return { kind: 'conflict', why: found.why };
+      return { kind: 'ok', body: { vmId: id, gatewayId: found.gateway, ...found.traffic } };
     },
   }),
 ];

@@ -7,6 +7,7 @@ import type { HostId, JobId, MigrationId, VmId } from '../../host-agent/protocol
 import type { OfferedPorts } from '../gateways/gateway-keeper.ts';
 import type { PortWish } from '../gateways/offer-port.ts';
 import type { Gateway } from '../gateways/ports.ts';
+import type { GatewayTraffic } from '../gateways/vm-traffic.ts';
 import type { Offer, ShutOffer } from '../providers/provider.ts';
 import type { Decision } from '../reconciler/fleet/fleet-buyer.ts';
 import type { HostStart } from '../reconciler/fleet/host-starts.ts';
@@ -66,6 +67,8 @@ export interface GatewayDoor {
   roles(): ReadonlyMap<HostId, GatewayRole>;
   /** Refused for a VM that has no gateway, and where no port is free. */
   offerPort(id: VmId, wish: PortWish): Promise<Refused | OfferedPorts>;
+  /** Refused where nobody counts for the VM, or the one that does is away. */
+  traffic(vm: VmRecord): Promise<Refused | GatewayTraffic>;
   /** Refused for one that is no standby. */
   takeOver(id: HostId): Promise<Refused | undefined>;
 }

@@ -1,6 +1,6 @@
 /** What the API shows, as schemas: both sides of the socket check against these. */
 import { z } from 'zod';
-import { OfferedPort } from '../../host-agent/protocol/gateway-messages.ts';
+import { OfferedPort, VmTraffic } from '../../host-agent/protocol/gateway-messages.ts';
 import { Capacity, HostFacts, PoolSpec } from '../../host-agent/protocol/host-facts.ts';
 import { HostNotice } from '../../host-agent/protocol/host-notice.ts';
 import { Digest, HostId, MigrationId, VmId } from '../../host-agent/protocol/ids.ts';
@@ -134,6 +134,9 @@ export const OfferedPortList = z.object({
   ports: z.array(OfferedPort),
 });
 export type OfferedPortList = Readonly<z.infer<typeof OfferedPortList>>;
+/** Since the VM's gateway has had it. */
+export const VmTrafficView = VmTraffic.extend({ vmId: VmId, gatewayId: HostId });
+export type VmTrafficView = Readonly<z.infer<typeof VmTrafficView>>;
 export const IssuedToken = z.object({ token: z.string(), expiresAtMs: z.int() });
 export const VersionView = z.object({ version: z.string(), api: z.literal('v1') });
 export const PoolView = z.object({ pool: PoolSpec });

@@ -14,6 +14,7 @@ import { addDrainCommand, addDrillCommand, addMigrateCommand } from './commands/
 import { addOffersCommand } from './commands/offers.ts';
 import { addSetupCommand } from './commands/setup.ts';
 import { addStartCommand } from './commands/start.ts';
+import { addTrafficCommand } from './commands/traffic.ts';
 import { addVmsCommand } from './commands/vms.ts';
 import type { Output } from './output.ts';
 
@@ -68,6 +69,7 @@ function buildProgram(output: Terminal): Command {
   addOffersCommand(program, output);
   addHostCommand(program, output);
   addExposeCommand(program, output);
+  addTrafficCommand(program, output);
   addGatewaysCommand(program, output);
   addTakeoverCommand(program, output);
   addMigrateCommand(program, output);

@@ -1,6 +1,10 @@
 import { pino } from 'pino';
 import { describe, expect, it } from 'vitest';
-import { flipProofOf, type GatewayVmSpec } from '../../host-agent/protocol/gateway-messages.ts';
+import {
+  flipProofOf,
+  type GatewayVmSpec,
+  type VmTraffic,
+} from '../../host-agent/protocol/gateway-messages.ts';
 import { HostId, MigrationId, VmId } from '../../host-agent/protocol/ids.ts';
 import { hostFacts } from '../../test/fixtures/protocol.ts';
 import { fleetHost, vmRecord } from '../../test/fixtures/records.ts';
@@ -16,8 +20,14 @@ const flipAt = { gatewayId, host: underlay, port: 49_216 };
 const migrationId = MigrationId.parse('mig-1');
 const credential = Buffer.alloc(32, 7).toString('base64');
 
-function world(options: { readonly answers?: boolean; readonly connected?: boolean } = {}) {
-  const { answers = true, connected = true } = options;
+interface WorldOptions {
+  readonly answers?: boolean;
+  readonly connected?: boolean;
+  readonly traffic?: VmTraffic | 'uncounted' | 'away';
+}
+
+function world(options: WorldOptions = {}) {
+  const { answers = true, connected = true, traffic = 'away' } = options;
   const told: (readonly GatewayVmSpec[])[] = [];
   const vms: VmRecord[] = [];
   const migrations: MigrationRecord[] = [];
@@ -36,6 +46,7 @@ function world(options: { readonly answers?: boolean; readonly connected?: boole
     serve: (_, { vms: specs }) => told.push(specs),
     served: async () => answers,
     answers: async () => answers,
+    traffic: async () => traffic,
   };
   const logger = pino({ level: 'silent' });
   const fleet = {
@@ -62,6 +73,30 @@ function moveOf(vm: VmRecord): MigrationRecord {
   const given = { id: migrationId, vmId: vm.id, jobId: null, from, to, epoch: 2 };
   return newMigration({ ...given, because: '', deadlineMs: 9, kind: 'live' }, 1);
 }
+
+describe('traffic', () => {
+  const counted: VmTraffic = {
+    ...{ out: { packets: 1, bytes: 9 }, in: { packets: 0, bytes: 0 }, drops: [], peers: [] },
+  };
+
+  it.each([
+    [counted, { kind: 'counted', gateway: gatewayId, traffic: counted }],
+    ['uncounted', { kind: 'refused', why: expect.stringContaining('do not count') }],
+    ['away', { kind: 'refused', why: expect.stringContaining('does not answer') }],
+  ] as const)('%s', async (traffic, answer) => {
+    const { keeper } = world({ traffic });
+    const network = await keeper.assign(VmId.parse('vm-1'));
+    expect(await keeper.traffic(vmRecord({ id: 'vm-1', network }))).toMatchObject(answer);
+  });
+
+  it('is not asked for of a VM without a gateway', async () => {
+    const asked = world().keeper.traffic(vmRecord({ id: 'vm-1', network: null }));
+    expect(await asked).toMatchObject({
+      kind: 'refused',
+      why: expect.stringContaining('no gateway'),
+    });
+  });
+});
 
 describe('assign', () => {
   it('gives VMs that start together addresses of their own', async () => {

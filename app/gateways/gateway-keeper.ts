@@ -28,6 +28,7 @@ import { type PortWish, planPorts } from './offer-port.ts';
 import { isThere } from './pair-gateways.ts';
 import { picturesOf } from './picture.ts';
 import type { GatewayPort } from './ports.ts';
+import { type GatewayTraffic, readTraffic } from './vm-traffic.ts';
 
 const ANNOUNCE_LIMIT_MS = 2_000;
 /** How long an ended migration still says where its VM is. */
@@ -111,6 +112,12 @@ export class GatewayKeeper {
       'its gateway does not answer: the VM moves all the same',
     );
     return undefined;
+  }
+
+  /** What the gateway that has the VM now has counted of it. */
+  traffic(vm: Pick<VmRecord, 'id' | 'network'>): Promise<Refused | GatewayTraffic> {
+    const { port, pairs } = this.#parts;
+    return readTraffic(vm, { port, actingFor: pairs.readActing() });
   }
 
   /** Of the gateways that are there. */

@@ -3,8 +3,9 @@ import type {
   ActiveWord,
   GatewayRole,
   GatewayVmSpec,
+  VmTraffic,
 } from '../../host-agent/protocol/gateway-messages.ts';
-import type { HostId } from '../../host-agent/protocol/ids.ts';
+import type { HostId, VmId } from '../../host-agent/protocol/ids.ts';
 import type { FlipEndpoint } from '../../host-agent/protocol/migration-messages.ts';
 
 /** A gateway as its connection shows it. */
@@ -43,4 +44,6 @@ export interface GatewayPort {
   served(id: HostId, number: number, limitMs: number): Promise<boolean>;
   /** Whether it answers a ping in that time; false at once while it is away. */
   answers(id: HostId, limitMs: number): Promise<boolean>;
+  /** What it has counted of the VM; `uncounted`: it does not know it, or does not count. */
+  traffic(id: HostId, vmId: VmId, limitMs: number): Promise<VmTraffic | 'uncounted' | 'away'>;
 }

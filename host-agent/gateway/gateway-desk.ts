@@ -7,8 +7,8 @@ import type { Logger } from 'pino';
 import type { GatewaySwitch, GatewayVm } from '../net/switch-backend.ts';
 import { vmNumber } from '../net/vni.ts';
 import { type Refused, refused } from '../protocol/errors.ts';
-import type { Flip, GatewayVmSpec, Served } from '../protocol/gateway-messages.ts';
-import type { HostId } from '../protocol/ids.ts';
+import type { Flip, GatewayVmSpec, Served, VmTraffic } from '../protocol/gateway-messages.ts';
+import type { HostId, VmId } from '../protocol/ids.ts';
 import { indexVms, judgeFlip, planVm } from './plan-gateway.ts';
 
 export interface DeskParts {
@@ -48,6 +48,12 @@ export class GatewayDesk {
     const failed = await round;
     for (const one of clashes) this.#parts.logger.error(one, 'a VM is not served');
     return [...clashes, ...failed];
+  }
+
+  /** What its switch has counted of the VM; undefined: it does not know the VM, or does not count. */
+  async traffic(vmId: VmId): Promise<VmTraffic | undefined> {
+    const vm = [...this.#desired.values()].find((one) => one.vmId === vmId);
+    return vm && (await this.#parts.backend.account?.(vmNumber(vm.guestAddress)));
   }
 
   /** Acknowledged: the VM's packets go there from now on. */

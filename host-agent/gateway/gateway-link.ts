@@ -10,7 +10,13 @@ import { backOffMs } from '../control/back-off.ts';
 import { keepAlive } from '../control/heartbeat.ts';
 import type { Identity } from '../control/identity.ts';
 import { tlsOf } from '../control/tls.ts';
-import { type GatewayFrame, type GatewayHello, Serve } from '../protocol/gateway-messages.ts';
+import {
+  type AskTraffic,
+  ControlFrame,
+  type GatewayFrame,
+  type GatewayHello,
+  type Serve,
+} from '../protocol/gateway-messages.ts';
 import { MAX_FRAME_BYTES, REPORT_INTERVAL_MS } from '../protocol/messages.ts';
 import type { GatewayDesk } from './gateway-desk.ts';
 import type { Station } from './station.ts';
@@ -22,7 +28,7 @@ const FAILED = 1011;
 export interface GatewayLinkParts {
   readonly identity: Identity;
   readonly hello: GatewayHello;
-  readonly desk: Pick<GatewayDesk, 'serve' | 'size'>;
+  readonly desk: Pick<GatewayDesk, 'serve' | 'size' | 'traffic'>;
   readonly station: Pick<Station, 'become' | 'speakTo'>;
   readonly onConnected: (isConnected: boolean) => void;
   readonly logger: Logger;
@@ -79,13 +85,26 @@ async function connectOnce(parts: GatewayLinkParts): Promise<boolean> {
   }
 }
 
-function hear({ desk, station, logger }: GatewayLinkParts, socket: WebSocket, text: string): void {
-  const frame = Serve.safeParse(parseJson(text));
+function hear(parts: GatewayLinkParts, socket: WebSocket, text: string): void {
+  const frame = ControlFrame.safeParse(parseJson(text));
   if (!frame.success) {
     socket.close(MALFORMED, 'a frame could not be understood');
     return;
   }
-  const { number, role, vms } = frame.data;
+  if (frame.data.type === 'serve') serve(parts, socket, frame.data);
+  else account(parts, socket, frame.data);
+}
+
+function account({ desk, logger }: GatewayLinkParts, socket: WebSocket, asked: AskTraffic): void {
+  const { ask, vmId } = asked;
+  desk
+    .traffic(vmId)
+    .then((traffic) => send(socket, { type: 'traffic', ask, traffic: traffic ?? null }))
+    .catch((err: unknown) => logger.error({ err, vmId }, 'its traffic could not be read'));
+}
+
+function serve(parts: GatewayLinkParts, socket: WebSocket, { number, role, vms }: Serve): void {
+  const { desk, station, logger } = parts;
   // Both at once: whoever takes over has had these VMs, and must not wait for what is new of them.
   Promise.all([desk.serve(vms), station.become(role)])
     .then(([refused]) => send(socket, { type: 'served', number, refused }))

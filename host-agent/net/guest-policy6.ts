@@ -13,11 +13,13 @@ export const NEVER6 = [
   '2001::/32',
   '2002::/16',
   'fd61:7200::/32',
-  // Amazon, Google, Oracle, Scaleway.
+  // Amazon, Google, Oracle, Scaleway, Linode, Alibaba.
   'fd00:ec2::/32',
   'fd20:ce::/32',
   'fd00:c1::/32',
   'fd00:42::/32',
+  'fd00:a9fe:a9fe::/48',
+  'fd00:100::/32',
   'fe80::/10',
   'fec0::/10',
   'ff00::/8',

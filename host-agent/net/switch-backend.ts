@@ -14,7 +14,7 @@
  *   - All state outlives the agent's process; `list` is what there is after a crash.
  */
 
-import type { FlowSpec, OfferedPort } from '../protocol/gateway-messages.ts';
+import type { FlowSpec, OfferedPort, VmTraffic } from '../protocol/gateway-messages.ts';
 
 /** Where a VM is, or was, or will be. */
 export interface VmSeat {
@@ -97,5 +97,7 @@ export interface GatewaySwitch {
   flip(number: number, to: VmSeat): Promise<boolean>;
   removeVm(number: number): Promise<void>;
   traffic(number: number, seat: VmSeat): Promise<SeatTraffic | undefined>;
+  /** All of a VM's, through whichever host. Absent: it is not counted. */
+  account?(number: number): Promise<VmTraffic | undefined>;
   list(): Promise<readonly GatewayVm[]>;
 }

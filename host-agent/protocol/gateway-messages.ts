@@ -3,7 +3,8 @@
  *
  *   control plane ⇄ gateway   JSON text frames over one WebSocket that the gateway opens
  *                             ({url}/gateway, TLS, certificate of an enrolled gateway):
- *                             gateway → hello, served, held, active     control plane → serve
+ *                             gateway → hello, served, held, active, traffic
+ *                             control plane → serve, ask-traffic
  *   source's agent → gateway  POST /flip over TLS, both certificates of the fleet's CA
  *   standby → acting gateway  GET /flows over the same: lines of FlowLine for as long as it lasts
  *
@@ -19,7 +20,7 @@ import { z } from 'zod';
 import { HostId, MigrationId, VmId } from './ids.ts';
 import { FlipEndpoint, type MigrationCredential } from './migration-messages.ts';
 
-export const GATEWAY_PROTOCOL_VERSION = 2;
+export const GATEWAY_PROTOCOL_VERSION = 3;
 /** A picture of so many is below MAX_FRAME_BYTES. */
 export const MAX_VMS_PER_GATEWAY = 2_000;
 
@@ -93,7 +94,37 @@ export const ActiveWord = z.enum(['heard', 'away', 'silent']);
 export type ActiveWord = z.infer<typeof ActiveWord>;
 export const Active = z.object({ type: z.literal('active'), word: ActiveWord });
 
-export const GatewayFrame = z.discriminatedUnion('type', [GatewayHello, Served, Held, Active]);
+const Count = z.int().min(0);
+const Way = z.object({ packets: Count, bytes: Count });
+/** Peers' networks that are told of a VM at most. */
+export const MAX_PEER_NETWORKS = 32;
+const MAX_DROP_REASONS = 64;
+
+/** What a VM has sent (`out`) and been sent (`in`) through its gateway since that has had it. */
+export const VmTraffic = z.object({
+  out: Way,
+  in: Way,
+  /** Packets that its gateway did not let through, by reason (net/bpf/drop-reasons.ts). */
+  drops: z.array(z.object({ reason: z.string().max(64), packets: Count })).max(MAX_DROP_REASONS),
+  /** IPv4 only, each a /24; those with the most bytes, of the ones that are remembered. */
+  peers: z.array(z.object({ network: z.cidrv4(), out: Way, in: Way })).max(MAX_PEER_NETWORKS),
+});
+export type VmTraffic = Readonly<z.infer<typeof VmTraffic>>;
+
+/** Null: the gateway does not know the VM, or its switch is made of parts that do not count. */
+export const Traffic = z.object({
+  type: z.literal('traffic'),
+  ask: z.int().min(1),
+  traffic: VmTraffic.nullable(),
+});
+
+export const GatewayFrame = z.discriminatedUnion('type', [
+  GatewayHello,
+  Served,
+  Held,
+  Active,
+  Traffic,
+]);
 export type GatewayFrame = Readonly<z.infer<typeof GatewayFrame>>;
 
 const MAX_STANDBYS = 8;
@@ -114,6 +145,18 @@ export const Serve = z.object({
   vms: z.array(GatewayVmSpec).max(MAX_VMS_PER_GATEWAY),
 });
 export type Serve = Readonly<z.infer<typeof Serve>>;
+
+/** Answered by a `traffic` with the same number. */
+export const AskTraffic = z.object({
+  type: z.literal('ask-traffic'),
+  ask: z.int().min(1),
+  vmId: VmId,
+});
+
+export type AskTraffic = Readonly<z.infer<typeof AskTraffic>>;
+
+export const ControlFrame = z.discriminatedUnion('type', [Serve, AskTraffic]);
+export type ControlFrame = Readonly<z.infer<typeof ControlFrame>>;
 
 export const Flip = z.object({
   migrationId: MigrationId,

@@ -93,4 +93,9 @@ it('has the phases in the order of time, from the dispatch on', () => {
     { phase: 'runner online', atMs: 2_800 },
   ]);
   expect(phasesOf(5, undefined)).toEqual([{ phase: 'dispatched', atMs: 5 }]);
+  const early = { moment: 'in-progress', atMs: 1_000 } as const;
+  expect(phasesOf(1_300, detail({}, { timeline: [early] }))).toEqual([
+    { phase: 'dispatched', atMs: 1_300 },
+    { phase: 'running', atMs: 1_300 },
+  ]);
 });

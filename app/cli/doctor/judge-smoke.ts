@@ -90,7 +90,8 @@ function whereItIs({ job, detail }: SmokeSeen): string {
 export function phasesOf(startedAtMs: number, detail: JobDetail | undefined): SmokePhase[] {
   const reached = (detail?.timeline ?? []).flatMap(({ moment, atMs }) => {
     const phase = PHASES[moment];
-    return phase === undefined ? [] : [{ phase, atMs }];
+    // GitHub tells whole seconds, which may be before the run was asked for.
+    return phase === undefined ? [] : [{ phase, atMs: Math.max(atMs, startedAtMs) }];
   });
   return [{ phase: 'dispatched', atMs: startedAtMs }, ...reached].sort(
     (one, other) => one.atMs - other.atMs,

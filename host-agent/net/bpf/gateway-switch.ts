@@ -22,6 +22,7 @@ import { SLICE_PORTS, sliceOf } from './port-slices.ts';
 import { closeMaps, loadProgram, type MapSet } from './programs.ts';
 import { bindMaps } from './running-maps.ts';
 import { listServices, putServices } from './services.ts';
+import { accountOf, type VmTotals } from './vm-account.ts';
 
 const PROGRAMS = ['gateway-vxlan', 'gateway-outside'] as const;
 
@@ -43,22 +44,12 @@ export interface BpfGatewayOptions {
   readonly objects?: string | undefined;
 }
 
-export interface VmTotals {
-  readonly outPackets: number;
-  readonly outBytes: number;
-  readonly inPackets: number;
-  readonly inBytes: number;
-  readonly drops: Drops;
-}
-
 export interface BpfGateway extends GatewaySwitch {
   /** Through whichever host. */
   totals(number: number): VmTotals | undefined;
   /** Drops of all packets, those that are no VM's too. */
   drops(): Drops;
   readonly flows: FlowTable;
-  /** Bytes and packets by peers' /24, as far as they are remembered. */
-  prefixes(number: number): ReturnType<GatewayTables['readPrefixes']>;
   /** Lets go of the maps; packets flow on. */
   close(): void;
   /** Takes the programs off the devices and forgets all. */
@@ -121,7 +112,10 @@ function makeSwitch(options: BpfGatewayOptions, maps: MapSet, tables: GatewayTab
     totals: (number) => readTotals(tables, number),
     drops: () => nameDrops(tables.readDrops()),
     flows: { all: () => exportFlows(tables), put: (flow) => importFlow(tables, flow) },
-    prefixes: (number) => tables.readPrefixes(number),
+    account: async (number) => {
+      const totals = readTotals(tables, number);
+      return totals && accountOf(totals, tables.readPrefixes(number));
+    },
     close: () => closeMaps(maps),
     destroy: async () => {
       closeMaps(maps);

@@ -14,8 +14,9 @@ import {
   type GatewayHello,
   type GatewayRole,
   GatewayVmSpec,
+  type VmTraffic,
 } from '../../../host-agent/protocol/gateway-messages.ts';
-import { HostId } from '../../../host-agent/protocol/ids.ts';
+import { HostId, VmId } from '../../../host-agent/protocol/ids.ts';
 import { SendVm } from '../../../host-agent/protocol/migration-messages.ts';
 import { until } from '../local-provider/until.ts';
 import { type Door, enrol, openDoor, upgradeStatus } from './agent-door.ts';
@@ -33,6 +34,11 @@ const spec = GatewayVmSpec.parse({
   move: null,
 });
 
+const traffic: VmTraffic = {
+  ...{ out: { packets: 3, bytes: 300 }, in: { packets: 2, bytes: 200 } },
+  ...{ drops: [{ reason: 'fenced', packets: 1 }], peers: [] },
+};
+
 async function identityOf(door: Door, name: string, role: 'host' | 'gateway') {
   const { hostId, key, cert, ca } = await enrol(door, name, role);
   const pems = { caPem: ca, certificatePem: cert, privateKeyPem: key };
@@ -49,7 +55,11 @@ test('a gateway is told its VMs, says that it has them, and is told again after 
     ...{ identity, logger, signal: end.signal, onConnected: () => undefined },
     hello,
     station: { become: async () => undefined, speakTo: () => undefined },
-    desk: { serve: async (vms) => [served.push(vms)].flatMap(() => []), size: 1 },
+    desk: {
+      serve: async (vms) => [served.push(vms)].flatMap(() => []),
+      traffic: async (vmId) => (vmId === spec.vmId ? traffic : undefined),
+      size: 1,
+    },
   });
   const { gateways } = door;
   const tell = () => until('the gateway', async () => gateways.serve(identity.hostId, picture));
@@ -61,8 +71,13 @@ test('a gateway is told its VMs, says that it has them, and is told again after 
   await until('the break', async () => (gateways.flipAt(identity.hostId) ? undefined : true));
   expect(await gateways.served(identity.hostId, await tell(), 5_000)).toBe(true);
   expect(served).toHaveLength(2);
+  const other = VmId.parse('vm-2');
+  expect(await gateways.traffic(identity.hostId, spec.vmId, 5_000)).toEqual(traffic);
+  expect(await gateways.traffic(identity.hostId, other, 5_000)).toBe('uncounted');
   end.abort();
   await keeping;
+  await until('the end', async () => (gateways.flipAt(identity.hostId) ? undefined : true));
+  expect(await gateways.traffic(identity.hostId, spec.vmId, 5_000)).toBe('away');
 });
 
 test('a gateway that could not become what it was told is told again', async () => {
@@ -79,7 +94,7 @@ test('a gateway that could not become what it was told is told again', async () 
       },
       speakTo: (tell) => tell({ type: 'active', word: 'silent' }),
     },
-    desk: { serve: async () => [], size: 0 },
+    desk: { serve: async () => [], traffic: async () => undefined, size: 0 },
   });
   const { gateways } = door;
   const picture: GatewayPicture = { role: { kind: 'acting', standbys: [] }, vms: [] };

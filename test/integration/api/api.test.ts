@@ -20,6 +20,7 @@ import { refused } from '../../../host-agent/protocol/errors.ts';
 import { HostId, JobId, MigrationId, VmId } from '../../../host-agent/protocol/ids.ts';
 import { CLASS, POOL } from '../../fixtures/protocol.ts';
 import { fleetHost, jobRecord, vmRecord } from '../../fixtures/records.ts';
+import { TRAFFIC } from '../../fixtures/traffic.ts';
 
 const job = jobRecord({ state: 'lost', why: 'QEMU ended with signal 9.', vmId: 'vm-1' });
 const huge = jobRecord({ id: '9', class: { ...CLASS, diskGib: 500 } });
@@ -82,6 +83,10 @@ function stateful() {
         const ports = undo ? [] : [{ protocol, guestPort, publicPort }];
         return { kind: 'offered', address: '203.0.113.1', ports };
       },
+      traffic: async ({ phase }) =>
+        phase === 'busy'
+          ? { kind: 'counted', gateway: standby.id, traffic: TRAFFIC }
+          : refused('The gateway gw-1 does not answer. Try again later.'),
     },
     door: {
       issueToken: (ttlMs) => ({ kind: 'issued', token: 'architect_x', expiresAtMs: ttlMs }),
@@ -277,16 +282,9 @@ test('the CLI says what went wrong and what to do, and exits accordingly', async
     exitCode: 1,
     error: expect.stringContaining('no enrolment token'),
   });
-  const commands = ['start', 'demo', 'jobs', 'job', 'hosts', 'vms', 'host', 'offers'];
-  for (const command of [
-    ...commands,
-    'migrate',
-    'drain',
-    'drill',
-    'gateways',
-    'takeover',
-    'expose',
-  ]) {
+  const looks = ['jobs', 'job', 'hosts', 'vms', 'offers', 'gateways', 'traffic'];
+  const acts = ['start', 'demo', 'host', 'migrate', 'drain', 'drill', 'takeover', 'expose'];
+  for (const command of [...looks, ...acts]) {
     const help = await runCli(api.homeDir, command, '--help');
     expect(help).toMatchObject({ exitCode: 0, out: expect.stringMatching(/Examples?:/) });
   }
@@ -360,6 +358,25 @@ test('a port of a VM is offered, and taken back', async () => {
     error: 'architect: There is no VM vm-9.\n',
   });
   expect(await runCli(api.homeDir, 'expose', 'vm-1', 'http')).toMatchObject({ exitCode: 2 });
+});
+
+test('what a VM’s gateway has counted of it is shown', async () => {
+  await using api = await openApi();
+  expect(await runCli(api.homeDir, 'traffic', 'vm-1')).toMatchObject({
+    exitCode: 1,
+    error: 'architect: The gateway gw-1 does not answer. Try again later.\n',
+  });
+  api.state.vm = { ...vm, phase: 'busy' };
+  const { out } = await runCli(api.homeDir, 'traffic', 'vm-1');
+  expect(out).toMatch(/all +1\.2 MB +900 +34\.0 kB +40\n/);
+  expect(out).toMatch(/198\.51\.100\.0\/24 +980 B +2 +1\.0 kB +1\n/);
+  expect(out).toMatch(/dropped: 7 guard\n/);
+  const json = await runCli(api.homeDir, 'traffic', 'vm-1', '--json');
+  expect(JSON.parse(json.out)).toEqual({ vmId: 'vm-1', gatewayId: 'gw-1', ...TRAFFIC });
+  expect(await runCli(api.homeDir, 'traffic', 'vm-9')).toMatchObject({
+    exitCode: 1,
+    error: 'architect: There is no VM vm-9.\n',
+  });
 });
 
 test('a host is drained until that is undone', async () => {

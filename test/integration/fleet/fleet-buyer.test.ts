@@ -171,7 +171,8 @@ it('keeps what a host costs, beside on demand, each time that it changes', async
   rig.join(rig.alive()[0] ?? '');
   await rig.look();
   await rig.look();
-  const price = { vcpus: 4, memoryMib: 14_745, onDemandUsdPerHour: 0.3 };
+  const offer = 'm8i.xlarge/eu-central-1a/spot';
+  const price = { vcpus: 4, memoryMib: 14_745, onDemandUsdPerHour: 0.3, offer };
   expect(rig.prices).toEqual([
     { ...price, hostId: 'host-1', usdPerHour: 0.08, fromMs: expect.any(Number) },
   ]);

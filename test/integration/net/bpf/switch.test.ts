@@ -44,6 +44,11 @@ test('connections out of and into a guest live through moves, without a lost dat
   expect(out).toMatchObject({ same: true, lost: 0 });
   expect(into).toMatchObject({ same: true });
   expect(Math.min(out.bytes, into.bytes, out.datagrams)).toBeGreaterThan(0);
+  const account = await world.gateway.account?.(NUMBER);
+  expect(account?.out.bytes).toBeGreaterThan(out.bytes);
+  expect(account?.peers).toEqual([
+    { network: PEER.replace(/[0-9]+$/, '0/24'), out: account?.out, in: account?.in },
+  ]);
 });
 
 test('a connection goes on where it was when its VM’s moves are given up after the flip', async () => {
