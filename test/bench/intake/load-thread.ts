@@ -61,6 +61,7 @@ class Load {
     const socket = connect({ port, host: '127.0.0.1', noDelay: true });
     socket.setEncoding('latin1');
     socket.on('error', (error) => this.#done.reject(error));
+    socket.on('close', () => this.#done.reject(new Error('A connection was closed.')));
     await once(socket, 'connect');
     return socket;
   }
@@ -75,7 +76,8 @@ class Load {
     while (this.#sent < this.#options.webhooks) {
       const nowMs = performance.now();
       const dueAtMs = this.#dueAtMs(this.#sent, nowMs);
-      const socket = dueAtMs > nowMs ? undefined : this.#free.pop();
+      // In turn: the front door closes what is silent for long.
+      const socket = dueAtMs > nowMs ? undefined : this.#free.shift();
       if (socket === undefined) return;
       this.#ask(socket, this.#sent, dueAtMs);
       this.#sent += 1;
