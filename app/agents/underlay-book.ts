@@ -2,11 +2,12 @@
  * Each node's WireGuard key, endpoint and number: SQLite in the data folder, since a control plane that
  * starts again must know all peers before any of them asks. Who is revoked the enrolment says.
  */
-import { chmodSync, closeSync, mkdirSync, openSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { DatabaseSync } from 'node:sqlite';
+import type { DatabaseSync } from 'node:sqlite';
 import { z } from 'zod';
 import { HostId } from '../../host-agent/protocol/ids.ts';
+import { openDatabase } from '../open-database.ts';
 
 const LOCK_WAIT_MS = 5_000;
 const SCHEMA = `
@@ -31,11 +32,14 @@ export class UnderlayBook {
   /** Opens or creates the file (0600). */
   constructor(path: string) {
     mkdirSync(dirname(path), { recursive: true });
-    closeSync(openSync(path, 'a', 0o600));
-    chmodSync(path, 0o600);
-    this.#database = new DatabaseSync(path, { timeout: LOCK_WAIT_MS });
-    this.#database.exec('PRAGMA journal_mode = DELETE; PRAGMA synchronous = FULL;');
-    this.#database.exec(SCHEMA);
+    this.#database = openDatabase(path, {
+      prepare: (database) => {
+        database.exec(`PRAGMA busy_timeout = ${LOCK_WAIT_MS}`);
+        database.exec('PRAGMA journal_mode = DELETE; PRAGMA synchronous = FULL;');
+        database.exec(SCHEMA);
+      },
+      without: 'hosts and gateways then say their keys again, and may get other addresses',
+    });
   }
 
   nodes(): readonly BookedNode[] {

@@ -18,26 +18,15 @@ import { fromGroups, toGroups } from '../../protocol/ipv6-groups.ts';
 import type { GuestRate } from '../guest-policy.ts';
 import type { HostSwitch, HostVm } from '../switch-backend.ts';
 import { numberOf } from '../vni.ts';
-import {
-  guard6Key,
-  guardKey,
-  guardRule,
-  type HostVmEntry,
-  hostBucket,
-  hostConfig,
-  hostVm,
-  index,
-  vmCounters,
-  vmNumber,
-} from './abi.ts';
+import type { HostVmEntry } from './abi.ts';
 import { attach, detach, readIndexes } from './attachment.ts';
 import { countInwardDrops, type Drops, nameDrops } from './drop-reasons.ts';
 import { type GuardPolicy, planGuardPrefixes } from './guard-plan.ts';
 import { planGuardPrefixes6 } from './guard6-plan.ts';
+import { type HostTables, openHostTables } from './host-tables.ts';
 import { openObjects } from './open-objects.ts';
 import { closeMaps, loadProgram, type MapSet } from './programs.ts';
 import { bindMaps } from './running-maps.ts';
-import { counterMap, mapNamed, typedMap } from './typed-map.ts';
 
 /** The one that all guests of a host have, in maps that know several. */
 const POLICY = 1;
@@ -83,7 +72,7 @@ export async function openBpfHost(options: BpfHostOptions): Promise<BpfHost> {
   const programs: number[] = [];
   try {
     for (const name of PROGRAMS) programs.push(load(name));
-    const tables = openTables(maps);
+    const tables = openHostTables(maps);
     const { [vxlan]: vxlanIfindex = 0 } = await readIndexes([vxlan], netnsPath);
     tables.config.set({ index: 0 }, { vxlanIfindex, underlay });
     const [program = -1] = programs;
@@ -103,23 +92,10 @@ export async function openBpfHost(options: BpfHostOptions): Promise<BpfHost> {
 }
 
 type Load = (name: (typeof PROGRAMS)[number], vm?: number) => number;
-type Tables = ReturnType<typeof openTables>;
-
-function openTables(maps: MapSet) {
-  return {
-    config: typedMap(mapNamed(maps, 'host_config'), index, hostConfig),
-    vms: typedMap(mapNamed(maps, 'host_vms'), vmNumber, hostVm),
-    buckets: typedMap(mapNamed(maps, 'host_buckets'), vmNumber, hostBucket),
-    guard: typedMap(mapNamed(maps, 'host_guard'), guardKey, guardRule),
-    guard6: typedMap(mapNamed(maps, 'host_guard6'), guard6Key, guardRule),
-    counters: counterMap(mapNamed(maps, 'vm_counters'), vmNumber, vmCounters),
-  };
-}
-
 interface Parts {
   readonly options: BpfHostOptions;
   readonly maps: MapSet;
-  readonly tables: Tables;
+  readonly tables: HostTables;
   readonly load: Load;
 }
 
@@ -190,7 +166,7 @@ async function describeVm(vm: HostVm, options: BpfHostOptions): Promise<HostVmEn
   };
 }
 
-function putVm(tables: Tables, entry: HostVmEntry): void {
+function putVm(tables: HostTables, entry: HostVmEntry): void {
   const number = numberOf(entry.vni);
   tables.counters.ensure({ number });
   tables.buckets.add({ number }, { tokens: entry.burstBytes, filledNs: 0 });
@@ -223,7 +199,7 @@ async function attachVm(place: {
 }
 
 /** New prefixes first, so that nothing is open or shut meanwhile that is neither before nor after. */
-function replacePolicy(tables: Tables, reach: GuardPolicy): void {
+function replacePolicy(tables: HostTables, reach: GuardPolicy): void {
   const planned = planGuardPrefixes(reach);
   const wanted = new Set(planned.map(({ address, bits }) => `${address}/${bits}`));
   for (const { address, bits, pass, dns } of planned) {
@@ -236,7 +212,7 @@ function replacePolicy(tables: Tables, reach: GuardPolicy): void {
   }
 }
 
-function replacePolicy6(tables: Tables, reach: GuardPolicy): void {
+function replacePolicy6(tables: HostTables, reach: GuardPolicy): void {
   const planned = planGuardPrefixes6(reach).map(({ address, bits, pass }) => ({
     key: { prefixBits: POLICY_BITS + bits, policy: POLICY, address: fromGroups(toGroups(address)) },
     rule: { pass: Number(pass), dns: 0 },

@@ -1,19 +1,9 @@
 /** The host's programs and IPv6: the guard, neighbour discovery, tunnels; hostile guests. */
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
-import {
-  guard6Key,
-  guardRule,
-  type HostVmEntry,
-  hostBucket,
-  hostConfig,
-  hostVm,
-  index,
-  vmCounters,
-  vmNumber,
-} from '../../../../host-agent/net/bpf/abi.ts';
+import type { HostVmEntry } from '../../../../host-agent/net/bpf/abi.ts';
 import { nameDrops } from '../../../../host-agent/net/bpf/drop-reasons.ts';
 import { planGuardPrefixes6 } from '../../../../host-agent/net/bpf/guard6-plan.ts';
-import { counterMap, mapNamed, typedMap } from '../../../../host-agent/net/bpf/typed-map.ts';
+import { type HostTables, openHostTables } from '../../../../host-agent/net/bpf/host-tables.ts';
 import { vniOf } from '../../../../host-agent/net/vni.ts';
 import { toInteger } from '../../../../host-agent/protocol/ipv4-number.ts';
 import { DROPPED, type Lab, openLab, REDIRECTED } from './lab.ts';
@@ -52,26 +42,16 @@ const inward = { source: '2001:db8:9::9', destination: INSIDE };
 const ports = { sourcePort: 4_000, destinationPort: 443 };
 
 let lab: Lab;
-let all: ReturnType<typeof tables>;
-
-function tables() {
-  return {
-    vms: typedMap(mapNamed(lab.maps, 'host_vms'), vmNumber, hostVm),
-    config: typedMap(mapNamed(lab.maps, 'host_config'), index, hostConfig),
-    guard: typedMap(mapNamed(lab.maps, 'host_guard6'), guard6Key, guardRule),
-    buckets: typedMap(mapNamed(lab.maps, 'host_buckets'), vmNumber, hostBucket),
-    counters: counterMap(mapNamed(lab.maps, 'vm_counters'), vmNumber, vmCounters),
-  };
-}
+let all: HostTables;
 
 beforeAll(() => {
   lab = openLab(['host-tap', 'host-uplink', 'host-link', 'host-vxlan'], NUMBER);
-  all = tables();
+  all = openHostTables(lab.maps);
   all.config.set({ index: 0 }, { vxlanIfindex: VXLAN, underlay: '100.64.0.2' });
   const plan = planGuardPrefixes6({ never: ['2600:1f00::/24'], allow: ['fd12::/16'] });
   for (const { address, bits, pass } of plan) {
     const key = { prefixBits: 32 + bits, policy: POLICY, address };
-    all.guard.set(key, { pass: Number(pass), dns: 0 });
+    all.guard6.set(key, { pass: Number(pass), dns: 0 });
   }
 });
 beforeEach(() => {

@@ -1,22 +1,12 @@
 /** The host's programs, packet by packet: verdict, packet out, counters. */
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { toInteger } from '../../../../host-agent/net/../protocol/ipv4-number.ts';
-import {
-  guardKey,
-  guardRule,
-  type HostVmEntry,
-  hostBucket,
-  hostConfig,
-  hostVm,
-  index,
-  vmCounters,
-  vmNumber,
-} from '../../../../host-agent/net/bpf/abi.ts';
+import type { HostVmEntry } from '../../../../host-agent/net/bpf/abi.ts';
 import { nameDrops } from '../../../../host-agent/net/bpf/drop-reasons.ts';
 import { planGuardPrefixes } from '../../../../host-agent/net/bpf/guard-plan.ts';
-import { counterMap, mapNamed, typedMap } from '../../../../host-agent/net/bpf/typed-map.ts';
+import { type HostTables, openHostTables } from '../../../../host-agent/net/bpf/host-tables.ts';
 import { NEVER, PRIVATE } from '../../../../host-agent/net/guest-policy.ts';
 import { vniOf } from '../../../../host-agent/net/vni.ts';
+import { toInteger } from '../../../../host-agent/protocol/ipv4-number.ts';
 import { DROPPED, type Lab, openLab, PASSED, REDIRECTED } from './lab.ts';
 import * as packets from './packets.ts';
 
@@ -52,22 +42,12 @@ const ports = { sourcePort: 4000, destinationPort: 8080 };
 const out = { source: GUEST, destination: '198.51.100.9' };
 
 let lab: Lab;
-let vms: ReturnType<typeof tables>['vms'];
-let counters: ReturnType<typeof tables>['counters'];
-
-function tables() {
-  return {
-    vms: typedMap(mapNamed(lab.maps, 'host_vms'), vmNumber, hostVm),
-    config: typedMap(mapNamed(lab.maps, 'host_config'), index, hostConfig),
-    guard: typedMap(mapNamed(lab.maps, 'host_guard'), guardKey, guardRule),
-    buckets: typedMap(mapNamed(lab.maps, 'host_buckets'), vmNumber, hostBucket),
-    counters: counterMap(mapNamed(lab.maps, 'vm_counters'), vmNumber, vmCounters),
-  };
-}
+let vms: HostTables['vms'];
+let counters: HostTables['counters'];
 
 beforeEach(() => {
   lab = openLab(['host-tap', 'host-uplink', 'host-link', 'host-vxlan'], NUMBER);
-  const all = tables();
+  const all = openHostTables(lab.maps);
   ({ vms, counters } = all);
   all.config.set({ index: 0 }, { vxlanIfindex: VXLAN, underlay: HERE });
   all.buckets.set({ number: NUMBER }, { tokens: 3_000, filledNs: 0 });
